@@ -1,0 +1,114 @@
+// `npm test`: every test there is. `npm test -- src/lib launcher` runs the files whose path holds one of the words.
+// Each file runs in a process of its own, so that a crash or something left open by one is not the next one's trouble;
+// one after the other, as many of them measure time. The last line is `N passed, N failed`.
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Glob } from "bun";
+
+const ROOT = join(import.meta.dir, "..");
+/** For one test that says nothing else: a machine that builds beside it is slow. */
+const TEST_TIMEOUT_MS = 30_000;
+/** For a file: longer than any of them, to end one that hangs. */
+const FILE_TIMEOUT_MS = 1_800_000;
+
+interface Outcome {
+  passed: number;
+  failed: number;
+  /** Why it is not green, a line each. */
+  troubles: string[];
+}
+
+async function run(command: string[], timeoutMs?: number): Promise<{ status: string; output: string }> {
+  const child = Bun.spawn(command, {
+    cwd: ROOT,
+    env: {
+      ...process.env,
+      CI: "true", // refuses test.only
+      TALLY_BINARY: join(ROOT, "dist/tally"),
+      TALLY_FAULTS_BINARY: join(ROOT, "dist/tally-faults"),
+    },
+    stdin: "ignore",
+    stdout: "pipe",
+    stderr: "pipe",
+    ...(timeoutMs && { timeout: timeoutMs, killSignal: "SIGKILL" as const }),
+  });
+  const [stdout, stderr] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
+  return { status: String(child.signalCode ?? child.exitCode), output: stdout + stderr };
+}
+
+function readReport(path: string): { tests: number; failures: number; skipped: number } | null {
+  if (!existsSync(path)) return null;
+  const suites = /<testsuites [^>]*>/.exec(readFileSync(path, "utf8"))?.[0] ?? "";
+  const read = (name: string) => Number(new RegExp(` ${name}="(\\d+)"`).exec(suites)?.[1] ?? Number.NaN);
+  return { tests: read("tests"), failures: read("failures"), skipped: read("skipped") };
+}
+
+async function testFile(file: string, reports: string): Promise<Outcome> {
+  const report = join(reports, `${Bun.hash(file).toString(36)}.xml`);
+  const startedAt = performance.now();
+  const { status, output } = await run(
+    [
+      process.execPath,
+      "test",
+      `./${file}`,
+      `--timeout=${TEST_TIMEOUT_MS}`,
+      "--reporter=junit",
+      `--reporter-outfile=${report}`,
+    ],
+    FILE_TIMEOUT_MS,
+  );
+  const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);
+  const outcome = judge(status, readReport(report));
+  if (outcome.failed > 0) console.log(output.trimEnd());
+  console.log(`${file}: ${outcome.passed} passed, ${outcome.failed} failed (${seconds} s)`);
+  outcome.troubles = outcome.troubles.map((trouble) => `${file}: ${trouble}`);
+  return outcome;
+}
+
+/** Nothing counts as passed that did not run to its end: no report, no test, a skipped one is a failure. */
+function judge(status: string, report: ReturnType<typeof readReport>): Outcome {
+  if (!report || Number.isNaN(report.tests + report.failures + report.skipped)) {
+    return { passed: 0, failed: 1, troubles: [`ended with ${status} and without a report`] };
+  }
+  const { tests, failures, skipped } = report;
+  const troubles: string[] = [];
+  let failed = failures + skipped;
+  if (failures > 0) troubles.push(`${failures} failed`);
+  if (skipped > 0) troubles.push(`${skipped} skipped or still to do`);
+  if (tests === 0) troubles.push("holds no test");
+  else if (status !== "0" && failures === 0) troubles.push(`ended with ${status}, an error outside any test`);
+  if (troubles.length > 0 && failed === 0) failed = 1;
+  return { passed: tests - failures - skipped, failed, troubles };
+}
+
+const words = process.argv.slice(2).map((word) => word.replace(/^\.\//, ""));
+const files = [...new Glob("{src,test}/**/*.test.{ts,tsx}").scanSync({ cwd: ROOT })]
+  .filter((file) => words.length === 0 || words.some((word) => file.includes(word)))
+  .sort();
+
+const total: Outcome = { passed: 0, failed: 0, troubles: [] };
+const built = await run([process.execPath, "scripts/build.ts", "--faults"]);
+console.log(built.output.trimEnd());
+if (built.status !== "0") {
+  total.failed += 1;
+  total.troubles.push("the build failed; tests of the executable run an older one or none");
+}
+if (files.length === 0) {
+  total.failed += 1;
+  total.troubles.push("there is no such test");
+}
+const reports = mkdtempSync(join(tmpdir(), "tally-test-"));
+try {
+  for (const file of files) {
+    const { passed, failed, troubles } = await testFile(file, reports);
+    total.passed += passed;
+    total.failed += failed;
+    total.troubles.push(...troubles);
+  }
+} finally {
+  rmSync(reports, { recursive: true, force: true });
+}
+if (total.troubles.length > 0) console.log(`\n${total.troubles.join("\n")}`);
+console.log(`${total.passed} passed, ${total.failed} failed`);
+process.exit(total.failed === 0 && total.passed > 0 ? 0 : 1);
