@@ -1,0 +1,70 @@
+/**
+ * Every bound in one place, with its reason. What does not fit is refused with 503, never dropped.
+ */
+
+const KiB = 1024;
+const MiB = 1024 * KiB;
+
+/** Bytes of a JSON body: the longest legal one is below 1 KiB. */
+export const JSON_BODY_BYTES_MAX = 64 * KiB;
+
+/** What Bun reads of a body before the handler sees it; larger ones are 413. */
+export const REQUEST_BYTES_MAX = 256 * MiB;
+
+/** A log file. Small enough that a blog's data directory stays small, large enough to be changed every few seconds only. */
+export const LOG_FILE_BYTES = 16 * MiB;
+/** Records in one note of the flusher: 100,000 × at most 240 bytes would not fit a file, so notes are cut by bytes too. */
+export const NOTE_RECORDS_MAX = 100_000;
+export const NOTE_BYTES_MAX = 8 * MiB;
+/** Acts that the writer takes into one frame. 64 connections fill about 60; thousands arrive only after a stall. */
+export const BATCH_ACTS_MAX = 4_096;
+
+/** A worker's ring of acts to the writer. */
+export const RING_BYTES = 1 * MiB;
+/** Acts of one worker that are under way: beyond, 503. The reply ring has as many places, so a reply always has one. */
+export const ACTS_UNDER_WAY_MAX = 8_192;
+/** The longest subject (161 bytes), and what TextEncoder wants to be safe. */
+export const SUBJECT_SCRATCH_BYTES = 192;
+
+/** The longest act in a ring: head, ids of 161 and 128 bytes, key. */
+export const ACT_BYTES_MAX = 384;
+/** How long an act may wait for the disk, or for room, before its caller is told 503. */
+export const ACT_WAIT_MS_MAX = 5_000;
+
+/** Records in the log that the ledger does not have yet, held in memory for reads: 24 generations, about 110 MiB when full. */
+export const OVERLAY_GENERATIONS = 24;
+export const OVERLAY_GENERATION_RECORDS = 65_536;
+export const OVERLAY_GENERATION_BYTES = 5 * MiB;
+
+/** Idempotency keys remembered, for 10 minutes each: 1,600 keyed acts a second. About 200 MiB when full. */
+export const KEYS_MAX = 1_000_000;
+export const KEYS_MS = 10 * 60 * 1000;
+
+/** How often main looks after table and log when nobody presses it, when somebody does, and for how long at once. */
+export const TEND_MS = 200;
+export const TEND_SOON_MS = 5;
+export const TEND_WORK_MS = 10;
+/** How often the log's old files are given up, and a disk that refused a frame is tried again. */
+export const TRIM_EVERY_MS = 2_000;
+export const PROBE_EVERY_MS = 1_000;
+/** What the last run left in the log is brought into the ledger before the server listens; this is a broken ledger. */
+export const CATCH_UP_MS_MAX = 600_000;
+
+/** How long `tally verify` waits for a flush to reach the ledger before it looks all the same. */
+export const SETTLE_MS_MAX = 10_000;
+
+/** How long requests under way may take after SIGTERM; the whole stop has 10 s. */
+export const DRAIN_MS_MAX = 5_000;
+/** A whole stop; the contract says 10 s. */
+export const STOP_MS_MAX = 9_500;
+/** A worker that died is replaced after 50 ms, then twice as long each time, up to this; a minute of life resets it. */
+export const WORKER_BACKOFF_MS_MAX = 5_000;
+
+function must(holds: boolean, relation: string): void {
+  if (!holds) throw new Error(`limits.ts: ${relation} does not hold`);
+}
+must(NOTE_BYTES_MAX + 64 * KiB < LOG_FILE_BYTES, "a note fits a log file");
+must(BATCH_ACTS_MAX * ACT_BYTES_MAX < LOG_FILE_BYTES, "a batch fits a log file");
+must(BATCH_ACTS_MAX <= OVERLAY_GENERATION_RECORDS, "a batch fits a generation");
+must(BATCH_ACTS_MAX * ACT_BYTES_MAX < OVERLAY_GENERATION_BYTES, "a batch's bytes fit a generation");
+must(ACTS_UNDER_WAY_MAX * 64 < RING_BYTES, "the ring holds all short acts under way");
