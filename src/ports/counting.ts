@@ -1,0 +1,71 @@
+import type { Actor, Metric, RelationState, Subject } from "../model.ts";
+
+/** Names one act so that a repeat is known: scope (caller, method, path) and key folded into one, and the body's hash. */
+export interface OnceKey {
+  /** 128 bits, 32 hex digits: hash of caller, method, path and the Idempotency-Key. */
+  key: string;
+  /** 64 bits, 16 hex digits: hash of the body. */
+  body: string;
+}
+
+export interface ListItem {
+  /** The actor or the subject, by the list. */
+  id: string;
+  /** Milliseconds since 1970. */
+  at: number;
+  /** The register's stamp: strictly falling along a list, so it is the cursor. */
+  stamp: number;
+}
+
+export interface ListPage {
+  items: ListItem[];
+  /** Whether more follow the last item. */
+  more: boolean;
+}
+
+export interface ListQuery {
+  limit: number;
+  /** Only items with a stamp below it. */
+  before?: number;
+  /** Only subjects of this type (lists of subjects). */
+  type?: string;
+}
+
+/**
+ * What the request handlers of one thread ask for; one implementation for each deployment.
+ *
+ * Promises:
+ * - input is already checked: metrics are configured and of the right kind, ids are valid;
+ * - `add` that has returned (or resolved) survives SIGKILL of the process and shows on every thread;
+ * - `relate` and `addOnce` that have resolved are durable (fsync) and show on every thread, lists included;
+ * - a Problem `unavailable` from `add` or `addOnce` means not counted; from `relate` it may or may not have taken effect;
+ * - reads never create counters, and never guess: what cannot be known is `unavailable`.
+ *
+ * Methods that usually need not wait return their value bare; a promise only where they must wait.
+ */
+export interface Counting {
+  /** Adds `by` (1–1,000,000) to a tally; the count it shows now. */
+  add(metric: Metric, subject: Subject, by: number): number | Promise<number>;
+  /** The same, counted once for each key in 10 minutes (a repeat gets the current count; another body: Problem `key-reused`). */
+  addOnce(metric: Metric, subject: Subject, by: number, once: OnceKey): Promise<number>;
+  /** Sets one relation. A repeat is `changed: false` with the stored `at`. With `once`, a repeated key changes nothing. */
+  relate(
+    metric: Metric,
+    subject: Subject,
+    actor: Actor,
+    active: boolean,
+    once?: OnceKey,
+  ): Promise<RelationState & { changed: boolean }>;
+  /** One relation and the count. `at` is null unless it is active. */
+  relation(metric: Metric, subject: Subject, actor: Actor): RelationState | Promise<RelationState>;
+  /** The counts of one subject, in the order of `metrics`. */
+  counts(subject: Subject, metrics: readonly Metric[]): number[] | Promise<number[]>;
+  /** Which of `metrics` (relations) the actor has active on the subject, in their order, by name. */
+  mine(subject: Subject, actor: Actor, metrics: readonly Metric[]): string[] | Promise<string[]>;
+  /** The active actors of a relation, newest first. */
+  actors(metric: Metric, subject: Subject, query: ListQuery): ListPage | Promise<ListPage>;
+  /** On how many subjects the actor has each relation active, in the order of `metrics`; with `type`, of that type only. */
+  actorCounts(actor: Actor, metrics: readonly Metric[], type?: string): number[] | Promise<number[]>;
+  /** The subjects on which the actor has the relation active, newest first. */
+  subjects(metric: Metric, actor: Actor, query: ListQuery): ListPage | Promise<ListPage>;
+}

@@ -1,0 +1,157 @@
+import type { Stamp } from "../arithmetic/stamp.ts";
+import type { Actor, MetricKind, Subject } from "../model.ts";
+import type { Position } from "./log.ts";
+
+type Awaitable<T> = T | Promise<T>;
+
+export interface ActorItem {
+  actor: Actor;
+  stamp: Stamp;
+}
+
+export interface SubjectItem {
+  subject: Subject;
+  stamp: Stamp;
+}
+
+/** A key that named an act, as it was stored. */
+export interface StoredKey {
+  /** 32 hex digits. */
+  key: string;
+  /** 16 hex digits: the hash of the body it came with. */
+  body: string;
+  /** Milliseconds since 1970. */
+  atMs: number;
+}
+
+/** What the ledger knows of one shard. */
+export interface ShardState {
+  version: number;
+  stampMax: Stamp;
+}
+
+/** The last number decided of one source on one shard. */
+export interface SourceState {
+  source: string;
+  shard: number;
+  last: number;
+}
+
+/**
+ * The truth about the past: everything up to `position()` in the log, and nothing else.
+ *
+ * Promises:
+ * - each call sees one whole commit or none of it; `snapshot` gives several calls the same one;
+ * - ids are compared byte by byte;
+ * - a subject, an actor or a register that never was is 0 or empty, never an error;
+ * - lists hold active registers only, strictly by falling stamp, and begin below `before`.
+ */
+export interface LedgerReader {
+  /** The log position up to which everything is in. */
+  position(): Awaitable<Position>;
+  count(metric: number, subject: Subject): Awaitable<number>;
+  /** Every count of the subject that was ever stored. */
+  countsOf(subject: Subject): Awaitable<[metric: number, count: number][]>;
+  /** 0 where the actor never acted. */
+  register(metric: number, subject: Subject, actor: Actor): Awaitable<Stamp>;
+  registersOf(subject: Subject, actor: Actor): Awaitable<[metric: number, stamp: Stamp][]>;
+  newestActors(metric: number, subject: Subject, before: Stamp, limit: number): Awaitable<ActorItem[]>;
+  newestSubjects(metric: number, actor: Actor, before: Stamp, limit: number, type?: string): Awaitable<SubjectItem[]>;
+  /** On how many subjects (of that type) the actor has the relation active. */
+  actorCount(metric: number, actor: Actor, type?: string): Awaitable<number>;
+  /** The keys of the last 10 minutes and perhaps some older ones, the oldest first. */
+  recentKeys(nowMs: number): Awaitable<StoredKey[]>;
+  /** 256 of them, by shard. */
+  shards(): Awaitable<ShardState[]>;
+  sources(): Awaitable<SourceState[]>;
+}
+
+/** One register with the highest stamp the batch has for it. */
+export interface RegisterChange {
+  metric: number;
+  subject: Subject;
+  actor: Actor;
+  stamp: Stamp;
+}
+
+/** A set in log order: the total, `added` more than after the set before it, becomes `count`. */
+export interface TallySet {
+  added: number;
+  count: number;
+  /** The step of the history its difference falls in. */
+  step: number;
+}
+
+export interface TallyChange {
+  metric: number;
+  subject: Subject;
+  /** Added after the last set, or in all where there is none. */
+  added: number;
+  sets: TallySet[] | null;
+  /** Amounts of the history by step (seconds since 1970), without the differences of sets. */
+  steps: [step: number, amount: number][];
+}
+
+/** Records that were in the log's numbers but never in the log: found by a gap, gone for good. */
+export interface Loss {
+  source: string;
+  shard: number;
+  /** The first and the last number that is missing. */
+  from: number;
+  to: number;
+}
+
+/** A run of log frames, decided and folded: what one transaction stores. Lists are sorted as the stores like it. */
+export interface Batch {
+  /** Up to where the ledger has the log after it. */
+  position: Position;
+  nowMs: number;
+  records: number;
+  /** By actor, subject, metric. */
+  registers: RegisterChange[];
+  /** By subject, metric. */
+  tallies: TallyChange[];
+  keys: StoredKey[];
+  sources: SourceState[];
+  /** The shards whose version rises, with the highest stamp the batch has for them (0: none). */
+  shards: [shard: number, stampMax: Stamp][];
+  losses: Loss[];
+}
+
+/** What an applied batch was. */
+export interface Applied {
+  /** Registers that are new or changed, and counts written. */
+  registers: number;
+  counts: number;
+}
+
+/** The ledger could not be written for a reason outside (no room, not permitted, away); nothing of the batch is stored. */
+export class LedgerUnavailable extends Error {}
+
+/**
+ * The one writer of a ledger: the projector.
+ *
+ * Promises:
+ * - `apply` is one transaction: all of the batch with its position, or nothing (it throws);
+ * - a count never goes below 0, and that of a relation is the number of its active registers;
+ * - what `apply` has returned every reader sees; a power cut may take it back, whole batches and the newest first, except
+ *   what lies at or behind the position `makeDurable` has returned.
+ */
+export interface LedgerWriter {
+  position(): Position;
+  /** The last number decided, 0 for a source never seen. */
+  last(source: string, shard: number): number;
+  apply(batch: Batch): Awaitable<Applied>;
+  /** Everything applied is on disk: its position. The log may be cut behind it. */
+  makeDurable(): Awaitable<Position>;
+  /** A slice of the work that can wait, some 20 ms; `isBusy`: only of what must not wait much longer. False: there is none. */
+  tidy(nowMs: number, isBusy: boolean): Awaitable<boolean>;
+  close(): Awaitable<void>;
+}
+
+/** A metric as the ledger has it: the number stays for ever, and its kind may not change. */
+export interface StoredMetric {
+  id: number;
+  name: string;
+  kind: MetricKind;
+}
