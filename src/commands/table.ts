@@ -1,0 +1,68 @@
+import type { Arguments, CommandOptions } from "../config/arguments.ts";
+import type { Settings } from "../config/settings.ts";
+
+/** What a command was told beside the settings. */
+export type CommandArgs = Pick<Arguments, "words" | "options">;
+
+export interface CommandContext {
+  args: CommandArgs;
+  /** Reads the settings and sets up the log; throws what is wrong with them. */
+  settings(): Settings;
+}
+
+export interface Command {
+  summary: string;
+  /** What `tally help <command>` says beyond it. */
+  more?: string;
+  /** Words after the command, as the usage line shows them. */
+  words?: string;
+  options?: CommandOptions;
+  /** It lets others in: protected mode holds, and its log is its output. */
+  listens?: true;
+  /** The exit status. Undefined: not in this version yet. Imports are literal, so that the executable carries them. */
+  run?(context: CommandContext): Promise<number>;
+}
+
+export const COMMANDS = {
+  serve: {
+    summary: "the server (default)",
+    more: "SIGTERM finishes the requests under way, flushes and ends; SIGHUP reads the settings file again.",
+    listens: true,
+    run: async ({ settings }) => (await import("./serve.ts")).run(settings()),
+  },
+  consume: { summary: "only the projector, for clusters that run it apart" },
+  migrate: {
+    summary: "bring the schema up to date and exit",
+    more: "A server does it by itself unless --no-migrate.",
+    run: async ({ settings }) => (await import("./migrate.ts")).run(settings()),
+  },
+  verify: {
+    summary: "recount everything, compare every copy; exit 1 on a difference",
+    more: "Works beside a running server. Says each difference with its key.",
+    options: { repair: { type: "boolean", doc: "mend what differs" } },
+    run: async ({ settings, args }) => (await import("./verify.ts")).run(settings(), args),
+  },
+  export: { summary: "all data as NDJSON on stdout" },
+  import: { summary: "all data as NDJSON from stdin" },
+  key: { summary: "API keys" },
+  version: {
+    summary: "which version this is",
+    run: async () => (await import("./version.ts")).run(),
+  },
+  help: {
+    summary: "this page, or one command's",
+    words: "[command]",
+    run: async ({ args }) => (await import("./help.ts")).run(args),
+  },
+} satisfies Record<string, Command>;
+
+export type CommandName = keyof typeof COMMANDS;
+export const COMMAND_NAMES = Object.keys(COMMANDS) as CommandName[];
+
+export function commandOf(name: CommandName): Command {
+  return COMMANDS[name];
+}
+
+export function isCommand(word: string): word is CommandName {
+  return Object.hasOwn(COMMANDS, word);
+}

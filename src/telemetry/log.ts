@@ -1,0 +1,147 @@
+import { writeSync } from "node:fs";
+import { LOG_LEVELS, type LogFormat, type LogLevel } from "../config/settings.ts";
+import { clipped, type Fields, jsonLine, type Line, plainFields, prettyLine } from "./log-lines.ts";
+
+/** One line for each call. A field called `error` that is an Error is shown with its message and stack. */
+export interface Log {
+  debug(msg: string, fields?: Fields): void;
+  info(msg: string, fields?: Fields): void;
+  warn(msg: string, fields?: Fields): void;
+  error(msg: string, fields?: Fields): void;
+  /** The same log; each line also has these fields. */
+  child(fields: Fields): Log;
+  /**
+   * The same log, but only one line in `everyMs` for each key; that line says how many were `suppressed` before it.
+   * Keys are few and fixed: the name of what fails, never an id.
+   */
+  limited(key: string, everyMs: number): Log;
+}
+
+export interface LogSetup {
+  level: LogLevel;
+  format: LogFormat;
+  /** 1: stdout, 2: stderr. */
+  fd: 1 | 2;
+}
+
+/** What a log writes to and reads the time from; another one in tests. */
+export interface LogOutput {
+  write(line: string, fd: 1 | 2): void;
+  now(): number;
+}
+
+const LIMITED_KEYS_MAX = 1000;
+
+interface Limit {
+  until: number;
+  suppressed: number;
+}
+
+/** What all logs of a thread share. */
+class Shared {
+  setup: LogSetup = { level: "info", format: "json", fd: 1 };
+  readonly #limits = new Map<string, Limit>();
+  readonly output: LogOutput;
+
+  constructor(output: LogOutput) {
+    this.output = output;
+  }
+
+  isOn(level: LogLevel): boolean {
+    return LOG_LEVELS.indexOf(level) >= LOG_LEVELS.indexOf(this.setup.level);
+  }
+
+  emit(line: Omit<Line, "time">): void {
+    const timed = clipped({ time: this.output.now(), ...line, fields: plainFields(line.fields) });
+    const isPretty = this.setup.format === "pretty";
+    this.output.write(isPretty ? prettyLine(timed, this.setup.fd) : jsonLine(timed), this.setup.fd);
+  }
+
+  /** How many were suppressed since the last line, or null where this one has to be too. */
+  pass(key: string, everyMs: number): number | null {
+    const now = this.output.now();
+    const limit = this.#limits.get(key);
+    if (limit && now < limit.until) {
+      limit.suppressed++;
+      return null;
+    }
+    if (!limit && this.#limits.size >= LIMITED_KEYS_MAX) this.#limits.clear();
+    this.#limits.set(key, { until: now + everyMs, suppressed: 0 });
+    return limit?.suppressed ?? 0;
+  }
+}
+
+class LogOf implements Log {
+  readonly #shared: Shared;
+  readonly #fields: Fields;
+  readonly #limit: { key: string; everyMs: number } | undefined;
+
+  constructor(shared: Shared, fields: Fields = {}, limit?: { key: string; everyMs: number }) {
+    this.#shared = shared;
+    this.#fields = fields;
+    this.#limit = limit;
+  }
+
+  debug = (msg: string, fields?: Fields) => this.#log("debug", msg, fields);
+  info = (msg: string, fields?: Fields) => this.#log("info", msg, fields);
+  warn = (msg: string, fields?: Fields) => this.#log("warn", msg, fields);
+  error = (msg: string, fields?: Fields) => this.#log("error", msg, fields);
+
+  child(fields: Fields): Log {
+    return new LogOf(this.#shared, { ...this.#fields, ...fields }, this.#limit);
+  }
+
+  limited(key: string, everyMs: number): Log {
+    return new LogOf(this.#shared, this.#fields, { key, everyMs });
+  }
+
+  #log(level: LogLevel, msg: string, fields: Fields = {}): void {
+    if (!this.#shared.isOn(level)) return;
+    const suppressed = this.#limit ? this.#shared.pass(this.#limit.key, this.#limit.everyMs) : 0;
+    if (suppressed === null) return;
+    const count = suppressed > 0 ? { suppressed } : {};
+    this.#shared.emit({ level, msg, fields: { ...this.#fields, ...fields, ...count } });
+  }
+}
+
+export function createLog(output: LogOutput): { log: Log; setUp(setup: Partial<LogSetup>): void } {
+  const shared = new Shared(output);
+  return {
+    log: new LogOf(shared),
+    setUp(setup) {
+      shared.setup = { ...shared.setup, ...setup };
+    },
+  };
+}
+
+const FULL_PIPE_WAIT_MS = 1;
+const FULL_PIPE_TRIES = 100;
+const sleeper = new Int32Array(new SharedArrayBuffer(4));
+
+/**
+ * One write for each line, and lines fit in PIPE_BUF (clipped): so those of several threads never mix, in a file, on a
+ * terminal or in a pipe. Where stdout is a full pipe that does not block, a line waits 100 ms and is then given up: a
+ * log that nobody takes must not stop the counting.
+ */
+function writeLine(line: string, fd: 1 | 2): void {
+  for (let tries = 0; tries < FULL_PIPE_TRIES; tries++) {
+    try {
+      writeSync(fd, line);
+      return;
+    } catch (error) {
+      // Closed or out of room: there is no place left to say it.
+      if ((error as NodeJS.ErrnoException).code !== "EAGAIN") return;
+      Atomics.wait(sleeper, 0, 0, FULL_PIPE_WAIT_MS);
+    }
+  }
+}
+
+const own = createLog({ write: writeLine, now: Date.now });
+
+/** The log of this thread. Each thread sets up its own. */
+export const log: Log = own.log;
+export const setUpLog = own.setUp;
+
+export function setLevel(level: LogLevel): void {
+  own.setUp({ level });
+}
