@@ -1,0 +1,233 @@
+import { COUNT_MAX } from "../model.ts";
+import {
+  ADDS,
+  HEADER_BYTES,
+  HEADER_WORDS,
+  HIGH,
+  HIGH_BYTE,
+  LEAVING,
+  LOADED,
+  LOW,
+  MARK,
+  META,
+  markBits,
+  markOf,
+  NOTED,
+  OWNER,
+  OWNER_SHIFT,
+  SLOT_BYTES,
+  SLOT_WORDS,
+} from "./layout.ts";
+import type { Threads } from "./threads.ts";
+
+/** add() added nothing: the flusher is 2^31 behind. Ask for a flush and try again. */
+export const OWING_TOO_MUCH = -1;
+/** add() added nothing: the count would pass 2^53 - 1. */
+export const TOO_HIGH = -2;
+
+const WORD = 2 ** 32;
+/** 2^27 below the sign: room for one add of a million from each of 64 threads that all looked before any added. */
+const DISTANCE_MAX = 2 ** 31 - 2 ** 27;
+const REBASE_AT = 2 ** 30;
+const SPINS = 2_000;
+
+/**
+ * The numbers of a slot. A counter's value is base + (ADDS - mark): ADDS only grows, modulo 2^32, also from one owner
+ * of the slot to the next (so that a note in the log that says "slot 7 up to 1,000" never means a later counter). The
+ * base (LOW, HIGH: 56 bits, signed) is what the value was when ADDS stood at the mark.
+ */
+export class Slots {
+  readonly words: Int32Array;
+  readonly bytes: Uint8Array;
+  private readonly threads: Threads;
+  private readonly owner: number;
+  private readonly pause = new Int32Array(new SharedArrayBuffer(4));
+
+  constructor(buffer: ArrayBuffer, threads: Threads, thread: number) {
+    this.words = new Int32Array(buffer);
+    this.bytes = new Uint8Array(buffer);
+    this.threads = threads;
+    this.owner = (thread + 1) << OWNER_SHIFT;
+  }
+
+  meta(slot: number): number {
+    return Atomics.load(this.words, wordOf(slot) + META);
+  }
+
+  isLoaded(slot: number): boolean {
+    return (this.meta(slot) & LOADED) !== 0;
+  }
+
+  isClean(slot: number): boolean {
+    const at = wordOf(slot);
+    return Atomics.load(this.words, at + ADDS) === Atomics.load(this.words, at + NOTED);
+  }
+
+  owed(slot: number): number {
+    const at = wordOf(slot);
+    return (Atomics.load(this.words, at + ADDS) - Atomics.load(this.words, at + NOTED)) >>> 0;
+  }
+
+  notedAfter(slot: number, amount: number): number {
+    return (Atomics.load(this.words, wordOf(slot) + NOTED) + amount) >>> 0;
+  }
+
+  /** META of a slot nobody owns. */
+  private steady(at: number): number {
+    for (let spins = 1; ; spins++) {
+      const meta = Atomics.load(this.words, at);
+      if ((meta & OWNER) === 0) return meta;
+      if (spins % SPINS === 0) Atomics.wait(this.pause, 0, 0, 0.1);
+    }
+  }
+
+  /**
+   * The value at one instant. Reading it means reading four words that others change:
+   *
+   *   HIGH  LOW  META (nobody owns it)  ADDS  LOW  HIGH
+   *
+   * A base that adds rest on only grows, so where HIGH and then LOW are the same at both ends, the base stood still in
+   * between; and as nobody owned META in there, the mark is the one that belongs to this base: base first, mark second,
+   * both as one owner. (A counter of bits would not do: they go round while a thread is off the processor.)
+   */
+  shown(slot: number): number {
+    const words = this.words;
+    const at = wordOf(slot);
+    for (;;) {
+      const high = Atomics.load(words, at + HIGH) << 8;
+      const low = Atomics.load(words, at + LOW);
+      const mark = markOf(this.steady(at));
+      const adds = Atomics.load(words, at + ADDS);
+      if (Atomics.load(words, at + LOW) === low && Atomics.load(words, at + HIGH) << 8 === high) {
+        return countOf(low, high) + ((adds - mark) | 0);
+      }
+    }
+  }
+
+  /**
+   * Adds and returns the value with this very addition, or one of the two refusals. The addition stands where shown()
+   * reads ADDS; if the base moved meanwhile, the value is read anew. A refusal may come of words that do not belong
+   * together; the next try sees others.
+   */
+  add(slot: number, by: number): number {
+    const words = this.words;
+    const at = wordOf(slot);
+    const high = Atomics.load(words, at + HIGH) << 8;
+    const low = Atomics.load(words, at + LOW);
+    const mark = markOf(this.steady(at));
+    const adds = Atomics.load(words, at + ADDS);
+    const above = (adds - mark) >>> 0;
+    if (above >= DISTANCE_MAX || (adds - Atomics.load(words, at + NOTED)) >>> 0 >= DISTANCE_MAX) return OWING_TOO_MUCH;
+    const base = countOf(low, high);
+    if (base + above + by > COUNT_MAX) return TOO_HIGH;
+    const before = Atomics.add(words, at + ADDS, by);
+    if (Atomics.load(words, at + LOW) !== low || Atomics.load(words, at + HIGH) << 8 !== high) return this.shown(slot);
+    return base + ((before + by - mark) | 0);
+  }
+
+  /** Sets the base of a slot that has none; false if another thread did. */
+  install(slot: number, count: number): boolean {
+    const at = wordOf(slot);
+    if ((this.steady(at) & LOADED) !== 0) return false;
+    const meta = this.own(slot);
+    const first = (meta & LOADED) === 0;
+    if (first) this.setValue(at, meta, count);
+    this.release(at, first ? LOADED : 0);
+    return first;
+  }
+
+  /** Makes the value `count`. For counters nobody adds to (relations). */
+  setValueTo(slot: number, count: number): void {
+    const at = wordOf(slot);
+    const meta = this.own(slot);
+    this.setValue(at, meta, count);
+    this.release(at, LOADED);
+  }
+
+  /** Moves the base, and with it the value, by `delta`; the new value. */
+  moveBase(slot: number, delta: number): number {
+    const at = wordOf(slot);
+    const meta = this.own(slot);
+    this.setBase(at, this.base(at) + delta);
+    const value = this.base(at) + ((Atomics.load(this.words, at + ADDS) - markOf(meta)) | 0);
+    this.release(at, 0);
+    return value;
+  }
+
+  /** Flusher only: the log has the adds up to `notedAfter`. Here the mark follows ADDS, at least once in 2^31. */
+  setNoted(slot: number, notedAfter: number): void {
+    const words = this.words;
+    const at = wordOf(slot);
+    Atomics.store(words, at + NOTED, notedAfter | 0);
+    const mark = markOf(Atomics.load(words, at));
+    if ((Atomics.load(words, at + ADDS) - mark) >>> 0 < REBASE_AT) return;
+    this.own(slot);
+    const steps = ((Atomics.load(words, at + ADDS) - mark) >>> 0) >>> 30;
+    this.setBase(at, this.base(at) + steps * REBASE_AT);
+    const moved = markBits((mark + steps * REBASE_AT) | 0);
+    this.release(at, 0, moved);
+  }
+
+  /** Main only: what a thread that died in the middle of install() left. Of a loaded slot only writer and main are owners. */
+  disown(slot: number, thread: number): void {
+    const at = wordOf(slot);
+    const meta = Atomics.load(this.words, at);
+    if ((meta & OWNER) !== (thread + 1) << OWNER_SHIFT) return;
+    if ((meta & LOADED) !== 0) throw new Error(`thread ${thread} died while it changed the base of slot ${slot}`);
+    this.release(at, 0);
+  }
+
+  /** Takes OWNER (and calls off a leaving: there is news). The other bits of META stay its holder's, except LEAVING. */
+  private own(slot: number): number {
+    const at = wordOf(slot);
+    this.threads.hold(slot);
+    for (;;) {
+      const meta = this.steady(at);
+      const owned = (meta & ~LEAVING) | this.owner;
+      if (Atomics.compareExchange(this.words, at, meta, owned) === meta) return owned;
+    }
+  }
+
+  private release(at: number, set: number, mark?: number): void {
+    const words = this.words;
+    for (;;) {
+      const meta = Atomics.load(words, at);
+      let after = (meta & ~OWNER) | set;
+      if (mark !== undefined) after = (after & ~MARK) | mark;
+      if (Atomics.compareExchange(words, at, meta, after) === meta) break;
+    }
+    this.threads.hold(-1);
+  }
+
+  private base(at: number): number {
+    return countOf(Atomics.load(this.words, at + LOW), Atomics.load(this.words, at + HIGH) << 8);
+  }
+
+  private setValue(at: number, meta: number, count: number): void {
+    this.setBase(at, count - ((Atomics.load(this.words, at + ADDS) - markOf(meta)) | 0));
+  }
+
+  private setBase(at: number, base: number): void {
+    const high = Math.floor(base / WORD);
+    Atomics.store(this.words, at + LOW, base | 0);
+    if (high << 8 === Atomics.load(this.words, at + HIGH) << 8) return;
+    // Byte by byte: the fourth byte of the word is TOUCHED, which other threads write at any time.
+    const byte = 4 * at + HIGH_BYTE;
+    Atomics.store(this.bytes, byte, high & 0xff);
+    Atomics.store(this.bytes, byte + 1, (high >> 8) & 0xff);
+    Atomics.store(this.bytes, byte + 2, (high >> 16) & 0xff);
+  }
+}
+
+export function wordOf(slot: number): number {
+  return HEADER_WORDS + slot * SLOT_WORDS;
+}
+
+export function byteOf(slot: number): number {
+  return HEADER_BYTES + slot * SLOT_BYTES;
+}
+
+/** `high` as it is read: shifted up by the byte that is not part of it. */
+function countOf(low: number, high: number): number {
+  return (high >> 8) * WORD + (low >>> 0);
+}
