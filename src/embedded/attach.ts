@@ -1,0 +1,55 @@
+import type { MessagePort } from "node:worker_threads";
+import type { Counting } from "../ports/counting.ts";
+import { CounterTable, type TableShare } from "../tallies/table.ts";
+import { type ActRingShare, ActSender } from "./acts.ts";
+import { EmbeddedCounting } from "./counting.ts";
+import type { FilterShare } from "./filters.ts";
+import { Overlay, type OverlayShare } from "./overlay.ts";
+import { SqliteLedgerReader } from "./reads.ts";
+
+/** The shared memory and the files of a node, ready to be handed to a thread. */
+export interface NodeShare {
+  ledgerPath: string;
+  filters: FilterShare;
+  table: TableShare;
+  overlay: OverlayShare;
+  /** The writer sleeps on it. */
+  door: SharedArrayBuffer;
+}
+
+/** The same for one request thread, with its own way to the writer. */
+export interface EmbeddedShare extends NodeShare {
+  /** The table's number of this thread. */
+  thread: number;
+  ring: ActRingShare;
+  /** The writer's word that replies have come. */
+  woken: MessagePort;
+}
+
+/** A request thread's part of an embedded node. */
+export function attachEmbedded(share: EmbeddedShare, press: () => void): { counting: Counting; close(): void } {
+  const door = new Int32Array(share.door);
+  const ledger = new SqliteLedgerReader(share.ledgerPath, share.filters);
+  const counting = new EmbeddedCounting({
+    table: CounterTable.attach(share.table, share.thread),
+    overlay: new Overlay(share.overlay),
+    ledger,
+    acts: new ActSender(share.ring),
+    calls: {
+      ring() {
+        Atomics.add(door, 0, 1);
+        Atomics.notify(door, 0);
+      },
+      press,
+    },
+  });
+  share.woken.on("message", () => counting.takeReplies());
+  return {
+    counting,
+    close() {
+      counting.close();
+      share.woken.close();
+      ledger.close();
+    },
+  };
+}

@@ -1,0 +1,307 @@
+import type { Transferable } from "node:worker_threads";
+import type { Settings } from "../config.ts";
+import { fault } from "../lib/fault.ts";
+import { PROBE_EVERY_MS, SETTLE_MS_MAX, TEND_MS, TEND_SOON_MS, TEND_WORK_MS, TRIM_EVERY_MS } from "../limits.ts";
+import type { Metric } from "../model.ts";
+import { FrameWriter } from "../records.ts";
+import { Flusher, type FlushReport } from "../tallies/flusher.ts";
+import { Leaving } from "../tallies/leaving.ts";
+import type { CounterTable } from "../tallies/table.ts";
+import { log } from "../telemetry/log.ts";
+import type { Reading } from "../telemetry/prometheus.ts";
+import type { EmbeddedShare, NodeShare } from "./attach.ts";
+import { type Files, filesOf } from "./files.ts";
+import type { DataLock } from "./lock.ts";
+import { type LogHead, trimLog } from "./log.ts";
+import { numbered } from "./open-ledger.ts";
+import { Overlay } from "./overlay.ts";
+import type { ProjectorLink } from "./projector-link.ts";
+import { SqliteLedgerReader } from "./reads.ts";
+import { listenOnSocket, type SocketServer } from "./socket.ts";
+import { type Say, TableCheck, type Verified, verifyStores } from "./verify.ts";
+import type { WriterLink } from "./writer-link.ts";
+import { WRITER_THREAD } from "./writer-messages.ts";
+
+export interface NodeEvents {
+  /** What `parts` says has changed. */
+  changed(): void;
+  /** A thread without which nothing is safe has ended: the process must end too. */
+  broken(error: unknown): void;
+}
+
+/** What start.ts has started. */
+export interface NodeParts {
+  settings: Settings;
+  lock: DataLock;
+  metrics: Metric[];
+  share: NodeShare;
+  head: LogHead;
+  table: CounterTable;
+  projector: ProjectorLink;
+  writer: WriterLink;
+  source: string;
+  events: NodeEvents;
+  disk: { trouble: (detail: string | null) => void };
+}
+
+/** Workers come after main and the writer in the table's numbers. */
+const FIRST_WORKER_THREAD = WRITER_THREAD + 1;
+
+/**
+ * Main's side of an embedded node: what it looks after while requests come, and the order in which it stops (start.ts has
+ * that of the start).
+ *
+ * Stop: the workers are gone already → last flush → writer → projector up to the log's end → the counter file says that it
+ * owes nothing → lock.
+ */
+export class EmbeddedNode {
+  metrics: Metric[];
+  readonly #settings: Settings;
+  readonly #lock: DataLock;
+  readonly #files: Files;
+  readonly #share: NodeShare;
+  readonly #head: LogHead;
+  readonly #table: CounterTable;
+  readonly #projector: ProjectorLink;
+  readonly #overlay: Overlay;
+  readonly #writer: WriterLink;
+  readonly #flusher: Flusher;
+  readonly #leaving: Leaving;
+  readonly #events: NodeEvents;
+  readonly #socket: SocketServer | null;
+  #lastFlush: FlushReport = { counters: 0, ms: 0 };
+  #flushes = { done: 0, failed: 0, counters: 0 };
+  #trouble: { since: Date; detail: string } | null = null;
+  #flushTimer: ReturnType<typeof setTimeout> | undefined;
+  #tendTimer: ReturnType<typeof setTimeout> | undefined;
+  #pressed = false;
+  #trimAtMs = 0;
+  #probeAtMs = 0;
+  #stopping = false;
+
+  constructor(parts: NodeParts) {
+    this.#settings = parts.settings;
+    this.#lock = parts.lock;
+    this.metrics = parts.metrics;
+    this.#files = filesOf(parts.settings.data);
+    this.#share = parts.share;
+    this.#head = parts.head;
+    this.#table = parts.table;
+    this.#projector = parts.projector;
+    this.#overlay = new Overlay(parts.share.overlay);
+    this.#writer = parts.writer;
+    this.#events = parts.events;
+    const append = (frame: Uint8Array) => this.#writer.append(frame);
+    this.#flusher = new Flusher({ table: parts.table, append, source: parts.source });
+    this.#leaving = new Leaving(parts.table, {
+      logHead: () => this.#head.position,
+      applied: () => this.#projector.control.applied,
+    });
+    this.#table.notedPosition = this.#head.position;
+    parts.disk.trouble = (detail) => this.#onDisk(detail);
+    this.#socket = this.#listen();
+    this.#planFlush();
+    this.#tend();
+  }
+
+  /** What worker `index` needs, with its own way to the writer, and what of it is handed over rather than copied. */
+  join(index: number): { share: EmbeddedShare; transfer: Transferable[] } {
+    const thread = FIRST_WORKER_THREAD + index;
+    const way = this.#writer.join(thread);
+    return { share: { ...this.#share, thread, ...way }, transfer: [way.woken] };
+  }
+
+  /** Worker `index` has ended, however it did. What it added and did not mark as dirty is looked for. */
+  left(index: number): void {
+    const thread = FIRST_WORKER_THREAD + index;
+    this.#writer.left(thread);
+    this.#table.threadGone(thread);
+    this.#table.markAllDirty();
+  }
+
+  /** Somebody waits for room in the table, or for a flush. */
+  press(): void {
+    if (this.#pressed) return;
+    this.#pressed = true;
+    void this.flush();
+    this.#projector.control.urge();
+    this.#tend();
+  }
+
+  /** Metrics that the settings have now; throws StartError where a kind contradicts stored data. */
+  configure(settings: Settings): Metric[] {
+    this.metrics = numbered(this.#files.ledger, settings.metrics);
+    return this.metrics;
+  }
+
+  /** Everything counted so far goes into the log. Never rejects: what the log refuses stays, and is tried again. */
+  async flush(): Promise<void> {
+    const head = this.#head.position;
+    try {
+      this.#lastFlush = await this.#flusher.flush(Date.now() - this.#settings.flushMs);
+      // Notes behind this head, if there are any, are of earlier flushes, which are over.
+      this.#table.notedPosition = Math.max(this.#table.notedPosition, head);
+      this.#flushes.done++;
+      this.#flushes.counters += this.#lastFlush.counters;
+    } catch (error) {
+      this.#flushes.failed++;
+      log.limited("flush", 10_000).error("counts cannot be flushed to the log; they stay in memory", { error });
+    }
+  }
+
+  /** Flushes and waits until the ledger has it all: true if it came that far in time. */
+  async settle(timeoutMs: number): Promise<boolean> {
+    await this.flush();
+    return this.#projector.control.untilApplied(this.#head.position, timeoutMs);
+  }
+
+  /** Parts that can be down on their own, for /readyz. */
+  parts(): Record<string, { status: "up" | "down"; since?: string; detail?: string }> {
+    const trouble = this.#trouble;
+    return {
+      log: trouble ? { status: "down", since: trouble.since.toISOString(), detail: trouble.detail } : { status: "up" },
+      ledger: this.#projector.part(),
+    };
+  }
+
+  /** Whether nothing can be made durable. */
+  get isUnable(): boolean {
+    return this.#trouble !== null;
+  }
+
+  readings(): Reading[] {
+    const { control } = this.#projector;
+    const table = this.#table.stats();
+    const gauge = (name: string, help: string, value: number): Reading => ({ name, help, value });
+    const counter = (name: string, help: string, value: number): Reading => ({ name, help, value, type: "counter" });
+    return [
+      gauge("tally_counters", "Counters in memory", table.counters),
+      gauge("tally_counters_max", "Counters that memory may hold", table.countersMax),
+      gauge("tally_counters_bytes", "Space that the counter file takes on the disk", table.bytes),
+      gauge("tally_overlay_records", "Relations in the log and not yet in the ledger", this.#overlay.records),
+      gauge("tally_log_head", "Where the log ends, in bytes since it began", control.head),
+      gauge("tally_log_applied", "Up to where the ledger has the log, in bytes since it began", control.applied),
+      gauge("tally_projector_lag_seconds", "How long the oldest record waits for the ledger", control.lagMs / 1000),
+      counter("tally_projector_losses_total", "Gaps found in the log", control.losses),
+      gauge("tally_flush_duration_seconds", "How long the last flush took", this.#lastFlush.ms / 1000),
+      counter("tally_flushes_total", "Flushes of the counter table into the log", this.#flushes.done),
+      counter("tally_flush_failures_total", "Flushes that the log refused", this.#flushes.failed),
+      counter("tally_flushed_counters_total", "Counters flushed", this.#flushes.counters),
+    ];
+  }
+
+  /** Recounts everything and compares every copy, saying each difference; with `repair` also mends it. */
+  async verify(repair: boolean, say: Say): Promise<Verified> {
+    await this.settle(SETTLE_MS_MAX);
+    const { ledgerPath, filters } = this.#share;
+    const data = { ledgerPath, logFolder: this.#files.log, logHead: this.#head.share, repair };
+    const stores = await verifyStores(data, say);
+    const ledger = new SqliteLedgerReader(ledgerPath, filters);
+    try {
+      const parts = { table: this.#table, overlay: this.#overlay, ledger, metrics: this.metrics };
+      const table = await new TableCheck({ ...parts, settle: () => this.settle(SETTLE_MS_MAX) }).run(repair, say);
+      return {
+        differences: stores.differences + table.differences,
+        mended: stores.mended + table.mended,
+        counters: table.counters,
+        frames: stores.frames,
+      };
+    } finally {
+      ledger.close();
+    }
+  }
+
+  get files(): Files {
+    return this.#files;
+  }
+
+  /** Everything counted is in the ledger, or (false) in the log at least, from where the next start takes it. */
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    this.#socket?.close();
+    clearTimeout(this.#flushTimer);
+    clearTimeout(this.#tendTimer);
+    this.#table.markAllDirty();
+    const failed = this.#flushes.failed;
+    fault("stop.flush");
+    await this.flush();
+    fault("stop.flushed");
+    await this.#writer.stop();
+    fault("stop.written");
+    await this.#projector.stop(this.#head.position);
+    fault("stop.projected");
+    if (this.#flushes.failed === failed) this.#table.closeClean();
+    else this.#table.close();
+    fault("stop.closed");
+    this.#lock.release();
+  }
+
+  /** The other commands come in here. Without it the server runs, and `tally verify` beside it does not. */
+  #listen(): SocketServer | null {
+    try {
+      return listenOnSocket(this.#files.socket, async (path, say) => {
+        if (path !== "/verify" && path !== "/repair") throw new Error(`this server has no ${path}`);
+        say({ done: await this.verify(path === "/repair", (difference, isMended) => say({ difference, isMended })) });
+      });
+    } catch (error) {
+      log.warn("no socket in the data directory: other commands cannot reach this server", { error });
+      return null;
+    }
+  }
+
+  /** Ticks fall on the minute's edge, so that what a note holds was counted in one minute. */
+  #planFlush(): void {
+    if (this.#stopping) return;
+    const { flushMs } = this.#settings;
+    const intoMinute = Date.now() % 60_000;
+    const wait = Math.min(flushMs - (intoMinute % flushMs), 60_000 - intoMinute);
+    this.#flushTimer = setTimeout(() => {
+      void this.flush().then(() => this.#planFlush());
+    }, wait);
+  }
+
+  /** Room in the table, files of the log, a disk that was full: a little of each. */
+  #tend(): void {
+    clearTimeout(this.#tendTimer);
+    if (this.#stopping) return;
+    const until = performance.now() + TEND_WORK_MS;
+    let more = true;
+    let hasFailed = false;
+    try {
+      while (more && performance.now() < until) {
+        const moreSpace = this.#table.provision();
+        more = this.#leaving.step(performance.now()) || moreSpace;
+      }
+      this.#trim();
+    } catch (error) {
+      hasFailed = true;
+      log.limited("tend", 10_000).error("the data directory cannot be written", { error });
+    }
+    // The ledger's state is only seen by looking.
+    this.#events.changed();
+    const { space, room } = this.#table.wants();
+    this.#pressed = this.#pressed && (space || room) && !hasFailed;
+    if (room) this.#projector.control.urge();
+    this.#tendTimer = setTimeout(() => this.#tend(), (more || room || space) && !hasFailed ? TEND_SOON_MS : TEND_MS);
+  }
+
+  #trim(): void {
+    const now = performance.now();
+    if (this.#trouble && now >= this.#probeAtMs) {
+      this.#probeAtMs = now + PROBE_EVERY_MS;
+      const probe = new FrameWriter();
+      probe.begin("probe");
+      this.#writer.append(probe.finish()).catch(() => undefined);
+    }
+    if (now < this.#trimAtMs) return;
+    this.#trimAtMs = now + TRIM_EVERY_MS;
+    trimLog(this.#files.log, Math.min(this.#projector.control.durable, this.#table.notedPosition));
+  }
+
+  #onDisk(detail: string | null): void {
+    if (detail === null) log.info("the log can be written again");
+    else log.error("the log cannot be written: writes are refused until there is room", { detail });
+    this.#trouble = detail === null ? null : { since: new Date(), detail };
+    this.#events.changed();
+  }
+}

@@ -1,0 +1,54 @@
+import { Worker } from "node:worker_threads";
+import { threadEntry } from "../lib/thread-entry.ts";
+import type { Position } from "../ports/log.ts";
+import { ProjectorControl, type ProjectorShare } from "../projector/control.ts";
+import type { LogSetup } from "../telemetry/log.ts";
+import type { FilterShare } from "./filters.ts";
+
+/** What main hands to the projector's thread. */
+export interface ProjectorData {
+  logFolder: string;
+  ledgerPath: string;
+  filters: FilterShare;
+  share: ProjectorShare;
+  log: Partial<LogSetup>;
+}
+
+/** Main's end of the projector thread. */
+export class ProjectorLink {
+  readonly control: ProjectorControl;
+  readonly #ended: Promise<void>;
+  #isStopping = false;
+  #downSince: Date | null = null;
+
+  constructor(data: Omit<ProjectorData, "share">, head: SharedArrayBuffer, died: (error: unknown) => void) {
+    const share = ProjectorControl.allocate(head);
+    this.control = new ProjectorControl(share);
+    const workerData: ProjectorData = { ...data, share };
+    const worker = new Worker(threadEntry("projector/thread.ts"), { workerData });
+    worker.on("error", died);
+    this.#ended = new Promise((resolve) => {
+      worker.on("exit", (code) => {
+        resolve();
+        if (!this.#isStopping) died(new Error(`the projector ended with ${code}`));
+      });
+    });
+  }
+
+  /** Resolves when the ledger has the log up to `position` and the thread has ended. */
+  async stop(position: Position): Promise<void> {
+    this.#isStopping = true;
+    this.control.stop(position);
+    await this.#ended;
+  }
+
+  /** For /readyz. */
+  part(): { status: "up" | "down"; since?: string; detail?: string } {
+    if (!this.control.failing) {
+      this.#downSince = null;
+      return { status: "up" };
+    }
+    this.#downSince ??= new Date();
+    return { status: "down", since: this.#downSince.toISOString(), detail: "the ledger cannot be written" };
+  }
+}

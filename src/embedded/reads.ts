@@ -1,0 +1,227 @@
+import { Database, type Statement } from "bun:sqlite";
+import type { Stamp } from "../arithmetic/stamp.ts";
+import { type Actor, COUNT_MAX, type Subject } from "../model.ts";
+import type { ActorItem, LedgerReader, ShardState, SourceState, StoredKey, SubjectItem } from "../ports/ledger.ts";
+import { COUNT } from "./deltas.ts";
+import { type FilterShare, Filters } from "./filters.ts";
+import { KEY_STEPS, keyStep } from "./keys.ts";
+
+const CACHE_KIB = 16 * 1024;
+/** Readers never wait for the writer (WAL); only while the ledger is recovered after a crash is it locked for a moment. */
+const BUSY_MS = 5_000;
+
+/** One thread's view of the ledger: a read-only connection with its own prepared statements. */
+export class SqliteLedgerReader implements LedgerReader {
+  #db: Database;
+  #filters: Filters;
+  #sql: ReturnType<typeof prepare>;
+  #inSnapshot = false;
+
+  constructor(path: string, share: FilterShare) {
+    this.#db = new Database(path, { readonly: true });
+    this.#db.run(`PRAGMA busy_timeout = ${BUSY_MS}`);
+    this.#db.run(`PRAGMA cache_size = -${CACHE_KIB}`);
+    this.#filters = new Filters(share);
+    this.#sql = prepare(this.#db);
+  }
+
+  /** Runs several reads on one commit. */
+  snapshot<T>(reads: () => T): T {
+    if (this.#inSnapshot) return reads();
+    this.#sql.begin.run();
+    this.#inSnapshot = true;
+    try {
+      return reads();
+    } finally {
+      this.#inSnapshot = false;
+      this.#sql.end.run();
+    }
+  }
+
+  position(): number {
+    return this.#sql.position.get()?.at ?? 0;
+  }
+
+  count(metric: number, subject: Subject): number {
+    if (!this.#filters.mayCount(metric, subject)) return 0;
+    return Math.min(this.#sql.count.get(subject, metric)?.count ?? 0, COUNT_MAX);
+  }
+
+  countsOf(subject: Subject): [metric: number, count: number][] {
+    const counts = this.#sql.countsOf.values(subject) as [number, number][];
+    return counts.map(([metric, count]) => [metric, Math.min(count, COUNT_MAX)]);
+  }
+
+  /**
+   * Without a transaction, since one costs as much as the look: segments are asked from the oldest to the newest, and a row
+   * only ever moves to a newer one, so if it moves meanwhile it is still ahead, be it in a segment that is new.
+   */
+  register(metric: number, subject: Subject, actor: Actor): Stamp {
+    const filters = this.#filters;
+    filters.aim(actor, subject);
+    for (let segment = filters.nextHolding(0); segment >= 0; segment = filters.nextHolding(segment + 1)) {
+      const row = this.#sql.register.get(segment, actor, subject, metric);
+      if (row) return row.stamp;
+    }
+    return 0;
+  }
+
+  /** In the same order and for the same reason as `register`; a row met twice on its way counts as the later one. */
+  registersOf(subject: Subject, actor: Actor): [metric: number, stamp: Stamp][] {
+    const filters = this.#filters;
+    let found: [number, Stamp][] = [];
+    filters.aim(actor, subject);
+    for (let segment = filters.nextHolding(0); segment >= 0; segment = filters.nextHolding(segment + 1)) {
+      const rows = this.#sql.registersOf.values(segment, actor, subject) as [number, Stamp][];
+      if (found.length > 0) found = found.filter(([metric]) => !rows.some((row) => row[0] === metric));
+      found = found.concat(rows);
+    }
+    return found;
+  }
+
+  newestActors(metric: number, subject: Subject, before: Stamp, limit: number): ActorItem[] {
+    return this.#newest(before, limit, (segment) => {
+      return this.#sql.newestActors.all(segment, subject, metric, before, limit);
+    });
+  }
+
+  newestSubjects(metric: number, actor: Actor, before: Stamp, limit: number, type?: string): SubjectItem[] {
+    return this.#newest(before, limit, (segment) => {
+      if (type === undefined) return this.#sql.newestSubjects.all(segment, actor, metric, before, limit);
+      return this.#sql.newestOfType.all(segment, actor, metric, before, ...rangeOf(type), limit);
+    });
+  }
+
+  actorCount(metric: number, actor: Actor, type?: string): number {
+    return this.snapshot(() => {
+      const totals = this.#sql.totals.all(actor, metric);
+      if (totals.length > 0) {
+        let count = 0;
+        for (const total of totals) if (type === undefined || total.type === type) count += total.count;
+        return count;
+      }
+      if (type === undefined) return this.#sql.actorCount.get(actor, metric)?.count ?? 0;
+      return this.#sql.actorCountOfType.get(actor, metric, ...rangeOf(type))?.count ?? 0;
+    });
+  }
+
+  recentKeys(nowMs: number): StoredKey[] {
+    return this.#sql.recentKeys.all(keyStep(nowMs) - KEY_STEPS).map(({ key, body, atMs }) => ({
+      key: Buffer.from(key).toString("hex"),
+      body: Buffer.from(body).toString("hex"),
+      atMs,
+    }));
+  }
+
+  shards(): ShardState[] {
+    const states: ShardState[] = Array.from({ length: 256 }, () => ({ version: 0, stampMax: 0 }));
+    for (const { shard, version, stampMax } of this.#sql.shards.all()) states[shard] = { version, stampMax };
+    return states;
+  }
+
+  sources(): SourceState[] {
+    return this.#sql.sources.all();
+  }
+
+  /** How SQLite answers each statement: for tests, which see to it that nothing is scanned or sorted. */
+  explain(): { sql: string; plan: string }[] {
+    return Object.values(this.#sql)
+      .map((statement) => statement.toString().replace(/\bNULL\b/g, "?"))
+      .filter((sql) => sql.startsWith("SELECT") && sql.includes("WHERE"))
+      .map((sql) => {
+        const steps = this.#db.query<{ detail: string }, []>(`EXPLAIN QUERY PLAN ${sql}`).all();
+        return { sql, plan: steps.map(({ detail }) => detail).join("; ") };
+      });
+  }
+
+  close(): void {
+    this.#db.close(true);
+  }
+
+  /**
+   * The newest `limit` items over all segments. Their ranges of stamps hardly overlap and mostly the first few suffice: it
+   * ends where no segment left can have an item newer than the last one found.
+   */
+  #newest<T extends { stamp: Stamp }>(before: Stamp, limit: number, list: (segment: number) => T[]): T[] {
+    return this.snapshot(() => {
+      const filters = this.#filters;
+      const order: number[] = [];
+      for (let segment = filters.segmentCount - 1; segment >= 0; segment--) {
+        if (filters.stampMin(segment) < before) order.push(segment);
+      }
+      order.sort((a, b) => filters.stampMax(b) - filters.stampMax(a));
+      let items: T[] = [];
+      for (const segment of order) {
+        const last = items[limit - 1];
+        if (last && last.stamp > filters.stampMax(segment)) break;
+        const more = list(segment);
+        if (more.length === 0) continue;
+        items = items.length === 0 ? more : items.concat(more).sort((a, b) => b.stamp - a.stamp);
+        if (items.length > limit) items.length = limit;
+      }
+      return items;
+    });
+  }
+}
+
+/** The subjects of a type lie between `type/` and `type0` ("0" follows "/"). */
+function rangeOf(type: string): [from: string, to: string] {
+  return [`${type}/`, `${type}0`];
+}
+
+function prepare(db: Database) {
+  const one = <Row, Params extends (string | number | Uint8Array)[]>(sql: string) =>
+    db.prepare(sql) as Statement<Row, Params>;
+  const active = "stamp & 1";
+  return {
+    begin: one<never, []>("BEGIN"),
+    end: one<never, []>("COMMIT"),
+    position: one<{ at: number }, []>("SELECT at FROM position"),
+    count: one<{ count: number }, [string, number]>(`SELECT ${COUNT} AS count`),
+    countsOf: one<never, [string]>(
+      `SELECT metric, sum(count) FROM (
+         SELECT metric, count FROM counts WHERE subject = ?1
+         UNION ALL
+         SELECT metric, amount FROM delta_segments CROSS JOIN deltas USING (segment) WHERE subject = ?1
+       ) GROUP BY metric`,
+    ),
+    register: one<{ stamp: number }, [number, string, string, number]>(
+      "SELECT stamp FROM relations WHERE segment = ? AND actor = ? AND subject = ? AND metric = ?",
+    ),
+    registersOf: one<never, [number, string, string]>(
+      "SELECT metric, stamp FROM relations WHERE segment = ? AND actor = ? AND subject = ?",
+    ),
+    newestActors: one<ActorItem, [number, string, number, number, number]>(
+      `SELECT actor, stamp FROM relations INDEXED BY relations_by_subject
+       WHERE segment = ? AND subject = ? AND metric = ? AND stamp < ? AND ${active} ORDER BY stamp DESC LIMIT ?`,
+    ),
+    newestSubjects: one<SubjectItem, [number, string, number, number, number]>(
+      `SELECT subject, stamp FROM relations INDEXED BY relations_by_actor
+       WHERE segment = ? AND actor = ? AND metric = ? AND stamp < ? AND ${active} ORDER BY stamp DESC LIMIT ?`,
+    ),
+    newestOfType: one<SubjectItem, [number, string, number, number, string, string, number]>(
+      `SELECT subject, stamp FROM relations INDEXED BY relations_by_actor
+       WHERE segment = ? AND actor = ? AND metric = ? AND stamp < ? AND subject >= ? AND subject < ? AND ${active}
+       ORDER BY stamp DESC LIMIT ?`,
+    ),
+    totals: one<{ type: string; count: number }, [string, number]>(
+      "SELECT type, count FROM actors WHERE actor = ? AND metric = ?",
+    ),
+    actorCount: one<{ count: number }, [string, number]>(
+      `SELECT count(*) AS count FROM segments CROSS JOIN relations INDEXED BY relations_by_actor
+       ON relations.segment = segments.segment WHERE actor = ? AND metric = ? AND ${active}`,
+    ),
+    actorCountOfType: one<{ count: number }, [string, number, string, string]>(
+      `SELECT count(*) AS count FROM segments CROSS JOIN relations INDEXED BY relations_by_actor
+       ON relations.segment = segments.segment
+       WHERE actor = ? AND metric = ? AND ${active} AND subject >= ? AND subject < ?`,
+    ),
+    recentKeys: one<{ key: Uint8Array; body: Uint8Array; atMs: number }, [number]>(
+      "SELECT key, body, at_ms AS atMs FROM keys WHERE step >= ? ORDER BY at_ms",
+    ),
+    shards: one<{ shard: number; version: number; stampMax: number }, []>(
+      "SELECT shard, version, stamp_max AS stampMax FROM shards",
+    ),
+    sources: one<SourceState, []>("SELECT source, shard, last FROM sources"),
+  };
+}

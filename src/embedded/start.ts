@@ -1,0 +1,169 @@
+import { randomBytes } from "node:crypto";
+import { mkdirSync } from "node:fs";
+import { type Time, timeOf } from "../arithmetic/stamp.ts";
+import type { Settings } from "../config.ts";
+import { EXIT, isSystemError, StartError } from "../errors.ts";
+import { fault } from "../lib/fault.ts";
+import { CATCH_UP_MS_MAX } from "../limits.ts";
+import { CounterTable } from "../tallies/table.ts";
+import { log } from "../telemetry/log.ts";
+import type { NodeShare } from "./attach.ts";
+import { type Files, filesOf } from "./files.ts";
+import type { FilterShare } from "./filters.ts";
+import { DataLock } from "./lock.ts";
+import { FileLogReader, LogHead, LogWriter } from "./log.ts";
+import { EmbeddedNode, type NodeEvents, type NodeParts } from "./node.ts";
+import { numbered, prepareLedger, shareLedger } from "./open-ledger.ts";
+import { Overlay } from "./overlay.ts";
+import { ProjectorLink } from "./projector-link.ts";
+import { SqliteLedgerReader } from "./reads.ts";
+import { recoverCounters } from "./recovery.ts";
+import { askSocket } from "./socket.ts";
+import type { Say, Verified } from "./verify.ts";
+import { WriterLink } from "./writer-link.ts";
+
+/**
+ * Each step stands on the one before: lock → schema → the log's end → what a killed run owed goes into the log → the
+ * projector brings the ledger to the log's end → an empty counter table → the writer. So when the first request comes the
+ * ledger has everything, nothing is on its way, and each counter is loaded from it when it is first touched.
+ *
+ * Throws StartError for all that the outside can mend. What was there before a refused start is there after it.
+ */
+export async function startEmbedded(settings: Settings, events: NodeEvents): Promise<EmbeddedNode> {
+  try {
+    return await start(settings, events);
+  } catch (error) {
+    if (!isSystemError(error)) throw error;
+    const { data } = settings;
+    throw new StartError(`the data directory ${data} cannot be used: ${error.message}`, EXIT.unavailable);
+  }
+}
+
+async function start(settings: Settings, events: NodeEvents): Promise<EmbeddedNode> {
+  const files = filesOf(settings.data);
+  const lock = takeFolder(settings.data, DataLock.takeOrRefuse);
+  prepareLedger(files.ledger, settings.migrate);
+  const metrics = numbered(files.ledger, settings.metrics);
+  const head = new LogHead();
+  const filters = shareLedger(files.ledger);
+  recoverLog(files, head, filters);
+  fault("start.recovered");
+  const logSetup = { level: settings.logLevel, format: settings.logFormat, fd: 1 } as const;
+  const projectorData = { logFolder: files.log, ledgerPath: files.ledger, filters, log: logSetup };
+  const projector = new ProjectorLink(projectorData, head.share, events.broken);
+  await catchUp(projector, head);
+  fault("start.caught-up");
+
+  const source = randomBytes(8).toString("hex");
+  const table = createTable(files.counters, settings.countersMax, source);
+  const share: NodeShare = {
+    ledgerPath: files.ledger,
+    filters,
+    table: table.share(),
+    overlay: Overlay.allocate(),
+    door: new SharedArrayBuffer(4),
+  };
+  const disk: NodeParts["disk"] = { trouble: () => undefined };
+  const writer = await WriterLink.start(
+    {
+      logFolder: files.log,
+      logHead: head.share,
+      applied: projector.control.share.applied,
+      node: share,
+      source: `${source}r`,
+      clock: highestTime(files.ledger, filters),
+    },
+    { disk: (trouble) => disk.trouble(trouble), died: events.broken },
+  );
+  return new EmbeddedNode({ settings, lock, metrics, share, head, table, projector, writer, source, events, disk });
+}
+
+/** `tally verify`: asks the server that uses the folder, or, where there is none, is one without requests for a moment. */
+export async function verifyEmbedded(settings: Settings, repair: boolean, say: Say): Promise<Verified> {
+  const lock = DataLock.take(settings.data);
+  if (lock === null) {
+    for await (const line of askSocket(filesOf(settings.data).socket, repair ? "/repair" : "/verify")) {
+      if (typeof line.difference === "string") say(line.difference, line.isMended === true);
+      if (typeof line.error === "string")
+        throw new StartError(`the server could not verify: ${line.error}`, EXIT.unavailable);
+      if (line.done) return line.done as Verified;
+    }
+    throw new StartError("the server ended before it had verified everything", EXIT.unavailable);
+  }
+  lock.release();
+  const broken = Promise.withResolvers<never>();
+  const node = await startEmbedded(settings, { changed: () => undefined, broken: broken.reject });
+  try {
+    return await Promise.race([node.verify(repair, say), broken.promise]);
+  } finally {
+    await node.stop();
+  }
+}
+
+/** The schema alone. A server that runs has brought it up to date, or (--no-migrate) must not have it changed under it. */
+export function migrateEmbedded(folder: string): string {
+  const lock = takeFolder(folder, DataLock.take);
+  try {
+    prepareLedger(filesOf(folder).ledger, lock !== null);
+    return `the schema in ${folder} is up to date`;
+  } finally {
+    lock?.release();
+  }
+}
+
+function takeFolder<T>(folder: string, take: (folder: string) => T): T {
+  try {
+    mkdirSync(folder, { recursive: true });
+    return take(folder);
+  } catch (error) {
+    if (error instanceof StartError) throw error;
+    const reason = error instanceof Error ? error.message : error;
+    throw new StartError(`the data directory ${folder} cannot be written: ${reason}; choose another with --data`);
+  }
+}
+
+/** What a killed server had counted and not logged goes into the log, under the name of that run. */
+function recoverLog(files: Files, head: LogHead, filters: FilterShare): void {
+  const logWriter = new LogWriter(files.log, head);
+  const reader = new FileLogReader(files.log, head);
+  const ledger = new SqliteLedgerReader(files.ledger, filters);
+  try {
+    const last = new Map(ledger.sources().map(({ source, shard, last }) => [`${source} ${shard}`, last]));
+    const lastOf = (source: string, shard: number) => last.get(`${source} ${shard}`) ?? 0;
+    const recovered = recoverCounters(files.counters, logWriter, reader, lastOf);
+    if (recovered && !recovered.trusted) {
+      log.warn("the machine stopped: what was counted after the last flush is lost", {
+        flushedAt: recovered.flushedAt,
+      });
+    } else if (recovered && recovered.counters > 0) {
+      log.info("counts of a killed server were recovered", { counters: recovered.counters, sum: recovered.amount });
+    }
+  } finally {
+    ledger.close();
+    reader.close();
+    logWriter.close();
+  }
+}
+
+async function catchUp(projector: ProjectorLink, head: LogHead): Promise<void> {
+  const began = performance.now();
+  if (!(await projector.control.untilApplied(head.position, CATCH_UP_MS_MAX))) {
+    throw new StartError("the ledger cannot be brought up to the log; see the messages above");
+  }
+  const ms = Math.round(performance.now() - began);
+  if (ms > 500) log.info("the ledger was brought up to the log", { ms });
+}
+
+/** The clock goes on above every stamp there is, so that lists stay newest first when the wall clock was set back. */
+function highestTime(ledgerPath: string, filters: FilterShare): Time {
+  const ledger = new SqliteLedgerReader(ledgerPath, filters);
+  try {
+    return Math.max(0, ...ledger.shards().map(({ stampMax }) => timeOf(stampMax)));
+  } finally {
+    ledger.close();
+  }
+}
+
+function createTable(path: string, countersMax: number, source: string): CounterTable {
+  return CounterTable.create({ path, countersMax, source, nowMs: Date.now() });
+}

@@ -1,0 +1,31 @@
+import type { MessagePort } from "node:worker_threads";
+import type { Time } from "../arithmetic/stamp.ts";
+import type { ActRingShare } from "./acts.ts";
+import type { NodeShare } from "./attach.ts";
+
+/** What main hands to the writer thread. */
+export interface WriterData {
+  logFolder: string;
+  logHead: SharedArrayBuffer;
+  applied: SharedArrayBuffer;
+  node: NodeShare;
+  source: string;
+  clock: Time;
+  commands: MessagePort;
+}
+
+export type WriterCommand =
+  | { kind: "join"; thread: number; ring: ActRingShare; wake: MessagePort }
+  | { kind: "left"; thread: number }
+  | { kind: "note"; id: number; frame: Uint8Array }
+  | { kind: "stop" };
+
+export type WriterMessage =
+  | { kind: "ready" }
+  | { kind: "noted"; id: number; end: number }
+  | { kind: "refused"; id: number; message: string }
+  | { kind: "disk"; trouble: string | null }
+  | { kind: "stopped" };
+
+/** The table's thread numbers: main, the writer, then the workers. */
+export const WRITER_THREAD = 1;

@@ -1,0 +1,111 @@
+import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from "node:worker_threads";
+import { HybridClock } from "../arithmetic/stamp.ts";
+import { isSystemError } from "../errors.ts";
+import { CounterTable } from "../tallies/table.ts";
+import { ActReceiver } from "./acts.ts";
+import { LogHead, LogWriter } from "./log.ts";
+import { OnceKeys } from "./once-keys.ts";
+import { OverlayWriter } from "./overlay.ts";
+import { SqliteLedgerReader } from "./reads.ts";
+import { Writer } from "./writer.ts";
+import { WRITER_THREAD, type WriterCommand, type WriterData, type WriterMessage } from "./writer-messages.ts";
+
+/** A missed ring of the doorbell (there is none that we know of) costs this long. */
+const NAP_MS = 250;
+
+/**
+ * This loop never returns to an event loop, where Bun would collect garbage, and to the engine the heap looks gigabytes large
+ * (it counts the shared memory), so that it hardly collects by itself: 2.7 GB of garbage against 72 MB with this.
+ */
+const COLLECT_EVERY_ACTS = 16_000;
+
+/**
+ * The writer thread sleeps on a futex, not in an event loop: while it waits for the disk, acts gather in the rings and
+ * commands at the port, and both are looked at in each round.
+ */
+function main(data: WriterData): void {
+  const ledger = new SqliteLedgerReader(data.node.ledgerPath, data.node.filters);
+  const log = new LogWriter(data.logFolder, new LogHead(data.logHead));
+  const overlay = new OverlayWriter(data.node.overlay);
+  const applied = new LogHead(data.applied);
+  const door = new Int32Array(data.node.door);
+  const keys = new OnceKeys();
+  for (const key of ledger.recentKeys(Date.now())) keys.remember(key);
+  const table = CounterTable.attach(data.node.table, WRITER_THREAD);
+  const clock = new HybridClock(data.clock);
+  const writer = new Writer({ log, table, overlay, ledger, keys, source: data.source, clock });
+  const joined = new Map<number, { receiver: ActReceiver; wake: MessagePort }>();
+  let receivers: ActReceiver[] = [];
+  let stopping = false;
+
+  const command = (message: WriterCommand): void => {
+    switch (message.kind) {
+      case "join":
+        joined.set(message.thread, { receiver: new ActReceiver(message.ring), wake: message.wake });
+        receivers = Array.from(joined.values(), (each) => each.receiver);
+        break;
+      case "left":
+        joined.delete(message.thread);
+        receivers = Array.from(joined.values(), (each) => each.receiver);
+        break;
+      case "note":
+        note(message.id, message.frame);
+        break;
+      case "stop":
+        stopping = true;
+    }
+  };
+  const note = (id: number, frame: Uint8Array): void => {
+    try {
+      tell({ kind: "noted", id, end: log.append(frame) });
+      writer.trouble = null;
+      disk(null);
+    } catch (error) {
+      if (!isSystemError(error)) throw error;
+      tell({ kind: "refused", id, message: error.message });
+      disk(error.message);
+    }
+  };
+  let trouble: string | null = null;
+  const disk = (now: string | null): void => {
+    if (now === trouble) return;
+    trouble = now;
+    tell({ kind: "disk", trouble });
+  };
+
+  let sinceCollection = 0;
+  tell({ kind: "ready" });
+  for (;;) {
+    const rung = Atomics.load(door, 0);
+    for (let got = receiveMessageOnPort(data.commands); got; got = receiveMessageOnPort(data.commands)) {
+      command(got.message as WriterCommand);
+    }
+    if (overlay.records > 0) overlay.applied(applied.position);
+    const acts = writer.run(receivers);
+    if (acts > 0) {
+      sinceCollection += acts;
+      if (sinceCollection > COLLECT_EVERY_ACTS) {
+        sinceCollection = 0;
+        Bun.gc(false);
+      }
+      disk(writer.trouble);
+      for (const { receiver, wake } of joined.values()) if (receiver.mustWake()) wake.postMessage(0);
+      continue;
+    }
+    if (stopping) break;
+    // Acts wait although none could be taken: the overlay is full until the projector is further.
+    const waiting = receivers.some((receiver) => receiver.waiting);
+    Atomics.wait(door, 0, rung, waiting ? 2 : NAP_MS);
+  }
+  log.close();
+  ledger.close();
+  tell({ kind: "stopped" });
+  for (const { wake } of joined.values()) wake.close();
+  data.commands.close();
+}
+
+function tell(message: WriterMessage): void {
+  parentPort?.postMessage(message);
+}
+
+main(workerData as WriterData);

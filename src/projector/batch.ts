@@ -1,0 +1,184 @@
+import { decide } from "../arithmetic/source.ts";
+import type { Stamp } from "../arithmetic/stamp.ts";
+import type {
+  Batch,
+  LedgerWriter,
+  Loss,
+  RegisterChange,
+  SourceState,
+  StoredKey,
+  TallyChange,
+} from "../ports/ledger.ts";
+import type { Position } from "../ports/log.ts";
+import type { Frame, LogRecord, SetRecord, TallyRecord } from "../records.ts";
+
+const SHARDS = 256;
+/** The history's step. An hour for now; minutes for the last day come with the rankings. */
+export const HISTORY_STEP_S = 3600;
+
+/** What a batch is decided against: the ledger before it. */
+export type Decided = Pick<LedgerWriter, "last">;
+
+interface SourceNumbers {
+  /** Last n by shard; -1: not asked for yet. */
+  last: Float64Array;
+  touched: Uint8Array;
+}
+
+/**
+ * Folds frames, in log order, into what one transaction stores. Each record is decided by its number alone; a gap cannot be
+ * filled here (the log is the only copy), so it is recorded as a loss and the log goes on.
+ *
+ * Folding is allowed because a register keeps its highest stamp whatever the order, and amounts add up; only sets depend on
+ * the order, and each remembers what was added before it.
+ */
+export class BatchBuilder {
+  #decided: Decided;
+  #sources = new Map<string, SourceNumbers>();
+  #stampMax = new Float64Array(SHARDS).fill(-1);
+  #registers: RegisterChange[] = [];
+  #tallies = new Map<number, Map<string, TallyChange>>();
+  #keys = new Map<string, StoredKey>();
+  #losses: Loss[] = [];
+  #position: Position = 0;
+  /** Records read, decided before or not. */
+  records = 0;
+
+  constructor(decided: Decided) {
+    this.#decided = decided;
+  }
+
+  /** `next`: the position behind the frame. */
+  add(frame: Frame, next: Position): void {
+    this.#position = next;
+    const numbers = this.#numbersOf(frame.source);
+    for (const record of frame.records) {
+      this.records++;
+      if (!this.#isNext(frame.source, numbers, record)) continue;
+      // Only kept: a repeat never reaches the log, since the one writer of this log knows the keys (once-keys.ts).
+      if (record.once) this.#keys.set(record.once.key, record.once);
+      switch (record.kind) {
+        case "relation":
+          this.#registers.push(record);
+          if (record.stamp > (this.#stampMax[record.shard] as number)) this.#stampMax[record.shard] = record.stamp;
+          break;
+        case "tally":
+          this.#tally(record);
+          break;
+        case "set":
+          this.#set(record);
+          break;
+        case "erase":
+          throw new Error(`erase record ${frame.source} ${record.shard}:${record.n}: not built yet`);
+      }
+    }
+  }
+
+  finish(nowMs: number): Batch {
+    const sources: SourceState[] = [];
+    for (const [source, { last, touched }] of this.#sources) {
+      for (let shard = 0; shard < SHARDS; shard++) {
+        if (touched[shard]) sources.push({ source, shard, last: last[shard] as number });
+      }
+    }
+    const shards: [number, Stamp][] = [];
+    for (let shard = 0; shard < SHARDS; shard++) {
+      const stampMax = this.#stampMax[shard] as number;
+      if (stampMax >= 0) shards.push([shard, stampMax]);
+    }
+    const tallies = [...this.#tallies.values()].flatMap((bySubject) => [...bySubject.values()]);
+    return {
+      position: this.#position,
+      nowMs,
+      records: this.records,
+      registers: highestOfEach(this.#registers),
+      tallies: tallies.sort(bySubjectAndMetric),
+      keys: [...this.#keys.values()],
+      sources,
+      shards,
+      losses: this.#losses,
+    };
+  }
+
+  #numbersOf(source: string): SourceNumbers {
+    let numbers = this.#sources.get(source);
+    if (!numbers) {
+      numbers = { last: new Float64Array(SHARDS).fill(-1), touched: new Uint8Array(SHARDS) };
+      this.#sources.set(source, numbers);
+    }
+    return numbers;
+  }
+
+  #isNext(source: string, numbers: SourceNumbers, { shard, n }: LogRecord): boolean {
+    let last = numbers.last[shard] as number;
+    if (last < 0) last = this.#decided.last(source, shard);
+    const decision = decide(last, n);
+    if (decision === "skip") return false;
+    if (decision === "gap") this.#losses.push({ source, shard, from: last + 1, to: n - 1 });
+    numbers.last[shard] = n;
+    numbers.touched[shard] = 1;
+    if ((this.#stampMax[shard] as number) < 0) this.#stampMax[shard] = 0;
+    return true;
+  }
+
+  #tally(record: TallyRecord): void {
+    const change = this.#change(record.metric, record.subject);
+    change.added += record.amount;
+    const step = stepOf(record.atMs);
+    const known = change.steps.find((it) => it[0] === step);
+    if (known) known[1] += record.amount;
+    else change.steps.push([step, record.amount]);
+  }
+
+  #set(record: SetRecord): void {
+    const change = this.#change(record.metric, record.subject);
+    change.sets ??= [];
+    change.sets.push({ added: change.added, count: record.count, step: stepOf(record.atMs) });
+    change.added = 0;
+  }
+
+  #change(metric: number, subject: string): TallyChange {
+    let bySubject = this.#tallies.get(metric);
+    if (!bySubject) {
+      bySubject = new Map();
+      this.#tallies.set(metric, bySubject);
+    }
+    let change = bySubject.get(subject);
+    if (!change) {
+      change = { metric, subject, added: 0, sets: null, steps: [] };
+      bySubject.set(subject, change);
+    }
+    return change;
+  }
+}
+
+function stepOf(atMs: number): number {
+  const seconds = Math.floor(atMs / 1000);
+  return seconds - (seconds % HISTORY_STEP_S);
+}
+
+/** Sorted by actor, subject, metric; of one register only the highest stamp. Sorts and cuts `changes` in place. */
+function highestOfEach(changes: RegisterChange[]): RegisterChange[] {
+  changes.sort(byRegister);
+  let kept = 0;
+  for (let i = 0; i < changes.length; i++) {
+    const change = changes[i] as RegisterChange;
+    const next = changes[i + 1];
+    const isLast =
+      !next || next.actor !== change.actor || next.subject !== change.subject || next.metric !== change.metric;
+    if (isLast) changes[kept++] = change;
+  }
+  changes.length = kept;
+  return changes;
+}
+
+function byRegister(a: RegisterChange, b: RegisterChange): number {
+  if (a.actor !== b.actor) return a.actor < b.actor ? -1 : 1;
+  if (a.subject !== b.subject) return a.subject < b.subject ? -1 : 1;
+  return a.metric - b.metric || a.stamp - b.stamp;
+}
+
+function bySubjectAndMetric(a: TallyChange, b: TallyChange): number {
+  if (a.subject !== b.subject) return a.subject < b.subject ? -1 : 1;
+  return a.metric - b.metric;
+}

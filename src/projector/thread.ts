@@ -1,0 +1,69 @@
+import { setPriority } from "node:os";
+import { workerData } from "node:worker_threads";
+import { SqliteLedgerWriter } from "../embedded/ledger.ts";
+import { FileLogReader, LogHead } from "../embedded/log.ts";
+import type { ProjectorData } from "../embedded/projector-link.ts";
+import { log, setUpLog } from "../telemetry/log.ts";
+import { ProjectorControl } from "./control.ts";
+import { Projector } from "./projector.ts";
+
+/** Stands back for the threads that answer (Linux: the priority is the thread's), unless it may not come forward again. */
+const NICE = 5;
+
+/**
+ * The collector counts the filters' shared memory as this thread's own and would wait until as much garbage has come
+ * together, hundreds of megabytes. Asked after so many records it takes about 20 ms, 0.2 µs a record.
+ */
+const GARBAGE_RECORDS = 100_000;
+
+function main(data: ProjectorData): void {
+  setUpLog(data.log);
+  const control = new ProjectorControl(data.share);
+  const reader = new FileLogReader(data.logFolder, new LogHead(data.share.head));
+  const ledger = new SqliteLedgerWriter(data.ledgerPath, data.filters);
+  const canHurry = mayRaisePriority();
+  if (canHurry) setPriority(0, NICE);
+  let garbage = 0;
+  const projector = new Projector(
+    { log: reader, ledger, control },
+    {
+      applied(batch) {
+        log.debug("batch applied", { ...batch });
+        garbage += batch.records;
+        if (garbage < GARBAGE_RECORDS) return;
+        garbage = 0;
+        Bun.gc(true);
+      },
+      lost(loss) {
+        log.error("records are missing in the log: they were numbered and never came", { ...loss });
+      },
+      failing(error, retryMs) {
+        log.limited("ledger", 60_000).error("the ledger cannot be written, trying again", { error, retryMs });
+      },
+      recovered() {
+        log.info("the ledger can be written again");
+      },
+      hurry(is) {
+        if (canHurry) setPriority(0, is ? 0 : NICE);
+        if (is) log.limited("lag", 60_000).warn("the ledger is behind the log", { lagMs: control.lagMs });
+      },
+    },
+  );
+  projector.run();
+  ledger.close();
+  reader.close();
+}
+
+/** Whoever may go above 0 may also go back to it. */
+function mayRaisePriority(): boolean {
+  if (process.platform !== "linux") return false;
+  try {
+    setPriority(0, -1);
+    setPriority(0, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+main(workerData as ProjectorData);
