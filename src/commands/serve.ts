@@ -1,0 +1,176 @@
+import { reload, type Settings } from "../config.ts";
+import { EXIT, StartError } from "../errors.ts";
+import { STOP_MS_MAX } from "../limits.ts";
+import { type Node, openNode } from "../open.ts";
+import { log, setLevel } from "../telemetry/log.ts";
+import { createPrometheus } from "../telemetry/prometheus.ts";
+import { requestStatsMemory } from "../telemetry/requests.ts";
+import { VERSION } from "../version.ts";
+import type { Health } from "../workers/messages.ts";
+import { Pool } from "../workers/pool.ts";
+
+/** The server: open → start → wait for a signal → stop. */
+export async function run(settings: Settings): Promise<number> {
+  const began = performance.now();
+  const server = new Server(settings);
+  const url = await server.start();
+  const startMs = Math.round(performance.now() - began);
+  log.info("listening", { url, version: VERSION, workers: settings.workers, data: settings.data, startMs });
+  const reason = await server.untilStopped();
+  log.info("stopping", { reason });
+  return server.stop();
+}
+
+class Server {
+  #settings: Settings;
+  #node: Node | null = null;
+  #pool: Pool | null = null;
+  #isDraining = false;
+  #toldHealth = "";
+  #broken: unknown = null;
+  #stop: (reason: string) => void = () => undefined;
+  readonly #stopped = new Promise<string>((resolve) => {
+    this.#stop = resolve;
+  });
+
+  constructor(settings: Settings) {
+    this.#settings = settings;
+  }
+
+  async start(): Promise<string> {
+    const settings = this.#settings;
+    // Signals first: one that comes during a long start must not kill a recovery half way for no reason.
+    this.#listenToSignals();
+    const node = await openNode(settings, {
+      changed: () => this.#tellHealth(),
+      broken: (error) => {
+        this.#broken ??= error ?? new Error("a thread ended");
+        log.error("a thread of the store ended: the server stops, the next start recovers", { error });
+        this.#stop("broken");
+      },
+    });
+    this.#node = node;
+    const requestStats = requestStatsMemory(settings.workers);
+    const prometheus = createPrometheus({
+      requests: requestStats,
+      metrics: () => node.metrics,
+      readings: () => [...node.readings(), ...this.#poolReadings()],
+      version: VERSION,
+    });
+    const pool = new Pool(
+      {
+        workers: settings.workers,
+        begin: (index, port) => {
+          const { share, transfer } = node.join(index);
+          const metrics = node.metrics;
+          const data = { index, settings: this.#settings, metrics, health: this.#health(), port, requestStats, share };
+          return { data, transfer };
+        },
+        ended: (index) => node.left(index),
+        scrape: () => prometheus.scrape(),
+        press: () => node.press(),
+      },
+      settings.port,
+    );
+    this.#pool = pool;
+    pool.onChange(() => this.#tellHealth());
+    const url = await pool.start().catch((error) => {
+      throw cannotListen(settings, error);
+    });
+    this.#tellHealth();
+    return url;
+  }
+
+  untilStopped(): Promise<string> {
+    return this.#stopped;
+  }
+
+  /** First no more requests, then everything they did becomes durable. A second signal ends at once. */
+  async stop(): Promise<number> {
+    if (this.#broken !== null) return EXIT.bug;
+    this.#isDraining = true;
+    this.#tellHealth();
+    const deadline = setTimeout(() => {
+      log.error("stopping took too long: ended; the next start recovers what was not flushed");
+      process.exit(EXIT.bug);
+    }, STOP_MS_MAX);
+    await this.#pool?.drain();
+    await this.#node?.stop();
+    clearTimeout(deadline);
+    log.info("stopped");
+    return EXIT.ok;
+  }
+
+  #listenToSignals(): void {
+    let signals = 0;
+    for (const signal of ["SIGTERM", "SIGINT"] as const) {
+      process.on(signal, () => {
+        if (++signals > 1) process.exit(EXIT.bug);
+        this.#stop(signal);
+      });
+    }
+    process.on("SIGHUP", () => this.#reload());
+  }
+
+  #reload(): void {
+    if (!this.#node || !this.#pool) return;
+    try {
+      const { settings, changed, needsRestart } = reload(this.#settings, process.argv.slice(2), process.env);
+      const metrics = this.#node.configure(settings);
+      this.#settings = settings;
+      setLevel(settings.logLevel);
+      this.#pool.tell({ kind: "settings", settings, metrics });
+      log.info("settings read again", { changed });
+      if (needsRestart.length > 0) log.warn("these settings need a restart", { settings: needsRestart });
+    } catch (error) {
+      if (!(error instanceof StartError)) throw error;
+      log.error("the new settings are wrong, the old ones stay", { problem: error.message });
+    }
+  }
+
+  #health(): Health {
+    const pool = this.#pool?.state;
+    const parts: Health["parts"] = { ...this.#node?.parts() };
+    if (pool && pool.listening < pool.workers) {
+      parts.workers = { status: "down", detail: `${pool.listening} of ${pool.workers} run, ${pool.deaths} have died` };
+    } else {
+      parts.workers = { status: "up" };
+    }
+    const isDegraded = Object.values(parts).some((part) => part.status === "down");
+    if (this.#isDraining) return { status: "draining", parts };
+    if (this.#node?.isUnable) return { status: "unable", parts };
+    return { status: isDegraded ? "degraded" : "ready", parts };
+  }
+
+  #tellHealth(): void {
+    const health = this.#health();
+    const text = JSON.stringify(health);
+    if (text === this.#toldHealth) return;
+    this.#toldHealth = text;
+    this.#pool?.health(health);
+  }
+
+  #poolReadings() {
+    const state = this.#pool?.state;
+    return [
+      { name: "tally_workers", help: "Request threads that listen", value: state?.listening ?? 0 },
+      {
+        name: "tally_worker_deaths_total",
+        help: "Request threads that died",
+        type: "counter" as const,
+        value: state?.deaths ?? 0,
+      },
+    ];
+  }
+}
+
+function cannotListen({ host, port }: Settings, error: unknown): unknown {
+  const code = (error as { code?: string } | null)?.code;
+  if (code === "EADDRINUSE")
+    return new StartError(`port ${port} of ${host} is taken: stop who has it, or choose another with --port`);
+  if (code === "EACCES")
+    return new StartError(`port ${port} needs rights this user does not have: choose another with --port`);
+  if (code === "EADDRNOTAVAIL")
+    return new StartError(`${host} is no address of this machine: choose another with --host`);
+  return error;
+}

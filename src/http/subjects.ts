@@ -1,0 +1,129 @@
+import type { Metric, Subject } from "../model.ts";
+import type { ListPage } from "../ports/counting.ts";
+import { after, countsJson, done, namesJson, quoted, read, time } from "./answer.ts";
+import type { Call } from "./call.ts";
+import { actorOf } from "./catalog.ts";
+import { cursorOf, stampOf } from "./cursor.ts";
+import type { HandlerDeps } from "./deps.ts";
+import {
+  type CountInput,
+  LIMIT_DEFAULT,
+  type ListInput,
+  type RelateInput,
+  refuseAt,
+  type SubjectInput,
+} from "./input.ts";
+import { onceOf } from "./once.ts";
+import { refuseDots } from "./path.ts";
+
+type Answer = Response | Promise<Response>;
+/** Nothing given. */
+const NONE = {};
+const MINIMAL = /(?:^|[,;])\s*return\s*=\s*"?minimal"?\s*(?:[,;]|$)/i;
+
+/** What is asked of `/v1/subjects/{type}/{id}` and below. The input is checked; bodies and queries by their schemas. */
+export function subjectHandlers({ catalog, counting, stats }: HandlerDeps) {
+  const subjectIn = (call: Call): Subject => catalog.subjectIn(call);
+  const metricIn = (call: Call): string => call.part(5, "metric");
+  const actorIn = (call: Call): string => actorOf(idIn(call, 6, "actor"), call.caller, "actor");
+
+  return {
+    /** POST …/{tally} */
+    count(call: Call, { by = 1, actor, at }: CountInput = NONE): Answer {
+      const subject = subjectIn(call);
+      const metric = catalog.of("tally", metricIn(call));
+      if (actor !== undefined) actorOf(actor, call.caller, "/actor");
+      refuseAt(at, call);
+      const once = onceOf(call, [subject, metric.name]);
+      const count = once ? counting.addOnce(metric, subject, by, once) : counting.add(metric, subject, by);
+      const prefer = call.headers.prefer;
+      return after(count, (count) => {
+        stats.counted(metric.id, by);
+        return prefer !== undefined && MINIMAL.test(prefer) ? minimal(call) : done(call, `{"count":${count}}`);
+      });
+    },
+
+    /** PUT and DELETE …/{relation}/{actor} */
+    relate(call: Call, active: boolean, { at }: RelateInput = NONE): Promise<Response> {
+      const subject = subjectIn(call);
+      const metric = catalog.of("relation", metricIn(call));
+      const actor = actorIn(call);
+      refuseAt(at, call);
+      const once = onceOf(call, [subject, metric.name, actor]);
+      return counting.relate(metric, subject, actor, active, once).then(({ active, changed, count, at }) => {
+        stats.counted(metric.id, 1);
+        return done(call, `{"active":${active},"changed":${changed},"count":${count},"at":${time(at)}}`);
+      });
+    },
+
+    /** GET …/{relation}/{actor} */
+    relation(call: Call): Answer {
+      const subject = subjectIn(call);
+      const metric = catalog.of("relation", metricIn(call));
+      return after(counting.relation(metric, subject, actorIn(call)), ({ active, count, at }) =>
+        read(call, `{"active":${active},"count":${count},"at":${time(active ? at : null)}}`),
+      );
+    },
+
+    /** GET …/{id} */
+    subject(call: Call, { actor }: SubjectInput = NONE): Answer {
+      const subject = subjectIn(call);
+      const metrics = catalog.all;
+      const mine =
+        actor === undefined ? null : counting.mine(subject, actorOf(actor, call.caller, "actor"), catalog.relations);
+      const counts = counting.counts(subject, metrics);
+      const answer = (counts: number[], mine: string[] | null) => {
+        const mineJson = mine === null ? "" : `,"mine":${namesJson(mine)}`;
+        return read(call, `{"subject":${quoted(subject)},"counts":${countsJson(metrics, counts)}${mineJson}}`);
+      };
+      if (mine instanceof Promise || counts instanceof Promise)
+        return Promise.all([counts, mine]).then(([counts, mine]) => answer(counts, mine));
+      return answer(counts, mine);
+    },
+
+    /** GET …/{metric} */
+    metric(call: Call, { limit, cursor }: ListInput = NONE): Answer {
+      const subject = subjectIn(call);
+      const isList = limit !== undefined || cursor !== undefined;
+      const metric = isList ? catalog.of("relation", metricIn(call)) : catalog.metric(metricIn(call));
+      const head = (counts: number[]) => `{"subject":${quoted(subject)},"metric":"${metric.name}","count":${counts[0]}`;
+      if (!isList) return after(counting.counts(subject, [metric]), (counts) => read(call, `${head(counts)}}`));
+      return actorList(call, metric, subject, { limit, cursor, head });
+    },
+  };
+
+  async function actorList(
+    call: Call,
+    metric: Metric,
+    subject: Subject,
+    { limit = LIMIT_DEFAULT, cursor, head }: ListInput & { head: (counts: number[]) => string },
+  ): Promise<Response> {
+    const list = ["actors", metric.name, subject];
+    const before = cursor === undefined ? undefined : stampOf(list, cursor);
+    const page = await counting.actors(metric, subject, before === undefined ? { limit } : { limit, before });
+    const counts = await counting.counts(subject, [metric]);
+    return read(call, `${head(counts)},${pageJson(page, "actors", "actor", list)}}`);
+  }
+}
+
+/** `"actors":[{"actor":"7","at":"…"}],"next":null` */
+export function pageJson(page: ListPage, name: string, item: string, list: readonly string[]): string {
+  const items = page.items.map(({ id, at }) => `{"${item}":${quoted(id)},"at":${time(at)}}`);
+  const last = page.items.at(-1);
+  const next = page.more && last ? `"${cursorOf(list, last.stamp)}"` : "null";
+  return `"${name}":[${items.join(",")}],"next":${next}`;
+}
+
+/** An id in the path. */
+export function idIn(call: Call, index: number, name: string): string {
+  const id = call.part(index, name);
+  refuseDots(id);
+  return id;
+}
+
+function minimal(call: Call): Response {
+  return new Response(null, {
+    status: 204,
+    headers: { "preference-applied": "return=minimal", "x-request-id": call.id },
+  });
+}

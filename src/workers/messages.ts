@@ -1,0 +1,41 @@
+import type { Settings } from "../config.ts";
+import type { Metric } from "../model.ts";
+
+/** The server's state as every thread may tell it. */
+export interface Health {
+  status: "starting" | "ready" | "degraded" | "draining" | "unable";
+  parts: Record<string, HealthPart>;
+}
+
+export interface HealthPart {
+  status: "up" | "down";
+  /** ISO 8601: since when it is down. */
+  since?: string;
+  detail?: string;
+}
+
+/** What a worker gets to begin with. */
+export interface WorkerData {
+  /** From 0. */
+  index: number;
+  settings: Settings;
+  metrics: Metric[];
+  health: Health;
+  /** The port that all workers share; 0: the first one picks it. */
+  port: number;
+  requestStats: SharedArrayBuffer;
+  /** What open.ts made for this thread. */
+  share: unknown;
+}
+
+export type ToWorker =
+  | { kind: "answer"; id: number; text: string | null }
+  | { kind: "settings"; settings: Settings; metrics: Metric[] }
+  | { kind: "health"; health: Health }
+  | { kind: "drain" };
+
+export type FromWorker =
+  | { kind: "listening"; url: string; port: number }
+  | { kind: "scrape"; id: number }
+  | { kind: "press" }
+  | { kind: "drained" };

@@ -1,0 +1,74 @@
+import { type MessagePort, parentPort, workerData } from "node:worker_threads";
+import { createHandler } from "../http/app.ts";
+import { DRAIN_MS_MAX, REQUEST_BYTES_MAX } from "../limits.ts";
+import { openThread, type ThreadShare } from "../open.ts";
+import { log, setUpLog } from "../telemetry/log.ts";
+import { RequestStats } from "../telemetry/requests.ts";
+import type { FromWorker, ToWorker, WorkerData } from "./messages.ts";
+
+/** A worker thread: its own HTTP server on the shared port, its own app, its own connections to the stores. */
+function main(data: WorkerData, main: MessagePort): void {
+  setUpLog({ level: data.settings.logLevel, format: data.settings.logFormat, fd: 1 });
+  let { settings, metrics, health } = data;
+  const tell = (message: FromWorker) => main.postMessage(message);
+  const thread = openThread(data.share as ThreadShare, () => tell({ kind: "press" }));
+  const stats = new RequestStats(data.requestStats, data.index);
+  const asked = new Map<number, (text: string | null) => void>();
+  let questions = 0;
+  const ask = () =>
+    new Promise<string>((resolve, reject) => {
+      const id = ++questions;
+      asked.set(id, (text) => (text === null ? reject(new Error("main could not render the metrics")) : resolve(text)));
+      tell({ kind: "scrape", id });
+    });
+  const answering = () =>
+    createHandler({
+      settings,
+      metrics: () => metrics,
+      counting: thread.counting,
+      health: () => health,
+      scrape: ask,
+      stats,
+      log,
+    });
+  let handler = answering();
+  const server = Bun.serve({
+    hostname: settings.host,
+    port: data.port,
+    reusePort: true,
+    maxRequestBodySize: REQUEST_BYTES_MAX,
+    fetch: (request) => handler(request),
+  });
+
+  main.on("message", (message: ToWorker) => {
+    switch (message.kind) {
+      case "answer":
+        asked.get(message.id)?.(message.text);
+        asked.delete(message.id);
+        break;
+      case "settings":
+        ({ settings, metrics } = message);
+        handler = answering();
+        setUpLog({ level: settings.logLevel, format: settings.logFormat, fd: 1 });
+        break;
+      case "health":
+        health = message.health;
+        break;
+      case "drain":
+        void drain();
+    }
+  });
+
+  /** No new connections; requests under way finish, and idle connections are closed. */
+  const drain = async () => {
+    const done = server.stop(false);
+    await Promise.race([done, Bun.sleep(DRAIN_MS_MAX)]);
+    await server.stop(true);
+    thread.close();
+    tell({ kind: "drained" });
+  };
+
+  tell({ kind: "listening", url: server.url.href, port: server.port ?? data.port });
+}
+
+main(workerData as WorkerData, parentPort as unknown as MessagePort);

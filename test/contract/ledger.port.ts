@@ -1,0 +1,218 @@
+import { afterEach, describe, expect, test } from "bun:test";
+import { KEYS_MS } from "../../src/limits.ts";
+import type { LedgerReader, LedgerWriter, StoredKey } from "../../src/ports/ledger.ts";
+import { BatchBuilder } from "../../src/projector/batch.ts";
+import type { Frame } from "../../src/records.ts";
+import { FOLLOWS, FrameSource, LedgerModel, LIKES, RELATIONS, SHARES, VIEWS } from "../support/ledger-model.ts";
+
+/** A ledger under test, empty at first. Small bounds make every rare path a common one. */
+export interface LedgerWorld {
+  writer: LedgerWriter;
+  reader: LedgerReader;
+  /** Closes everything and opens it again, as another process would. */
+  reopen(): Promise<void>;
+  close(): Promise<void>;
+}
+
+export type OpenWorld = (bounds: { segmentRows: number; totalsFrom: number; foldFrom: number }) => Promise<LedgerWorld>;
+
+const NOW_MS = Date.UTC(2026, 10, 20, 12);
+const METRICS = [VIEWS, SHARES, LIKES, FOLLOWS];
+const NEWEST = Number.MAX_SAFE_INTEGER;
+
+/** The promises of ports/ledger.ts, for any implementation. */
+export function ledgerPort(name: string, open: OpenWorld): void {
+  describe(`the ledger: ${name}`, () => {
+    let world: LedgerWorld;
+    afterEach(() => world.close());
+
+    async function put(frames: Frame[], from = 0): Promise<void> {
+      const builder = new BatchBuilder(world.writer);
+      for (const [i, frame] of frames.entries()) builder.add(frame, from + i + 1);
+      await world.writer.apply(builder.finish(NOW_MS));
+    }
+    const like = (n: number, actor: string, stamp: number, subject = "article/1", metric = LIKES) =>
+      ({ kind: "relation", shard: 1, n, metric, subject, actor, stamp }) as const;
+    const view = (n: number, amount: number) =>
+      ({
+        kind: "tally",
+        shard: 1,
+        n,
+        metric: VIEWS,
+        subject: "article/1",
+        amount,
+        atMs: NOW_MS,
+        slot: 0,
+        notedAfter: 0,
+      }) as const;
+    const set = (n: number, count: number) =>
+      ({ kind: "set", shard: 1, n, metric: VIEWS, subject: "article/1", count, atMs: NOW_MS }) as const;
+
+    test("an empty one knows nothing, and says so", async () => {
+      world = await open({ segmentRows: 10, totalsFrom: 5, foldFrom: 2 });
+      const { reader } = world;
+      expect(await reader.position()).toBe(0);
+      expect(await reader.count(VIEWS, "article/1")).toBe(0);
+      expect(await reader.countsOf("article/1")).toEqual([]);
+      expect(await reader.register(LIKES, "article/1", "7")).toBe(0);
+      expect(await reader.registersOf("article/1", "7")).toEqual([]);
+      expect(await reader.newestActors(LIKES, "article/1", NEWEST, 10)).toEqual([]);
+      expect(await reader.newestSubjects(LIKES, "7", NEWEST, 10, "article")).toEqual([]);
+      expect(await reader.actorCount(LIKES, "7")).toBe(0);
+      expect(await reader.recentKeys(NOW_MS)).toEqual([]);
+      expect(await reader.sources()).toEqual([]);
+      expect((await reader.shards()).length).toBe(256);
+    });
+
+    test("a register keeps its highest stamp, and its count is the active ones", async () => {
+      world = await open({ segmentRows: 10, totalsFrom: 5, foldFrom: 2 });
+      await put([{ source: "a", records: [like(1, "x", 11), like(2, "y", 15), like(3, "x", 14), like(4, "x", 12)] }]);
+      expect(await world.reader.register(LIKES, "article/1", "x")).toBe(14);
+      expect(await world.reader.count(LIKES, "article/1")).toBe(1);
+      await put([{ source: "b", records: [like(1, "x", 13), like(2, "x", 17), like(3, "y", 18)] }], 1);
+      expect(await world.reader.register(LIKES, "article/1", "x")).toBe(17);
+      expect(await world.reader.newestActors(LIKES, "article/1", NEWEST, 10)).toEqual([{ actor: "x", stamp: 17 }]);
+      expect(await world.reader.count(LIKES, "article/1")).toBe(1);
+    });
+
+    test("what is delivered twice counts once, and a gap is recorded and passed", async () => {
+      world = await open({ segmentRows: 10, totalsFrom: 5, foldFrom: 2 });
+      const frame: Frame = { source: "a", records: [view(1, 5), view(2, 6)] };
+      await put([frame, frame]);
+      await put([frame], 2);
+      expect(await world.reader.count(VIEWS, "article/1")).toBe(11);
+      expect(world.writer.last("a", 1)).toBe(2);
+      await put([{ source: "a", records: [view(5, 1)] }], 3);
+      expect(await world.reader.count(VIEWS, "article/1")).toBe(12);
+      expect(await world.reader.sources()).toEqual([{ source: "a", shard: 1, last: 5 }]);
+    });
+
+    test("sets apply in the log's order, among the amounts of one batch too", async () => {
+      world = await open({ segmentRows: 10, totalsFrom: 5, foldFrom: 2 });
+      await put([{ source: "a", records: [view(1, 5), set(2, 100), view(3, 1), set(4, 50), view(5, 2)] }]);
+      expect(await world.reader.count(VIEWS, "article/1")).toBe(52);
+      await put([{ source: "a", records: [set(6, 0)] }], 1);
+      expect(await world.reader.count(VIEWS, "article/1")).toBe(0);
+    });
+
+    test("a count ends at 2^53 − 1", async () => {
+      world = await open({ segmentRows: 10, totalsFrom: 5, foldFrom: 2 });
+      await put([{ source: "a", records: [set(1, Number.MAX_SAFE_INTEGER - 3), view(2, 2)] }]);
+      expect(await world.reader.count(VIEWS, "article/1")).toBe(Number.MAX_SAFE_INTEGER - 1);
+      await put([{ source: "a", records: [view(3, 2)] }], 1);
+      expect(await world.reader.count(VIEWS, "article/1")).toBe(Number.MAX_SAFE_INTEGER);
+      await put([{ source: "a", records: [set(4, 3), view(5, 4)] }], 2);
+      expect(await world.reader.count(VIEWS, "article/1")).toBe(7);
+    });
+
+    test("versions rise by one for each batch that touches the shard, and the highest stamp stays", async () => {
+      world = await open({ segmentRows: 10, totalsFrom: 5, foldFrom: 2 });
+      await put([{ source: "a", records: [like(1, "x", 11), like(2, "y", 9)] }]);
+      await put([{ source: "a", records: [view(3, 1)] }], 1);
+      await put([{ source: "a", records: [view(3, 1)] }], 2);
+      const shards = await world.reader.shards();
+      expect(shards[1]).toEqual({ version: 2, stampMax: 11 });
+      expect(shards[2]).toEqual({ version: 0, stampMax: 0 });
+    });
+
+    test("a batch that fails leaves nothing", async () => {
+      world = await open({ segmentRows: 10, totalsFrom: 5, foldFrom: 2 });
+      await put([{ source: "a", records: [view(1, 5)] }]);
+      const builder = new BatchBuilder(world.writer);
+      builder.add({ source: "a", records: [view(2, 5), like(3, "x", 11)] }, 2);
+      const batch = builder.finish(NOW_MS);
+      batch.sources.push({ source: null as unknown as string, shard: 0, last: 1 });
+      expect(async () => await world.writer.apply(batch)).toThrow();
+      expect([world.writer.position(), await world.reader.position()]).toEqual([1, 1]);
+      expect(await world.reader.count(VIEWS, "article/1")).toBe(5);
+      expect(await world.reader.register(LIKES, "article/1", "x")).toBe(0);
+      await put([{ source: "a", records: [view(2, 7), like(3, "x", 11)] }], 1);
+      expect(await world.reader.count(VIEWS, "article/1")).toBe(12);
+      expect(await world.reader.count(LIKES, "article/1")).toBe(1);
+    });
+
+    test.each([1, 2, 3, 4, 5, 6])(
+      "random records, replayed, reordered and reopened: all as in the model (seed %i)",
+      async (seed) => {
+        world = await open({ segmentRows: 5 + seed * 7, totalsFrom: 3, foldFrom: seed });
+        const source = new FrameSource(seed);
+        const model = new LedgerModel();
+        const { below, chance } = source.random;
+        for (let round = 0; round < 60; round++) {
+          const builder = new BatchBuilder(world.writer);
+          for (let frames = 1 + below(20); frames > 0; frames--) {
+            const frame = source.next();
+            model.apply(frame, model.position + 1 + below(1000));
+            builder.add(frame, model.position);
+          }
+          await world.writer.apply(builder.finish(NOW_MS));
+          if (chance(0.3)) await world.writer.tidy(source.nowMs, chance(0.3));
+          if (chance(0.15)) await world.reopen();
+          if (chance(0.1)) expect(await world.writer.makeDurable()).toBe(model.position);
+          if (round % 12 === 11) await compare(world, model, source);
+        }
+        while (await world.writer.tidy(source.nowMs, false));
+        await compare(world, model, source);
+        await world.reopen();
+        await compare(world, model, source);
+      },
+    );
+  });
+}
+
+async function compare({ reader, writer }: LedgerWorld, model: LedgerModel, source: FrameSource): Promise<void> {
+  expect([await reader.position(), writer.position()]).toEqual([model.position, model.position]);
+  for (const subject of source.subjects) {
+    const counted = await Promise.all(METRICS.map((metric) => reader.count(metric, subject)));
+    expect(counted).toEqual(METRICS.map((metric) => model.count(metric, subject)));
+    const counts = (await reader.countsOf(subject)).filter(([, count]) => count > 0).sort((a, b) => a[0] - b[0]);
+    const expected = METRICS.map((metric) => [metric, model.count(metric, subject)]);
+    expect(counts as number[][]).toEqual(expected.filter(([, count]) => count !== 0));
+    const found: unknown[] = [];
+    const there: unknown[] = [];
+    for (const actor of source.actors) {
+      const stamps = RELATIONS.map((metric) => [metric, model.register(metric, subject, actor)] as [number, number]);
+      there.push(...stamps, ...stamps.filter(([, stamp]) => stamp !== 0));
+      for (const metric of RELATIONS) found.push([metric, await reader.register(metric, subject, actor)]);
+      found.push(...(await reader.registersOf(subject, actor)).sort((a, b) => a[0] - b[0]));
+    }
+    expect(found).toEqual(there);
+    for (const metric of RELATIONS) {
+      const pages = await walk((before) => reader.newestActors(metric, subject, before, 3));
+      expect(pages).toEqual(model.actors(metric, subject));
+    }
+  }
+  for (const actor of source.actors) {
+    for (const metric of RELATIONS) {
+      for (const type of [undefined, "article", "user", "artic", "none"]) {
+        const pages = await walk((before) => reader.newestSubjects(metric, actor, before, 2, type));
+        expect(pages).toEqual(model.subjects(metric, actor, type));
+        expect(await reader.actorCount(metric, actor, type)).toBe(pages.length);
+      }
+    }
+  }
+  const keys = await reader.recentKeys(source.nowMs);
+  const known = [...model.keys.values()].filter(({ atMs }) => atMs > source.nowMs - KEYS_MS);
+  expect(keys.filter(({ atMs }) => atMs > source.nowMs - KEYS_MS).sort(byKey)).toEqual(known.sort(byKey));
+  expect(keys.map(({ atMs }) => atMs)).toEqual(keys.map(({ atMs }) => atMs).sort((a, b) => a - b));
+  const last = new Map((await reader.sources()).map((it) => [`${it.source} ${it.shard}`, it.last]));
+  expect(last).toEqual(model.last);
+  for (const [of, n] of model.last) {
+    const [name, shard] = of.split(" ") as [string, string];
+    expect(writer.last(name, Number(shard))).toBe(n);
+  }
+}
+
+function byKey(a: StoredKey, b: StoredKey): number {
+  return a.key < b.key ? -1 : 1;
+}
+
+/** All pages of a list by its cursor. */
+async function walk<T extends { stamp: number }>(page: (before: number) => T[] | Promise<T[]>): Promise<T[]> {
+  const items: T[] = [];
+  for (;;) {
+    const more = await page(items.at(-1)?.stamp ?? NEWEST);
+    if (more.length === 0) return items;
+    items.push(...more);
+  }
+}

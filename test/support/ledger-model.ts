@@ -1,0 +1,163 @@
+import { COUNT_MAX, typeOf } from "../../src/model.ts";
+import type { StoredKey } from "../../src/ports/ledger.ts";
+import { HISTORY_STEP_S } from "../../src/projector/batch.ts";
+import type { Frame, LogRecord } from "../../src/records.ts";
+import { type Random, random } from "./random.ts";
+
+/** What a ledger must say, worked out record by record with nothing folded, sorted or partitioned. */
+export class LedgerModel {
+  position = 0;
+  readonly registers = new Map<string, { metric: number; subject: string; actor: string; stamp: number }>();
+  readonly tallies = new Map<string, number>();
+  readonly history = new Map<string, number>();
+  readonly last = new Map<string, number>();
+  readonly keys = new Map<string, StoredKey>();
+  losses = 0;
+
+  apply(frame: Frame, next: number): void {
+    this.position = next;
+    for (const record of frame.records) {
+      const of = `${frame.source} ${record.shard}`;
+      const last = this.last.get(of) ?? 0;
+      if (record.n <= last) continue;
+      if (record.n > last + 1) this.losses++;
+      this.last.set(of, record.n);
+      if (record.once) this.keys.set(record.once.key, record.once);
+      this.#apply(record);
+    }
+  }
+
+  count(metric: number, subject: string): number {
+    const active = this.all().filter((it) => it.metric === metric && it.subject === subject && it.stamp % 2 === 1);
+    return active.length + (this.tallies.get(`${metric} ${subject}`) ?? 0);
+  }
+
+  all() {
+    return [...this.registers.values()];
+  }
+
+  register(metric: number, subject: string, actor: string): number {
+    return this.registers.get(JSON.stringify([metric, subject, actor]))?.stamp ?? 0;
+  }
+
+  actors(metric: number, subject: string) {
+    return newest(this.all().filter((it) => it.metric === metric && it.subject === subject)).map(
+      ({ actor, stamp }) => ({
+        actor,
+        stamp,
+      }),
+    );
+  }
+
+  subjects(metric: number, actor: string, type?: string) {
+    const all = this.all().filter((it) => it.metric === metric && it.actor === actor);
+    const typed = type === undefined ? all : all.filter((it) => typeOf(it.subject) === type);
+    return newest(typed).map(({ subject, stamp }) => ({ subject, stamp }));
+  }
+
+  #apply(record: LogRecord): void {
+    const { metric, subject } = record;
+    const name = `${metric} ${subject}`;
+    if (record.kind === "relation") {
+      const { actor, stamp } = record;
+      if (stamp <= this.register(metric, subject, actor)) return;
+      this.registers.set(JSON.stringify([metric, subject, actor]), { metric, subject, actor, stamp });
+    } else if (record.kind === "tally" || record.kind === "set") {
+      const before = this.tallies.get(name) ?? 0;
+      const after = record.kind === "set" ? record.count : Math.min(before + record.amount, COUNT_MAX);
+      this.tallies.set(name, after);
+      const at = Math.floor(record.atMs / 1000 / HISTORY_STEP_S) * HISTORY_STEP_S;
+      this.history.set(`${at} ${name}`, (this.history.get(`${at} ${name}`) ?? 0) + after - before);
+    }
+  }
+}
+
+function newest<T extends { stamp: number }>(registers: T[]): T[] {
+  return registers.filter(({ stamp }) => stamp % 2 === 1).sort((a, b) => b.stamp - a.stamp);
+}
+
+export const VIEWS = 1;
+export const SHARES = 2;
+export const LIKES = 3;
+export const FOLLOWS = 4;
+export const RELATIONS = [LIKES, FOLLOWS];
+
+/** Ids that a store might take for each other, or for something of its own. */
+const ODD = [
+  "7",
+  "Bob",
+  "bob",
+  "bob ",
+  " bob",
+  "é",
+  "e\u0301",
+  "😀",
+  "%2F",
+  "a/b",
+  "__proto__",
+  "'; --",
+  "\uffff",
+  "ß",
+  "ss",
+  "0",
+];
+
+/** Random frames, the same for the same seed: duplicates, replays, gaps, toggles, sets, stamps out of order. */
+export class FrameSource {
+  readonly random: Random;
+  readonly subjects: string[];
+  readonly actors: string[];
+  nowMs = Date.UTC(2026, 10, 20, 12);
+  #n = new Map<string, number>();
+  #sent: Frame[] = [];
+  #stamp = 2 ** 51;
+  #times = new Set<number>();
+  #key = 0;
+
+  constructor(seed: number, subjects = 12, actors = 30) {
+    this.random = random(seed);
+    const names = (count: number) => [...ODD, ...Array.from({ length: count }, (_, i) => `n${i}`)].slice(0, count);
+    this.subjects = names(subjects).map((id, i) => `${i % 3 === 0 ? "user" : "article"}/${id}`);
+    this.actors = names(actors);
+  }
+
+  next(): Frame {
+    const { chance, pick, below } = this.random;
+    if (this.#sent.length > 0 && chance(0.15)) return pick(this.#sent);
+    const source = pick(["node-a", "node-b", "notes"]);
+    const records = Array.from({ length: 1 + below(8) }, () => this.#record(source));
+    const frame = { source, records };
+    if (this.#sent.length < 50) this.#sent.push(frame);
+    else this.#sent[below(50)] = frame;
+    return frame;
+  }
+
+  #record(source: string): LogRecord {
+    const { chance, pick, below } = this.random;
+    const subject = pick(this.subjects);
+    const shard = this.subjects.indexOf(subject) % 256;
+    const n = (this.#n.get(`${source} ${shard}`) ?? 0) + (chance(0.002) ? 2 : 1);
+    this.#n.set(`${source} ${shard}`, n);
+    const once = chance(0.05)
+      ? { key: hex(++this.#key, 32), body: hex(this.#key * 7, 16), atMs: this.nowMs }
+      : undefined;
+    const numbered = { shard, n, subject, once };
+    const atMs = Date.UTC(2026, 10, 20, 12) + below(5 * 3600_000);
+    if (source === "notes" || chance(0.1)) {
+      const metric = pick([VIEWS, SHARES]);
+      if (chance(0.05)) return { kind: "set", ...numbered, metric, count: below(1000), atMs };
+      return { kind: "tally", ...numbered, metric, amount: 1 + below(100), atMs, slot: 0, notedAfter: 0 };
+    }
+    this.#stamp += 2 * (1 + below(5));
+    // No two acts have the same time, but some come late.
+    let time = this.#stamp - (chance(0.1) ? 2 * below(2000) : 0);
+    while (this.#times.has(time)) time += 2;
+    this.#times.add(time);
+    const stamp = time + (chance(0.6) ? 1 : 0);
+    return { kind: "relation", ...numbered, metric: pick(RELATIONS), actor: pick(this.actors), stamp };
+  }
+}
+
+function hex(number: number, digits: number): string {
+  return number.toString(16).padStart(digits, "0");
+}

@@ -1,0 +1,112 @@
+import { Problem } from "../../src/errors.ts";
+import type { Metric, RelationState } from "../../src/model.ts";
+import type { Counting, ListPage, ListQuery, OnceKey } from "../../src/ports/counting.ts";
+
+interface Register {
+  active: boolean;
+  at: number;
+  stamp: number;
+}
+
+/** Counting in plain maps, for tests of what stands in front of it. `waiting` answers with promises as the real one may. */
+export class MemoryCounting implements Counting {
+  readonly #tallies = new Map<string, number>();
+  /** By metric, subject and actor. */
+  readonly #registers = new Map<string, Register>();
+  readonly #once = new Map<string, string>();
+  readonly #waiting: boolean;
+  #clock = Date.UTC(2026, 0, 1);
+
+  constructor({ waiting = false } = {}) {
+    this.#waiting = waiting;
+  }
+
+  add(metric: Metric, subject: string, by: number): number | Promise<number> {
+    const key = `${metric.name} ${subject}`;
+    const count = (this.#tallies.get(key) ?? 0) + by;
+    this.#tallies.set(key, count);
+    return this.#maybeLater(count);
+  }
+
+  async addOnce(metric: Metric, subject: string, by: number, once: OnceKey): Promise<number> {
+    return this.#isRepeat(once) ? this.#count(metric, subject) : this.add(metric, subject, by);
+  }
+
+  async relate(metric: Metric, subject: string, actor: string, active: boolean, once?: OnceKey) {
+    const key = JSON.stringify([metric.name, subject, actor]);
+    const known = this.#registers.get(key);
+    const changed = (known?.active ?? false) !== active && !(once && this.#isRepeat(once));
+    if (changed) {
+      this.#clock++;
+      this.#registers.set(key, { active, at: this.#clock, stamp: this.#clock });
+    }
+    const now = this.#registers.get(key);
+    return { active: now?.active ?? false, changed, count: this.#count(metric, subject), at: now?.at ?? null };
+  }
+
+  relation(metric: Metric, subject: string, actor: string): RelationState | Promise<RelationState> {
+    const known = this.#registers.get(JSON.stringify([metric.name, subject, actor]));
+    const active = known?.active ?? false;
+    return this.#maybeLater({ active, count: this.#count(metric, subject), at: active && known ? known.at : null });
+  }
+
+  counts(subject: string, metrics: readonly Metric[]): number[] | Promise<number[]> {
+    return this.#maybeLater(metrics.map((metric) => this.#count(metric, subject)));
+  }
+
+  mine(subject: string, actor: string, metrics: readonly Metric[]): string[] | Promise<string[]> {
+    const isActive = ({ name }: Metric) => this.#registers.get(JSON.stringify([name, subject, actor]))?.active;
+    return this.#maybeLater(metrics.filter(isActive).map(({ name }) => name));
+  }
+
+  actors(metric: Metric, subject: string, query: ListQuery): ListPage | Promise<ListPage> {
+    return this.#maybeLater(page(this.#active({ metric, subject }), "actor", query));
+  }
+
+  actorCounts(actor: string, metrics: readonly Metric[], type?: string): number[] | Promise<number[]> {
+    return this.#maybeLater(metrics.map((metric) => ofType(this.#active({ metric, actor }), type).length));
+  }
+
+  subjects(metric: Metric, actor: string, query: ListQuery): ListPage | Promise<ListPage> {
+    return this.#maybeLater(page(ofType(this.#active({ metric, actor }), query.type), "subject", query));
+  }
+
+  #active(wanted: { metric: Metric; subject?: string; actor?: string }) {
+    return [...this.#registers]
+      .map(([key, register]) => {
+        const [metric, subject, actor] = JSON.parse(key) as [string, string, string];
+        return { metric, subject, actor, ...register };
+      })
+      .filter((row) => row.active && row.metric === wanted.metric.name)
+      .filter((row) => wanted.subject === undefined || row.subject === wanted.subject)
+      .filter((row) => wanted.actor === undefined || row.actor === wanted.actor);
+  }
+
+  #count(metric: Metric, subject: string): number {
+    if (metric.kind === "relation") return this.#active({ metric, subject }).length;
+    return this.#tallies.get(`${metric.name} ${subject}`) ?? 0;
+  }
+
+  #isRepeat({ key, body }: OnceKey): boolean {
+    const known = this.#once.get(key);
+    if (known !== undefined && known !== body) throw new Problem("key-reused", "the key came with another body before");
+    this.#once.set(key, body);
+    return known !== undefined;
+  }
+
+  #maybeLater<T>(value: T): T | Promise<T> {
+    return this.#waiting ? Promise.resolve(value) : value;
+  }
+}
+
+type Row = { subject: string; actor: string; at: number; stamp: number };
+
+function ofType<T extends Row>(rows: T[], type: string | undefined): T[] {
+  return rows.filter((row) => type === undefined || row.subject.startsWith(`${type}/`));
+}
+
+function page(rows: Row[], id: "actor" | "subject", { limit, before = Number.POSITIVE_INFINITY }: ListQuery): ListPage {
+  const older = rows.filter((row) => row.stamp < before).sort((a, b) => b.stamp - a.stamp);
+  const items = older.slice(0, limit).map((row) => ({ id: row[id], at: row.at, stamp: row.stamp }));
+  return { items, more: older.length > limit };
+}
