@@ -1,0 +1,204 @@
+import { describe, expect, test } from "bun:test";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { Book } from "../support/book.ts";
+import { Connection } from "../support/connection.ts";
+import { Load } from "../support/load.ts";
+import { inFolder, runTally, TestServer } from "../support/server.ts";
+import { closeKeyed, verify } from "../support/verify.ts";
+
+const SEED = Number(process.env.SEED ?? Date.now() % 100_000);
+const ENDED_WELL = { status: 0, signal: null };
+
+describe("one server for a data directory", () => {
+  test("the second refuses to start and says why; when the first is killed it starts at once", async () => {
+    await inFolder(async (data) => {
+      const first = await TestServer.start({ data });
+      const second = await runTally(["serve", "--data", data, "--port", "0", "--grpc-port", "0"]);
+      expect(second).toMatchObject({ status: 78, stdout: "" });
+      expect(second.stderr).toMatch(/^tally: another server uses the data directory .*\n$/);
+      expect(second.stderr).toContain(data);
+      expect(second.stderr).toContain(`process ${first.pid}`);
+      // It left the first one alone.
+      expect((await first.get("/readyz")).status).toBe(200);
+      await first.kill();
+      const third = await TestServer.start({ data });
+      expect(await third.stop()).toEqual(ENDED_WELL);
+    });
+  }, 30_000);
+
+  test("ten that start at once: one runs, nine refuse", async () => {
+    await inFolder(async (data) => {
+      const servers = Array.from({ length: 10 }, () => TestServer.spawn({ data }));
+      const listening = await Promise.allSettled(servers.map((server) => server.listening()));
+      const winners = servers.filter((_, i) => listening[i]?.status === "fulfilled");
+      expect(winners).toHaveLength(1);
+      for (const server of servers) {
+        if (server === winners[0]) expect(await server.stop()).toEqual(ENDED_WELL);
+        else expect(await server.ended).toEqual({ status: 78, signal: null });
+      }
+    });
+  }, 60_000);
+});
+
+describe("SIGTERM", () => {
+  test.each(["SIGTERM", "SIGINT"] as const)(
+    `under load (%s): what is under way is answered, all is kept, exit 0 (SEED=${SEED})`,
+    async (signal) => {
+      await inFolder(async (data) => {
+        const book = new Book();
+        const server = await TestServer.start({ data, args: ["--flush-ms", "60000"] });
+        const load = new Load({ url: server.url, book, seed: SEED });
+        await Bun.sleep(300);
+        const began = performance.now();
+        server.signal(signal);
+        expect(await server.ended).toEqual(ENDED_WELL);
+        expect(performance.now() - began).toBeLessThan(10_000);
+        await load.stop();
+        const after = await TestServer.start({ data });
+        // Nothing had to be recovered: it was all flushed.
+        expect(after.lines.filter((line) => String(line.msg).includes("recovered"))).toEqual([]);
+        await closeKeyed(after.url, book);
+        await verify(after.url, book);
+        expect(book.wrong).toEqual([]);
+        expect(await after.stop()).toEqual(ENDED_WELL);
+      });
+    },
+    30_000,
+  );
+
+  test("answers the request whose body is still coming, and then closes; an idle connection does not hold it up", async () => {
+    await inFolder(async (data) => {
+      const server = await TestServer.start({ data });
+      const idle = await Connection.open(server.url);
+      expect((await idle.send("POST", "/v1/subjects/article/1/views")).status).toBe(200);
+      const { hostname, port } = new URL(server.url);
+      let answer = "";
+      let closed: () => void = () => undefined;
+      const isClosed = new Promise<void>((resolve) => {
+        closed = resolve;
+      });
+      const slow = await Bun.connect({
+        hostname,
+        port: Number(port),
+        socket: {
+          data(_socket, bytes) {
+            answer += bytes.toString();
+          },
+          close: () => closed(),
+        },
+      });
+      const head =
+        "POST /v1/subjects/article/1/views HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n";
+      slow.write(`${head}content-length: 8\r\n\r\n{"by"`);
+      await Bun.sleep(100);
+      const began = performance.now();
+      server.signal("SIGTERM");
+      await Bun.sleep(300);
+      slow.write(":5}");
+      await isClosed;
+      expect(answer).toStartWith("HTTP/1.1 200 ");
+      expect(answer).toEndWith('{"count":6}');
+      expect(await server.ended).toEqual(ENDED_WELL);
+      expect(performance.now() - began).toBeLessThan(10_000);
+      const after = await TestServer.start({ data });
+      expect(await after.json("/v1/subjects/article/1/views")).toMatchObject({ count: 6 });
+      await after.stop();
+    });
+  }, 30_000);
+
+  test("a request that never ends does not hold it up for longer than 10 s; a second signal ends it at once", async () => {
+    await inFolder(async (data) => {
+      const hang = async (server: TestServer) => {
+        const { hostname, port } = new URL(server.url);
+        const socket = await Bun.connect({ hostname, port: Number(port), socket: { data: () => undefined } });
+        socket.write("POST /v1/subjects/article/1/views HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 8\r\n\r\n{");
+        await Bun.sleep(100);
+      };
+      const server = await TestServer.start({ data });
+      await (await Connection.open(server.url)).send("POST", "/v1/subjects/article/1/views");
+      await hang(server);
+      let began = performance.now();
+      server.signal("SIGTERM");
+      expect(await server.ended).toEqual(ENDED_WELL);
+      expect(performance.now() - began).toBeLessThan(10_000);
+
+      const again = await TestServer.start({ data });
+      expect(await again.json("/v1/subjects/article/1/views")).toMatchObject({ count: 1 });
+      await (await Connection.open(again.url)).send("POST", "/v1/subjects/article/1/views");
+      await hang(again);
+      began = performance.now();
+      again.signal("SIGTERM");
+      await Bun.sleep(200);
+      again.signal("SIGTERM");
+      expect((await again.ended).status).not.toBe(0);
+      expect(performance.now() - began).toBeLessThan(1_500);
+      const after = await TestServer.start({ data });
+      expect(await after.json("/v1/subjects/article/1/views")).toMatchObject({ count: 2 });
+      expect(await after.stop()).toEqual(ENDED_WELL);
+    });
+  }, 60_000);
+});
+
+test("a port that is taken: exit 78 and one line that names it", async () => {
+  const other = Bun.serve({ port: 0, hostname: "127.0.0.1", fetch: () => new Response("") });
+  await inFolder(async (data) => {
+    const { status, stderr } = await runTally([
+      "serve",
+      "--data",
+      data,
+      "--port",
+      String(other.port),
+      "--grpc-port",
+      "0",
+    ]);
+    expect([status, stderr]).toEqual([78, expect.stringMatching(/^tally: port \d+ of 127\.0\.0\.1 is taken.*\n$/)]);
+    expect(stderr).toContain(String(other.port));
+  });
+  await other.stop(true);
+}, 30_000);
+
+test("SIGHUP reads tally.yaml again: a new metric counts on every thread, a wrong file changes nothing", async () => {
+  await inFolder(async (data) => {
+    const config = join(data, "tally.yaml");
+    const metrics = (more: string) => writeFileSync(config, `metrics:\n  views: {kind: tally}\n${more}`);
+    metrics("");
+    const server = await TestServer.start({ data: join(data, "data"), args: ["--config", config, "--workers", "4"] });
+    const said = (text: string) => server.lines.filter((line) => String(line.msg).includes(text)).length;
+    expect((await fetch(`${server.url}v1/subjects/a/1/claps`, { method: "POST" })).status).toBe(404);
+    metrics("  claps: {kind: tally}\n  saves: {kind: relation}\n");
+    server.signal("SIGHUP");
+    while (said("settings read again") < 1) await Bun.sleep(5);
+    // Each connection lands on one of the threads; 40 of them on all.
+    let count = 0;
+    for (let i = 0; i < 40; i++) {
+      const connection = await Connection.open(server.url);
+      const path = "/v1/subjects/a/1";
+      expect(JSON.parse((await connection.send("POST", `${path}/claps`)).body)).toEqual({ count: ++count });
+      expect(JSON.parse((await connection.send("PUT", `${path}/saves/${i}`)).body)).toMatchObject({
+        changed: true,
+        count,
+      });
+      connection.close();
+    }
+    metrics("  views: [\n");
+    server.signal("SIGHUP");
+    while (said("the new settings are wrong") < 1) await Bun.sleep(5);
+    metrics("  claps: {kind: relation}\n");
+    server.signal("SIGHUP");
+    while (said("these settings need a restart") < 1) await Bun.sleep(5);
+    expect(await server.json("/v1/subjects/a/1")).toMatchObject({ counts: { claps: 40, saves: 40 } });
+    expect(await server.stop()).toEqual(ENDED_WELL);
+    // With a kind that contradicts what is stored it does not start either.
+    const { status, stderr } = await runTally([
+      "serve",
+      "--data",
+      join(data, "data"),
+      "--config",
+      config,
+      "--port",
+      "0",
+    ]);
+    expect([status, stderr]).toEqual([78, expect.stringContaining("claps")]);
+  });
+}, 30_000);
