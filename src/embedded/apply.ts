@@ -13,7 +13,14 @@ export const TOTALS_FROM = 1_024;
 /** One in so many new relations has its actor's rows counted, to find those who need totals. */
 const TOTALS_SAMPLE = 128;
 
-/** Writes one batch inside the transaction of its caller. */
+/**
+ * Writes one batch inside the transaction of its caller.
+ *
+ * Measured, likes of 10,000 subjects by 1,000,000 actors in batches of 25,000: 5.4 µs of processor a like in a new ledger,
+ * 5.7 at 1.8 million rows, all in: decoding 0.1, sorting 0.5, the row with its two indexes 3.3, looks at the filters, counts
+ * and the WAL's way back the rest. Ids as BLOB instead of TEXT, 4 or 32 KiB pages instead of 16, plain tables sorted for
+ * themselves instead of indexes: none was better by more than a tenth.
+ */
 export class Applier {
   #filters: Filters;
   #segments: Segments;

@@ -33,7 +33,7 @@ export interface DeltaBounds {
 export class Deltas {
   #sql: ReturnType<typeof prepare>;
   #segments: number[];
-  /** Rows of the current segment at most: an upsert of one that is there counts too. */
+  /** Rows of the current segment at most: changes of one that is there count too, until it looks full. */
   #rows: number;
   #rowsMax: number;
   #foldFrom: number;
@@ -48,13 +48,15 @@ export class Deltas {
     this.#rowsMax = bounds.segmentRows ?? SEGMENT_ROWS;
     this.#foldFrom = bounds.foldFrom ?? FOLD_FROM;
     this.#segments = this.#sql.segments.all().map(({ segment }) => segment);
-    this.#rows = this.#sql.rows.get(this.#segments.at(-1) ?? -1)?.rows ?? 0;
+    this.#rows = this.#countRows();
   }
 
-  /** In the transaction, before anything is added; `counts` is about how many counts there are. */
+  /** In the transaction, before anything is added; `counts` is about how many counts there are in all. */
   begin(counts: number): void {
     this.#rowsAdded = 0;
-    const isFull = this.#rows >= Math.max(this.#rowsMax, counts / SEGMENT_SHARE);
+    const rowsMax = Math.max(this.#rowsMax, counts / SEGMENT_SHARE);
+    if (this.#rows >= rowsMax) this.#rows = this.#countRows();
+    const isFull = this.#rows >= rowsMax;
     this.#rolls = this.#segments.length === 0 || (isFull && this.#segments.length <= FOLD_AT_LATEST);
     if (this.#rolls) this.#sql.addSegment.run(this.#current);
   }
@@ -132,6 +134,10 @@ export class Deltas {
       if (most !== undefined && (last === null || most > last)) last = most;
     }
     return end ?? last;
+  }
+
+  #countRows(): number {
+    return this.#sql.rows.get(this.#segments.at(-1) ?? -1)?.rows ?? 0;
   }
 
   get #current(): number {

@@ -52,6 +52,8 @@ export function prepareLedger(path: string, mayMigrate = true): void {
 /** The configured metrics with their numbers, in their order; new ones get the next. Also for a running ledger (SIGHUP). */
 export function ensureMetrics(path: string, configured: readonly ConfiguredMetric[]): Metric[] {
   const db = openWriting(path);
+  // On disk before it returns: the log, which is synced for itself, will hold these numbers.
+  db.run("PRAGMA synchronous = FULL");
   try {
     const orm = drizzle({ client: db, schema });
     return orm.transaction(

@@ -98,7 +98,7 @@ export const deltaSegments = sqliteTable("delta_segments", {
 /**
  * One row for each register (metric, subject, actor), tombstones included, in the segment that was current when its stamp
  * was stored. Every tree begins with the segment, so that new rows fall into trees that fit in the cache: plain trees took
- * 24 µs a row at 3.6 million rows and rising, these stay at the cost of a new ledger (apply.ts has the numbers).
+ * 24 µs a row at 3.6 million rows and rising, these stay at what they take in a new ledger (apply.ts has the numbers).
  */
 export const relations = sqliteTable(
   "relations",
