@@ -2,8 +2,6 @@ import { afterAll, describe, expect, test } from "bun:test";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { settingsFile, settingsPage } from "./config/document.ts";
-import { flagOf, SETTING_NAMES, variableOf } from "./config/table.ts";
 import { deployment, isLoopback, loadSettings, readArguments, reload, type Settings, SettingsError } from "./config.ts";
 import { EXIT, StartError } from "./errors.ts";
 
@@ -373,30 +371,5 @@ describe("reload", () => {
 
   test("wrong settings change nothing", () => {
     expect(() => again("port: 1", "logLevel: loud")).toThrow(SettingsError);
-  });
-});
-
-describe("what is written about the settings", () => {
-  const root = join(import.meta.dir, "..");
-  test.each([
-    ["docs/settings.md", settingsPage],
-    ["deploy/tally.yaml", settingsFile],
-  ])("%s is up to date (bun scripts/settings-docs.ts)", async (path, written) => {
-    expect(await Bun.file(join(root, path)).text()).toBe(written());
-  });
-
-  test("the file with every setting holds every setting, and rightly", () => {
-    const uncommented = settingsFile().replace(/^#(?! [^ ])/gm, "");
-    const apart = uncommented.replace(/^redisToken: .*$/m, "");
-    expect(problems({ yaml: apart })).toEqual([]);
-    for (const name of SETTING_NAMES) expect(uncommented).toMatch(new RegExp(`^${name}:`, "m"));
-    expect(settings({ yaml: settingsFile() })).toEqual(settings({}));
-  });
-
-  test("the page names each setting in three spellings", () => {
-    for (const name of SETTING_NAMES) {
-      for (const spelling of [flagOf(name), variableOf(name), `${name}:`])
-        expect(settingsPage()).toContain(`\`${spelling}\``);
-    }
   });
 });

@@ -72,7 +72,10 @@ export class StartError extends Error {
   }
 }
 
+/** Codes by which the system, and SQLite on its behalf, say that something outside is missing, full or not permitted. */
+const SYSTEM_CODE = /^(?:E[A-Z0-9]{3,}|SQLITE_(?:FULL|IOERR|READONLY|CANTOPEN|BUSY|NOTADB|CORRUPT)\w*)$/;
+
 /** The system's answer (no room, not permitted), which may be another one next time; everything else is a bug. */
 export function isSystemError(error: unknown): error is NodeJS.ErrnoException {
-  return error instanceof Error && "code" in error && typeof error.code === "string";
+  return error instanceof Error && "code" in error && typeof error.code === "string" && SYSTEM_CODE.test(error.code);
 }

@@ -1,3 +1,4 @@
+import { copyBytes } from "./lib/bytes.ts";
 import { decodeUtf8, encodeUtf8 } from "./lib/utf8.ts";
 import type { OnceKey } from "./ports/counting.ts";
 
@@ -126,7 +127,7 @@ export class FrameWriter {
     this.#once(head.once);
     this.#bytes[this.#end++] = subjectBytes;
     this.#bytes[this.#end++] = actorBytes;
-    this.#bytes.set(ids.subarray(at, at + subjectBytes + actorBytes), this.#end);
+    copyBytes(ids, at, this.#bytes, this.#end, subjectBytes + actorBytes);
     this.#end += subjectBytes + actorBytes;
   }
 

@@ -1,3 +1,4 @@
+import { copyBytes } from "../lib/bytes.ts";
 import { ACT_BYTES_MAX, ACTS_UNDER_WAY_MAX, RING_BYTES } from "../limits.ts";
 import type { OnceKey } from "../ports/counting.ts";
 import type { RegisterKey } from "./overlay.ts";
@@ -167,7 +168,7 @@ export class ActSender {
     this.#words[word + 5] = act.by;
     this.#words[word + 6] = act.sentMs | 0;
     let end = at + HEAD_BYTES;
-    this.#bytes.set(key.bytes.subarray(0, idBytes), end);
+    copyBytes(key.bytes, 0, this.#bytes, end, idBytes);
     end += idBytes;
     if (once) {
       end += this.#bytes.hexWrite(once.key, end, 16);

@@ -119,7 +119,8 @@ export class Applier {
       this.#counts.set(metric, bySubject);
     }
     bySubject.set(subject, (bySubject.get(subject) ?? 0) + delta);
-    if (this.#totals.get(actor)?.has(metric)) this.#sql.total.run(actor, metric, typeOf(subject), delta);
+    const hasTotals = this.#totals.size > 0 && this.#totals.get(actor)?.has(metric) === true;
+    if (hasTotals) this.#sql.total.run(actor, metric, typeOf(subject), delta);
     else if (delta > 0 && this.#filters.aimed % TOTALS_SAMPLE === 0) this.#sampled.push(change);
   }
 

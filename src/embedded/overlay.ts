@@ -1,4 +1,5 @@
 import type { Stamp } from "../arithmetic/stamp.ts";
+import { copyBytes } from "../lib/bytes.ts";
 import { murmur3 } from "../lib/hash.ts";
 import { encodeUtf8 } from "../lib/utf8.ts";
 import { OVERLAY_GENERATION_BYTES, OVERLAY_GENERATION_RECORDS, OVERLAY_GENERATIONS } from "../limits.ts";
@@ -249,7 +250,7 @@ export class OverlayWriter extends Overlay {
     words[at + SUBJECT_HASH] = key.subjectHash;
     words[at + ACTOR_HASH] = key.actorHash;
     words[at + SHAPE] = (metric << 16) | (key.subjectBytes << 8) | key.actorBytes;
-    bytes.set(key.bytes.subarray(keyAt, keyAt + idBytes), (at + IDS) * 4);
+    copyBytes(key.bytes, keyAt, bytes, (at + IDS) * 4, idBytes);
     this.#publish(words, at, 0, BY_REGISTER + registerBucket(metric, key.subjectHash, key.actorHash));
     this.#publish(words, at, 1, BY_SUBJECT + listBucket(metric, key.subjectHash));
     this.#publish(words, at, 2, BY_ACTOR + listBucket(metric, key.actorHash));

@@ -2,6 +2,7 @@ import { countDelta } from "../arithmetic/register.ts";
 import { SHARDS } from "../arithmetic/shard.ts";
 import type { HybridClock, Stamp } from "../arithmetic/stamp.ts";
 import { isSystemError, Problem } from "../errors.ts";
+import { copyBytes } from "../lib/bytes.ts";
 import { fault } from "../lib/fault.ts";
 import { ACT_WAIT_MS_MAX, BATCH_ACTS_MAX } from "../limits.ts";
 import type { Position } from "../ports/log.ts";
@@ -188,7 +189,7 @@ export class Writer {
     key.actorBytes = act.actorBytes;
     key.subjectHash = act.subjectHash;
     key.actorHash = act.actorHash;
-    key.bytes.set(act.bytes.subarray(act.idsAt, act.idsAt + act.subjectBytes + act.actorBytes));
+    copyBytes(act.bytes, act.idsAt, key.bytes, 0, act.subjectBytes + act.actorBytes);
 
     const hash = Math.imul(key.subjectHash, 31) ^ key.actorHash ^ act.metric;
     const earlier = this.#pending.get(hash);

@@ -1,5 +1,6 @@
 import { type MessagePort, parentPort, workerData } from "node:worker_threads";
 import { createHandler } from "../http/app.ts";
+import { problemAnswer } from "../http/problem.ts";
 import { DRAIN_MS_MAX, REQUEST_BYTES_MAX } from "../limits.ts";
 import { openThread, type ThreadShare } from "../open.ts";
 import { log, setUpLog } from "../telemetry/log.ts";
@@ -44,6 +45,9 @@ function main(data: WorkerData, main: MessagePort): void {
     port: data.port,
     reusePort: true,
     maxRequestBodySize: REQUEST_BYTES_MAX,
+    // Only where a thread dies in the middle of an answer; without it Bun would say 200 and welcome.
+    development: false,
+    error: () => problemAnswer(new Error("the request was cut off"), crypto.randomUUID(), log),
     fetch(request) {
       if (++sinceCollection === COLLECT_EVERY_REQUESTS) {
         sinceCollection = 0;
