@@ -47,6 +47,7 @@ const WRITTEN = 0; // bytes of acts, ever (wraps at 2^32)
 const READ = 1;
 const REPLIED = 2; // replies, ever
 const TAKEN = 3;
+const WAKING = 4; // 1 from the writer's wake-up until the worker looks
 const HEAD_BYTES = 28;
 const REPLY_WORDS = 3; // doubles: id and status, count, stamp
 
@@ -181,6 +182,7 @@ export class ActSender {
 
   /** Takes the replies that have come. */
   replies(visit: (id: number, status: ReplyStatus, count: number, stamp: number) => void): void {
+    Atomics.store(this.#control, WAKING, 0);
     let taken = Atomics.load(this.#control, TAKEN) >>> 0;
     while (taken !== Atomics.load(this.#control, REPLIED) >>> 0) {
       const at = (taken % ACTS_UNDER_WAY_MAX) * REPLY_WORDS;
@@ -239,12 +241,15 @@ export class ActReceiver {
     return this.#read !== Atomics.load(this.#control, WRITTEN) >>> 0;
   }
 
-  /** Whether there are replies of which the worker has not been told: once for all since it last looked. */
+  /**
+   * Whether the worker must be woken: there are replies it was not told of, and no wake-up is on its way. The worker clears
+   * WAKING before it looks, the writer counts a reply before it looks at WAKING: a reply that is not seen finds it cleared.
+   */
   mustWake(): boolean {
     const replied = Atomics.load(this.#control, REPLIED);
     if (replied === this.#told) return false;
     this.#told = replied;
-    return true;
+    return Atomics.exchange(this.#control, WAKING, 1) === 0;
   }
 
   reply(id: number, status: ReplyStatus, count: number, stamp: number): void {

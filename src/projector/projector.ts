@@ -7,7 +7,7 @@ import type { ProjectorControl } from "./control.ts";
 import { Lag } from "./lag.ts";
 
 /** Batches begin this far apart unless someone waits: a row costs less the more of them are sorted into one transaction. */
-const PACE_MS = 500;
+const PACE_MS = 1_000;
 const BATCH_RECORDS_MAX = 120_000;
 const BATCH_BYTES_MAX = 16 * 1024 * 1024;
 /** How much of the log is read and decoded at once. */
