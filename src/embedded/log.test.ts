@@ -44,6 +44,22 @@ test("what was appended is read back in order, across files, from any frame on, 
   }
 });
 
+test("a reader that takes little at once finds frames behind a file's long empty rest, and frames larger than it takes", () => {
+  const { log, reader, head } = open();
+  const sizes = [12, 8, 8, 3, 9, 14, 1, 15].map((MiB) => MiB * 1024 * 1024 - 100);
+  for (const bytes of sizes) log.append(payload(1, bytes));
+  const got: number[] = [];
+  for (let at = 0; at < head.position; ) {
+    const frames = reader.read(at, 1000);
+    expect(frames.length).toBeGreaterThan(0);
+    for (const { bytes, next } of frames) {
+      got.push(bytes.length);
+      at = next;
+    }
+  }
+  expect(got).toEqual(sizes);
+});
+
 test("a torn last frame is the end, and is overwritten", () => {
   const { log, head } = open();
   log.append(payload(1));

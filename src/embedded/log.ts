@@ -215,7 +215,8 @@ export class FileLogReader implements LogReader {
     const head = this.#head.position;
     const frames: LoggedFrame[] = [];
     let at = from;
-    while (at < head && at - from < bytesMax) {
+    // Something, if there is anything: the rest of a file may be longer than `bytesMax` and hold no frame.
+    while (at < head && (frames.length === 0 || at - from < bytesMax)) {
       this.#open(at);
       const fileEnd = this.#fileStart + LOG_FILE_BYTES;
       const chunk = this.#chunk(at, Math.min(head, fileEnd) - at, bytesMax);

@@ -44,6 +44,9 @@ export interface NodeParts {
   disk: { trouble: (detail: string | null) => void };
 }
 
+/** A flush of so many counters leaves tens of megabytes of frames behind, which the engine would let lie for long. */
+const LARGE_FLUSH = 50_000;
+
 /** Workers come after main and the writer in the table's numbers. */
 const FIRST_WORKER_THREAD = WRITER_THREAD + 1;
 
@@ -143,6 +146,7 @@ export class EmbeddedNode {
       this.#table.notedPosition = Math.max(this.#table.notedPosition, head);
       this.#flushes.done++;
       this.#flushes.counters += this.#lastFlush.counters;
+      if (this.#lastFlush.counters > LARGE_FLUSH) Bun.gc(false);
     } catch (error) {
       this.#flushes.failed++;
       log.limited("flush", 10_000).error("counts cannot be flushed to the log; they stay in memory", { error });

@@ -33,29 +33,37 @@ function checkLog(folder: string, head: LogHead): { frames: number; records: num
   let frames = 0;
   let records = 0;
   const end = head.position;
-  try {
-    for (let at = reader.start(); at < end; ) {
-      for (const { bytes, next } of reader.read(at, READ_BYTES)) {
-        at = next;
-        frames++;
-        const { source, records: inFrame } = readFrame(bytes);
-        for (const { shard, n } of inFrame) {
-          records++;
-          const key = `${source} ${shard}`;
-          const before = last.get(key);
-          if (before !== undefined && n !== before + 1) {
-            const text = `log: source ${source}, shard ${shard}: record ${n} follows ${before}`;
-            tell({ kind: "difference", text, isMended: false });
-          }
-          last.set(key, n);
-        }
+  const look = (bytes: Buffer): void => {
+    frames++;
+    const { source, records: inFrame } = readFrame(bytes);
+    for (const { shard, n } of inFrame) {
+      records++;
+      const key = `${source} ${shard}`;
+      const before = last.get(key);
+      if (before !== undefined && n !== before + 1) {
+        tell({ kind: "difference", text: `log: ${source}, shard ${shard}: ${n} follows ${before}`, isMended: false });
       }
+      last.set(key, n);
     }
-  } catch (error) {
-    tell({ kind: "difference", text: `log: ${error instanceof Error ? error.message : error}`, isMended: false });
-  } finally {
-    reader.close();
+  };
+  for (let at = reader.start(); at < end; ) {
+    try {
+      for (const { bytes, next } of reader.read(at, READ_BYTES)) {
+        look(bytes);
+        at = next;
+      }
+    } catch (error) {
+      // The server may have given up the file meanwhile, as the ledger has it; then the log begins further on.
+      const start = reader.start();
+      if (start <= at) {
+        tell({ kind: "difference", text: `log: ${error instanceof Error ? error.message : error}`, isMended: false });
+        break;
+      }
+      last.clear();
+      at = start;
+    }
   }
+  reader.close();
   return { frames, records };
 }
 
