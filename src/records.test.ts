@@ -58,6 +58,15 @@ test("a relation from bytes is the one from strings", () => {
   expect(a.finish().equals(b.finish())).toBe(true);
 });
 
+test("a tally from bytes is the one from a string", () => {
+  const values = { amount: 3, atMs: 4, slot: 5, notedAfter: 6 };
+  const [a, b] = [new FrameWriter(), new FrameWriter()];
+  for (const writer of [a, b]) writer.begin("s");
+  a.tally({ shard: 1, n: 2, metric: 3 }, values, Buffer.from("a/é and more"), 4);
+  b.add({ kind: "tally", shard: 1, n: 2, metric: 3, subject: "a/é", ...values });
+  expect(a.finish().equals(b.finish())).toBe(true);
+});
+
 test("a frame grows beyond its first buffer, and the next begins empty", () => {
   const writer = new FrameWriter();
   writer.begin("s");

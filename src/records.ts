@@ -131,6 +131,28 @@ export class FrameWriter {
     this.#end += subjectBytes + actorBytes;
   }
 
+  /** A tally whose subject is bytes already, at the beginning of `subject`. */
+  tally(
+    head: { shard: number; n: number; metric: number },
+    values: Pick<TallyRecord, "amount" | "atMs" | "slot" | "notedAfter">,
+    subject: Uint8Array,
+    subjectBytes: number,
+  ): void {
+    this.#head(TALLY, head);
+    this.#tallyValues(values);
+    this.#bytes[this.#end++] = subjectBytes;
+    this.#bytes[this.#end++] = 0;
+    copyBytes(subject, 0, this.#bytes, this.#end, subjectBytes);
+    this.#end += subjectBytes;
+  }
+
+  #tallyValues({ amount, atMs, slot, notedAfter }: Pick<TallyRecord, "amount" | "atMs" | "slot" | "notedAfter">): void {
+    this.#end = this.#bytes.writeDoubleLE(amount, this.#end);
+    this.#end = this.#bytes.writeDoubleLE(atMs, this.#end);
+    this.#end = this.#bytes.writeUInt32LE(slot, this.#end);
+    this.#end = this.#bytes.writeUInt32LE(notedAfter, this.#end);
+  }
+
   add(record: LogRecord): void {
     switch (record.kind) {
       case "relation":
@@ -140,10 +162,7 @@ export class FrameWriter {
         break;
       case "tally":
         this.#head(TALLY, record);
-        this.#end = this.#bytes.writeDoubleLE(record.amount, this.#end);
-        this.#end = this.#bytes.writeDoubleLE(record.atMs, this.#end);
-        this.#end = this.#bytes.writeUInt32LE(record.slot, this.#end);
-        this.#end = this.#bytes.writeUInt32LE(record.notedAfter, this.#end);
+        this.#tallyValues(record);
         break;
       case "set":
         this.#head(SET, record);

@@ -102,6 +102,16 @@ export class Chains {
     return this.stored.bytes.utf8Slice(0, this.stored.length);
   }
 
+  /** The subject's bytes: how many, in `keyBytes`, until the next call of this or `subject`. */
+  readKey(slot: number): number {
+    this.read(slot);
+    return this.stored.length;
+  }
+
+  get keyBytes(): Uint8Array {
+    return this.stored.bytes;
+  }
+
   /** The slots that a key's tail stands in. */
   tail(slot: number): number[] {
     const at = wordOf(slot);

@@ -1,8 +1,7 @@
 import { SHARDS, shardOf } from "../arithmetic/shard.ts";
 import { fault } from "../lib/fault.ts";
 import { murmur3 } from "../lib/hash.ts";
-import { encodeUtf8 } from "../lib/utf8.ts";
-import { NOTE_BYTES_MAX, NOTE_RECORDS_MAX, SUBJECT_SCRATCH_BYTES } from "../limits.ts";
+import { NOTE_BYTES_MAX, NOTE_RECORDS_MAX } from "../limits.ts";
 import type { Position } from "../ports/log.ts";
 import { FrameWriter } from "../records.ts";
 import type { CounterTable } from "./table.ts";
@@ -33,7 +32,6 @@ export class Flusher {
   readonly #source: string;
   readonly #last = new Float64Array(SHARDS);
   readonly #frame = new FrameWriter();
-  readonly #scratch = new Uint8Array(SUBJECT_SCRATCH_BYTES);
   #running: Promise<FlushReport> | null = null;
 
   constructor(parts: { table: CounterTable; append: AppendNote; source: string }) {
@@ -81,11 +79,12 @@ export class Flusher {
       const amount = this.#table.owed(slot);
       if (amount === 0) continue;
       const notedAfter = this.#table.notedAfter(slot, amount);
-      const { metric, subject } = this.#table.key(slot);
-      const shard = shardOf(murmur3(this.#scratch, 0, encodeUtf8(subject, this.#scratch, 0), 0));
+      const { metric, length } = this.#table.readKey(slot);
+      const subject = this.#table.keyBytes;
+      const shard = shardOf(murmur3(subject, 0, length, 0));
       const n = (numbers[shard] as number) + 1;
       numbers[shard] = n;
-      this.#frame.add({ kind: "tally", shard, n, metric, subject, amount, atMs, slot, notedAfter });
+      this.#frame.tally({ shard, n, metric }, { amount, atMs, slot, notedAfter }, subject, length);
       slots.push(slot);
       marks.push(notedAfter);
     }

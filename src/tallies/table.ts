@@ -277,6 +277,15 @@ export class CounterTable {
     return { metric: metricOf(this.slots.meta(slot)), subject: this.chains.subject(slot) };
   }
 
+  /** The metric of a slot, and its subject as bytes in `keyBytes`, until the next call. */
+  readKey(slot: number): { metric: number; length: number } {
+    return { metric: metricOf(this.slots.meta(slot)), length: this.chains.readKey(slot) };
+  }
+
+  get keyBytes(): Uint8Array {
+    return this.chains.keyBytes;
+  }
+
   setNoted(slot: number, notedAfter: number): void {
     this.slots.setNoted(slot, notedAfter);
   }
