@@ -30,12 +30,12 @@ export class KindContradiction extends Error {
 
 const METRIC_ID_MAX = 255;
 /**
- * Filters take about 4 bytes a register and 3 a count, a 30th of the ledger's own size. So a start gives them room for the
- * ledger to grow to twice its size and by 16 million rows; then, until the next start, they say "maybe".
- * Not simply a gigabyte: JavaScriptCore counts shared memory as each thread's own and collects garbage that much later.
+ * Filters take about 4 bytes a register and 3 a count, a 30th of the ledger's own size. A start gives them room for the
+ * ledger to grow by 130 million rows; then, until the next start, they say "maybe", and a like asks a hundred trees. It is
+ * address space: pages that were never written cost nothing (64 MiB were once full in the middle of 20 million likes).
  */
-const FILTER_BYTES_MIN = 64 * 1024 * 1024;
-const FILTER_BYTES_MAX = 1024 * 1024 * 1024;
+const FILTER_BYTES_MIN = 512 * 1024 * 1024;
+const FILTER_BYTES_MAX = 2048 * 1024 * 1024;
 
 /** At the start, on main, before any other thread opens it: creates or migrates the ledger. */
 export function prepareLedger(path: string, mayMigrate = true): void {

@@ -1,6 +1,7 @@
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from "node:worker_threads";
 import { HybridClock } from "../arithmetic/stamp.ts";
 import { isSystemError } from "../errors.ts";
+import { Garbage } from "../lib/garbage.ts";
 import { CounterTable } from "../tallies/table.ts";
 import { ActReceiver } from "./acts.ts";
 import { LogHead, LogWriter } from "./log.ts";
@@ -13,11 +14,8 @@ import { WRITER_THREAD, type WriterCommand, type WriterData, type WriterMessage 
 /** A missed ring of the doorbell (there is none that we know of) costs this long. */
 const NAP_MS = 250;
 
-/**
- * This loop never returns to an event loop, where Bun would collect garbage, and to the engine the heap looks gigabytes large
- * (it counts the shared memory), so that it hardly collects by itself: 2.7 GB of garbage against 72 MB with this.
- */
-const COLLECT_EVERY_ACTS = 16_000;
+/** Acts between two collections of garbage. */
+const COLLECT_EVERY = 4_000;
 /** What an act leaves behind, about: a note counts as so many. */
 const ACT_BYTES = 512;
 
@@ -39,7 +37,7 @@ function main(data: WriterData): void {
   const joined = new Map<number, { receiver: ActReceiver; wake: MessagePort }>();
   let receivers: ActReceiver[] = [];
   let stopping = false;
-  let sinceCollection = 0;
+  const garbage = new Garbage(COLLECT_EVERY);
 
   const command = (message: WriterCommand): void => {
     switch (message.kind) {
@@ -59,7 +57,7 @@ function main(data: WriterData): void {
     }
   };
   const note = (id: number, frame: Uint8Array): void => {
-    sinceCollection += Math.ceil(frame.length / ACT_BYTES);
+    garbage.add(Math.ceil(frame.length / ACT_BYTES));
     try {
       tell({ kind: "noted", id, end: log.append(frame) });
       writer.trouble = null;
@@ -85,11 +83,7 @@ function main(data: WriterData): void {
     }
     if (overlay.records > 0) overlay.applied(applied.position);
     const acts = writer.run(receivers);
-    sinceCollection += acts;
-    if (sinceCollection > COLLECT_EVERY_ACTS) {
-      sinceCollection = 0;
-      Bun.gc(false);
-    }
+    garbage.add(acts);
     if (acts > 0) {
       disk(writer.trouble);
       for (const { receiver, wake } of joined.values()) if (receiver.mustWake()) wake.postMessage(0);

@@ -1,0 +1,29 @@
+import { edenGC } from "bun:jsc";
+
+/** Of so many collections of the young one is of everything, in the background. */
+const FULL_EVERY = 64;
+
+/**
+ * Collects garbage by count. JavaScriptCore counts every shared buffer that a thread holds as that thread's heap; ours are
+ * gigabytes of address space, so it waits for as much garbage before it collects by itself: measured, 2.7 GB in a thread
+ * that never returns to an event loop, and hundreds of megabytes, which no cache holds, in one that does. The young of two
+ * thousand answers are collected in 0.2 ms.
+ */
+export class Garbage {
+  readonly #every: number;
+  #since = 0;
+  #collections = 0;
+
+  constructor(every: number) {
+    this.#every = every;
+  }
+
+  /** So many things were done that each leave something behind. */
+  add(things: number): void {
+    this.#since += things;
+    if (this.#since < this.#every) return;
+    this.#since = 0;
+    if (++this.#collections % FULL_EVERY === 0) Bun.gc(false);
+    else edenGC();
+  }
+}
