@@ -1,6 +1,6 @@
-import { edenGC } from "bun:jsc";
+import { edenGC, fullGC } from "bun:jsc";
 
-/** Of so many collections of the young one is of everything, in the background. */
+/** Of so many collections one is of everything: some milliseconds, every few seconds under full load. */
 const FULL_EVERY = 64;
 
 /**
@@ -23,7 +23,7 @@ export class Garbage {
     this.#since += things;
     if (this.#since < this.#every) return;
     this.#since = 0;
-    if (++this.#collections % FULL_EVERY === 0) Bun.gc(false);
+    if (++this.#collections % FULL_EVERY === 0) fullGC();
     else edenGC();
   }
 }
