@@ -1,3 +1,4 @@
+import { murmur3 } from "../lib/hash.ts";
 import { countDelta } from "./register.ts";
 import { decide } from "./source.ts";
 import type { Stamp } from "./stamp.ts";
@@ -74,6 +75,11 @@ export const SHARDS = 256;
 /** The low byte of the subject's hash: any 32-bit number, signed or not. */
 export function shardOf(subjectHash: number): number {
   return subjectHash & (SHARDS - 1);
+}
+
+/** The shard of a subject, given as the first `length` bytes. The seed is fixed: numbers in the log stand for it for ever. */
+export function shardOfSubject(subject: Uint8Array, length: number): number {
+  return shardOf(murmur3(subject, 0, length, 0));
 }
 
 /** An empty shard at the ledger's version. `end`: what the log holds now. */

@@ -1,6 +1,5 @@
 import { Database } from "bun:sqlite";
-import { shardOf } from "../arithmetic/shard.ts";
-import { murmur3 } from "../lib/hash.ts";
+import { shardOfSubject } from "../arithmetic/shard.ts";
 import { encodeUtf8 } from "../lib/utf8.ts";
 import { openWriting } from "./ledger.ts";
 
@@ -158,7 +157,7 @@ function recount(db: Database, subject: string, metric: number): void {
   db.query(
     "INSERT INTO counts (subject, metric, count) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET count = excluded.count",
   ).run(subject, metric, Math.max(0, row?.expected ?? 0));
-  const shard = shardOf(murmur3(scratch, 0, encodeUtf8(subject, scratch, 0), 0));
+  const shard = shardOfSubject(scratch, encodeUtf8(subject, scratch, 0));
   db.query("UPDATE shards SET version = version + 1 WHERE shard = ?").run(shard);
 }
 

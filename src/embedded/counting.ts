@@ -1,8 +1,7 @@
-import { shardOf } from "../arithmetic/shard.ts";
+import { shardOfSubject } from "../arithmetic/shard.ts";
 import { isActive, msOf, type Stamp } from "../arithmetic/stamp.ts";
 import { badInput, Problem, unavailable } from "../errors.ts";
 import { fault } from "../lib/fault.ts";
-import { murmur3 } from "../lib/hash.ts";
 import { ACT_WAIT_MS_MAX, ACTS_UNDER_WAY_MAX } from "../limits.ts";
 import { type Actor, COUNT_MAX, type Metric, type RelationState, type Subject } from "../model.ts";
 import type { Counting, ListPage, ListQuery, OnceKey } from "../ports/counting.ts";
@@ -198,10 +197,6 @@ export class EmbeddedCounting implements Counting {
     });
   }
 
-  get underWay(): number {
-    return this.#waiting.size;
-  }
-
   close(): void {
     clearInterval(this.#timer);
   }
@@ -328,7 +323,7 @@ export class EmbeddedCounting implements Counting {
     if (waiting.sentMs === 0) waiting.sentMs = Date.now();
     const { sentMs } = waiting;
     this.#key.set(subject, actor, this.#overlay.seed);
-    const shard = shardOf(murmur3(this.#key.bytes, 0, this.#key.subjectBytes, 0));
+    const shard = shardOfSubject(this.#key.bytes, this.#key.subjectBytes);
     if (!this.#acts.send({ id, kind, metric, shard, active, by, sentMs }, this.#key, once)) {
       throw unavailable("the queue to the disk is full");
     }

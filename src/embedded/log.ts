@@ -8,13 +8,13 @@ import {
   readdirSync,
   readSync,
   renameSync,
-  statSync,
   unlinkSync,
   writeSync,
 } from "node:fs";
 import { join } from "node:path";
 import { StartError } from "../errors.ts";
 import { fault } from "../lib/fault.ts";
+import { syncFolder } from "../lib/sync-folder.ts";
 import { LOG_FILE_BYTES } from "../limits.ts";
 import type { LoggedFrame, LogReader, Position } from "../ports/log.ts";
 
@@ -307,19 +307,4 @@ function readAt(fd: number, offset: number, length: number): Buffer {
 
 function writeAll(fd: number, bytes: Uint8Array, length: number, offset: number): void {
   for (let at = 0; at < length; ) at += writeSync(fd, bytes, at, length - at, offset + at);
-}
-
-/** A new name is only durable once its folder is. */
-export function syncFolder(folder: string): void {
-  const fd = openSync(folder, "r");
-  try {
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
-  }
-}
-
-/** Bytes on disk. */
-export function logBytes(folder: string): number {
-  return fileStarts(folder).reduce((sum, start) => sum + statSync(pathOf(folder, start)).size, 0);
 }

@@ -1,7 +1,6 @@
 import { existsSync } from "node:fs";
-import { SHARDS, shardOf } from "../arithmetic/shard.ts";
+import { SHARDS, shardOfSubject } from "../arithmetic/shard.ts";
 import { fault } from "../lib/fault.ts";
-import { murmur3 } from "../lib/hash.ts";
 import { encodeUtf8 } from "../lib/utf8.ts";
 import { NOTE_BYTES_MAX, SUBJECT_SCRATCH_BYTES } from "../limits.ts";
 import type { LogReader, Position } from "../ports/log.ts";
@@ -69,7 +68,7 @@ function appendNotes(source: string, owed: OwedAmount[], last: Float64Array, atM
     frame.begin(source);
     for (; i < owed.length && frame.size < NOTE_BYTES_MAX; i++) {
       const { slot, metric, subject, amount, notedAfter } = owed[i] as OwedAmount;
-      const shard = shardOf(murmur3(scratch, 0, encodeUtf8(subject, scratch, 0), 0));
+      const shard = shardOfSubject(scratch, encodeUtf8(subject, scratch, 0));
       const n = (last[shard] as number) + 1;
       last[shard] = n;
       frame.add({ kind: "tally", shard, n, metric, subject, amount, atMs, slot, notedAfter });

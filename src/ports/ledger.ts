@@ -1,5 +1,5 @@
 import type { Stamp } from "../arithmetic/stamp.ts";
-import type { Actor, MetricKind, Subject } from "../model.ts";
+import type { Actor, Subject } from "../model.ts";
 import type { Position } from "./log.ts";
 
 type Awaitable<T> = T | Promise<T>;
@@ -147,11 +147,4 @@ export interface LedgerWriter {
   /** A slice of the work that can wait, some 20 ms; `isBusy`: only of what must not wait much longer. False: there is none. */
   tidy(nowMs: number, isBusy: boolean): Awaitable<boolean>;
   close(): Awaitable<void>;
-}
-
-/** A metric as the ledger has it: the number stays for ever, and its kind may not change. */
-export interface StoredMetric {
-  id: number;
-  name: string;
-  kind: MetricKind;
 }

@@ -1,6 +1,5 @@
-import { SHARDS, shardOf } from "../arithmetic/shard.ts";
+import { SHARDS, shardOfSubject } from "../arithmetic/shard.ts";
 import { fault } from "../lib/fault.ts";
-import { murmur3 } from "../lib/hash.ts";
 import { NOTE_BYTES_MAX, NOTE_RECORDS_MAX } from "../limits.ts";
 import type { Position } from "../ports/log.ts";
 import { FrameWriter } from "../records.ts";
@@ -81,7 +80,7 @@ export class Flusher {
       const notedAfter = this.#table.notedAfter(slot, amount);
       const { metric, length } = this.#table.readKey(slot);
       const subject = this.#table.keyBytes;
-      const shard = shardOf(murmur3(subject, 0, length, 0));
+      const shard = shardOfSubject(subject, length);
       const n = (numbers[shard] as number) + 1;
       numbers[shard] = n;
       this.#frame.tally({ shard, n, metric }, { amount, atMs, slot, notedAfter }, subject, length);

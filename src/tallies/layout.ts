@@ -48,7 +48,6 @@ export const metaOf = (metric: number, length: number): number =>
  * it never looks LIVE), whose ADDS and NOTED rest untouched, and whose other 13 words are key.
  */
 export const INLINE_WORDS = SLOT_WORDS - KEY;
-export const INLINE_BYTES = 4 * INLINE_WORDS;
 export const LONG_WORDS = INLINE_WORDS - 1;
 export const LINK = SLOT_WORDS - 1;
 export const REST_WORDS = SLOT_WORDS - LOW;

@@ -1,6 +1,7 @@
 import { closeSync, fsyncSync, ftruncateSync, openSync, renameSync, writeSync } from "node:fs";
 import { dirname } from "node:path";
 import { fault } from "../lib/fault.ts";
+import { syncFolder } from "../lib/sync-folder.ts";
 import { bootId } from "./boot-id.ts";
 import {
   ALLOCATED_WORD,
@@ -87,14 +88,5 @@ export class TableFile {
 
   close(): void {
     closeSync(this.fd);
-  }
-}
-
-function syncFolder(folder: string): void {
-  const fd = openSync(folder, "r");
-  try {
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
   }
 }
