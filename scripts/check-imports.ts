@@ -12,6 +12,7 @@ const ROWS: readonly (readonly string[])[] = [
   ["ports", "records"],
   ["config", "telemetry"],
   ["tallies", "relations", "projector", "rankings", "streams"],
+  ["local"],
   ["embedded", "cluster"],
   ["http", "grpc", "web"],
   ["workers"],

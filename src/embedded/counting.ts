@@ -3,9 +3,9 @@ import { isActive, msOf, type Stamp } from "../arithmetic/stamp.ts";
 import { badInput, Problem, unavailable } from "../errors.ts";
 import { fault } from "../lib/fault.ts";
 import { ACT_WAIT_MS_MAX, ACTS_UNDER_WAY_MAX } from "../limits.ts";
+import { listPage } from "../local/lists.ts";
 import { type Actor, COUNT_MAX, type Metric, type RelationState, type Subject } from "../model.ts";
 import type { Counting, ListPage, ListQuery, OnceKey } from "../ports/counting.ts";
-
 import { type CounterTable, OWING_TOO_MUCH, TOO_HIGH } from "../tallies/table.ts";
 import {
   type ActSender,
@@ -17,7 +17,6 @@ import {
   RELATE,
   type ReplyStatus,
 } from "./acts.ts";
-import { listPage } from "./lists.ts";
 import { type Overlay, RegisterKey } from "./overlay.ts";
 import type { SqliteLedgerReader } from "./reads.ts";
 

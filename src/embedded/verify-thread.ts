@@ -1,8 +1,8 @@
 import { Database } from "bun:sqlite";
 import { parentPort, workerData } from "node:worker_threads";
+import { FileLogReader, LogHead } from "../local/log.ts";
 import { readFrame } from "../records.ts";
 import { checkLedger, type LedgerDifference, repairLedger } from "./check.ts";
-import { FileLogReader, LogHead } from "./log.ts";
 import type { VerifyData, VerifyMessage } from "./verify.ts";
 
 const READ_BYTES = 4 * 1024 * 1024;

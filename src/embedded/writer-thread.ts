@@ -2,10 +2,10 @@ import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from "
 import { HybridClock } from "../arithmetic/stamp.ts";
 import { isSystemError } from "../errors.ts";
 import { Garbage } from "../lib/garbage.ts";
+import { LogHead, LogWriter } from "../local/log.ts";
+import { OnceKeys } from "../local/once-keys.ts";
 import { CounterTable } from "../tallies/table.ts";
 import { ActReceiver } from "./acts.ts";
-import { LogHead, LogWriter } from "./log.ts";
-import { OnceKeys } from "./once-keys.ts";
 import { OverlayWriter } from "./overlay.ts";
 import { SqliteLedgerReader } from "./reads.ts";
 import { Writer } from "./writer.ts";

@@ -5,6 +5,8 @@ import { isSystemError, Problem } from "../errors.ts";
 import { copyBytes } from "../lib/bytes.ts";
 import { fault } from "../lib/fault.ts";
 import { ACT_WAIT_MS_MAX, BATCH_ACTS_MAX } from "../limits.ts";
+import { LogBroken, type LogWriter } from "../local/log.ts";
+import type { OnceKeys } from "../local/once-keys.ts";
 import type { Position } from "../ports/log.ts";
 import { FrameWriter, NO_SLOT, type RecordOnce } from "../records.ts";
 import type { CounterTable } from "../tallies/table.ts";
@@ -20,8 +22,6 @@ import {
   RELATE,
   type ReplyStatus,
 } from "./acts.ts";
-import { LogBroken, type LogWriter } from "./log.ts";
-import type { OnceKeys } from "./once-keys.ts";
 import { type OverlayWriter, RegisterKey } from "./overlay.ts";
 
 /** What the writer asks of the ledger: registers that are not on their way. */

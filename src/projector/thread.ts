@@ -1,8 +1,8 @@
 import { setPriority } from "node:os";
 import { workerData } from "node:worker_threads";
 import { SqliteLedgerWriter } from "../embedded/ledger.ts";
-import { FileLogReader, LogHead } from "../embedded/log.ts";
 import type { ProjectorData } from "../embedded/projector-link.ts";
+import { FileLogReader, LogHead } from "../local/log.ts";
 import { log, setUpLog } from "../telemetry/log.ts";
 import { ProjectorControl } from "./control.ts";
 import { Projector } from "./projector.ts";

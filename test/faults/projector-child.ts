@@ -1,7 +1,7 @@
 // Brings a log into a ledger until it is done or killed: the child of projector-sigkill.test.ts.
 import { SqliteLedgerWriter } from "../../src/embedded/ledger.ts";
-import { FileLogReader, LogHead } from "../../src/embedded/log.ts";
 import { shareLedger } from "../../src/embedded/open-ledger.ts";
+import { FileLogReader, LogHead } from "../../src/local/log.ts";
 import { ProjectorControl } from "../../src/projector/control.ts";
 import { Projector } from "../../src/projector/projector.ts";
 

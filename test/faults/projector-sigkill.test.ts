@@ -3,9 +3,9 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { checkLedger } from "../../src/embedded/check.ts";
-import { LogHead, LogWriter } from "../../src/embedded/log.ts";
 import { prepareLedger, shareLedger } from "../../src/embedded/open-ledger.ts";
 import { SqliteLedgerReader } from "../../src/embedded/reads.ts";
+import { LogHead, LogWriter } from "../../src/local/log.ts";
 import { FrameWriter } from "../../src/records.ts";
 import { FrameSource, LedgerModel, RELATIONS, SHARES, VIEWS } from "../support/ledger-model.ts";
 

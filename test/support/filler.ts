@@ -1,7 +1,7 @@
 import { SHARDS, shardOf } from "../../src/arithmetic/shard.ts";
-import { LogHead, LogWriter } from "../../src/embedded/log.ts";
 import { murmur3 } from "../../src/lib/hash.ts";
 import { LOG_FILE_BYTES, NOTE_BYTES_MAX } from "../../src/limits.ts";
+import { LogHead, LogWriter } from "../../src/local/log.ts";
 import { FrameWriter, NO_SLOT } from "../../src/records.ts";
 
 const SUBJECT = "filler/1";
