@@ -5,6 +5,8 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Glob } from "bun";
+import { type Cluster, startCluster } from "./services/cluster.ts";
+import { sharedEnvironment } from "./services/shared.ts";
 
 const ROOT = join(import.meta.dir, "..");
 /** For one test that says nothing else: a machine that builds beside it is slow. */
@@ -82,6 +84,21 @@ function judge(status: string, report: ReturnType<typeof readReport>): Outcome {
   return { passed: tests - failures - skipped, failed, troubles };
 }
 
+/** Redis, MariaDB and Kafka for all files that share them, from the first such file on. */
+class Shared {
+  #cluster: Promise<Cluster> | null = null;
+
+  async prepareFor(file: string): Promise<void> {
+    if (!readFileSync(join(ROOT, file), "utf8").includes("sharedServices")) return;
+    this.#cluster ??= startCluster({ mysql: { durable: false } });
+    Object.assign(process.env, sharedEnvironment(await this.#cluster));
+  }
+
+  async stop(): Promise<void> {
+    await (await this.#cluster?.catch(() => null))?.stop();
+  }
+}
+
 const words = process.argv.slice(2).map((word) => word.replace(/^\.\//, ""));
 const files = [...new Glob("{src,test}/**/*.test.{ts,tsx}").scanSync({ cwd: ROOT })]
   .filter((file) => words.length === 0 || words.some((word) => file.includes(word)))
@@ -99,14 +116,19 @@ if (files.length === 0) {
   total.troubles.push("there is no such test");
 }
 const reports = mkdtempSync(join(tmpdir(), "tally-test-"));
+const shared = new Shared();
 try {
   for (const file of files) {
-    const { passed, failed, troubles } = await testFile(file, reports);
+    const { passed, failed, troubles } = await shared.prepareFor(file).then(
+      () => testFile(file, reports),
+      (error) => ({ passed: 0, failed: 1, troubles: [`${file}: ${error.message}`] }),
+    );
     total.passed += passed;
     total.failed += failed;
     total.troubles.push(...troubles);
   }
 } finally {
+  await shared.stop();
   rmSync(reports, { recursive: true, force: true });
 }
 if (total.troubles.length > 0) console.log(`\n${total.troubles.join("\n")}`);

@@ -1,0 +1,161 @@
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { Kafka, logLevel } from "kafkajs";
+import { command, kafkaPrograms } from "./install.ts";
+import { freePort, HOST } from "./ports.ts";
+import { TcpProxy } from "./proxy.ts";
+import { Server } from "./server.ts";
+import { copyTemplate } from "./template.ts";
+
+/** Any: it is a cluster of one. */
+const CLUSTER_ID = "dGFsbHktdGVzdC1jbHVzdA";
+
+export interface KafkaOptions {
+  /**
+   * How many proxies there are to be. A broker tells its clients where they find it, so that each proxy needs a
+   * listener that tells them the proxy's port; these are made with the server.
+   */
+  proxies?: number;
+  /** Further lines of server.properties. */
+  properties?: Record<string, string | number>;
+  /** Further flags of Java. */
+  java?: string[];
+}
+
+/** One Kafka in KRaft mode, broker and controller in one. Topics are not made by themselves. */
+export class KafkaServer extends Server {
+  readonly #options: KafkaOptions;
+  readonly #controller: number;
+  /** Each with the listener that it leads to. */
+  readonly proxies: readonly TcpProxy[];
+
+  private constructor(ports: [broker: number, controller: number], proxies: TcpProxy[], options: KafkaOptions) {
+    super("kafka", ports[0]);
+    this.#controller = ports[1];
+    this.proxies = proxies;
+    this.#options = options;
+  }
+
+  static async start(options: KafkaOptions = {}): Promise<KafkaServer> {
+    const proxies: TcpProxy[] = [];
+    for (let i = 0; i < (options.proxies ?? 0); i++) proxies.push(await TcpProxy.start(await freePort()));
+    const server = new KafkaServer([await freePort(), await freePort()], proxies, options);
+    await server.start();
+    return server;
+  }
+
+  /** As `--kafka-brokers` takes it. */
+  get brokers(): string {
+    return `${HOST}:${this.port}`;
+  }
+
+  override async close(): Promise<void> {
+    await Promise.all(this.proxies.map((proxy) => proxy.close()));
+    await super.close();
+  }
+
+  protected override async command(): Promise<string[]> {
+    writeFileSync(join(this.folder, "server.properties"), lines(this.#properties()));
+    return [...(await this.#java()), "kafka.Kafka", join(this.folder, "server.properties")];
+  }
+
+  async #java(): Promise<string[]> {
+    const { java, classPath } = await kafkaPrograms();
+    writeFileSync(join(this.folder, "log4j2.properties"), lines(LOGGING));
+    return [
+      java,
+      "-Xms128m",
+      "-Xmx512m",
+      "-XX:+UseSerialGC",
+      "-XX:TieredStopAtLevel=1",
+      "-Xshare:auto",
+      `-Dlog4j2.configurationFile=${join(this.folder, "log4j2.properties")}`,
+      ...(this.#options.java ?? []),
+      "-cp",
+      classPath,
+    ];
+  }
+
+  #properties(): Record<string, string | number> {
+    const listeners = [
+      { name: "DIRECT", port: this.port, advertised: this.port },
+      ...this.proxies.map((proxy, i) => ({ name: `PROXY${i}`, port: proxy.target, advertised: proxy.port })),
+    ];
+    return {
+      "process.roles": "broker,controller",
+      "node.id": 1,
+      "controller.quorum.voters": `1@${HOST}:${this.#controller}`,
+      "controller.listener.names": "CONTROLLER",
+      "inter.broker.listener.name": "DIRECT",
+      listeners: [
+        ...listeners.map(({ name, port }) => `${name}://${HOST}:${port}`),
+        `CONTROLLER://${HOST}:${this.#controller}`,
+      ].join(","),
+      "advertised.listeners": listeners.map(({ name, advertised }) => `${name}://${HOST}:${advertised}`).join(","),
+      "listener.security.protocol.map": ["CONTROLLER", ...listeners.map(({ name }) => name)]
+        .map((name) => `${name}:PLAINTEXT`)
+        .join(","),
+      "log.dirs": this.data,
+      "auto.create.topics.enable": "false",
+      "offsets.topic.num.partitions": 1,
+      "offsets.topic.replication.factor": 1,
+      "transaction.state.log.num.partitions": 1,
+      "transaction.state.log.replication.factor": 1,
+      "transaction.state.log.min.isr": 1,
+      "share.coordinator.state.topic.num.partitions": 1,
+      "share.coordinator.state.topic.replication.factor": 1,
+      "share.coordinator.state.topic.min.isr": 1,
+      "group.initial.rebalance.delay.ms": 0,
+      "group.min.session.timeout.ms": 500,
+      "num.network.threads": 2,
+      "num.io.threads": 4,
+      // One that was killed may come back once its former self counts as gone: with the default, after 9 s.
+      "broker.session.timeout.ms": 2_000,
+      "broker.heartbeat.interval.ms": 250,
+      ...this.#options.properties,
+    };
+  }
+
+  protected override async fill(data: string): Promise<void> {
+    const { version } = await kafkaPrograms();
+    await copyTemplate(`kafka-${version}-formatted`, data, async (folder) => {
+      const path = join(this.folder, "format.properties");
+      writeFileSync(path, lines({ ...this.#properties(), "log.dirs": folder }));
+      const format = ["kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", path];
+      await command([...(await this.#java()), ...format], { wanted: "Kafka cannot format its folder" });
+    });
+  }
+
+  protected override async answer(): Promise<void> {
+    const admin = new Kafka({
+      brokers: [this.brokers],
+      clientId: "tally-services",
+      connectionTimeout: 1_000,
+      requestTimeout: 1_500,
+      retry: { retries: 0 },
+      logLevel: logLevel.NOTHING,
+    }).admin();
+    try {
+      await admin.connect();
+      const { brokers } = await admin.describeCluster();
+      if (brokers.length === 0) throw new Error("the broker is not registered yet");
+    } finally {
+      await admin.disconnect();
+    }
+  }
+}
+
+const LOGGING = {
+  "rootLogger.level": "warn",
+  "rootLogger.appenderRef.console.ref": "console",
+  "appender.console.type": "Console",
+  "appender.console.name": "console",
+  "appender.console.layout.type": "PatternLayout",
+  "appender.console.layout.pattern": "%d %p %c: %m%n",
+};
+
+function lines(properties: Record<string, string | number>): string {
+  return Object.entries(properties)
+    .map(([name, value]) => `${name}=${value}\n`)
+    .join("");
+}

@@ -1,0 +1,10 @@
+/** Real servers for tests: see scripts/services/. */
+export { type Cluster, type ClusterOptions, startCluster, type Ways } from "../../scripts/services/cluster.ts";
+export { KafkaServer } from "../../scripts/services/kafka.ts";
+export { MysqlServer } from "../../scripts/services/mysql.ts";
+export { TcpProxy } from "../../scripts/services/proxy.ts";
+export { RedisServer } from "../../scripts/services/redis.ts";
+export { RedisCluster } from "../../scripts/services/redis-cluster.ts";
+export type { Snapshot, StartOptions } from "../../scripts/services/server.ts";
+export { type SharedServices, sharedServices } from "../../scripts/services/shared.ts";
+export { UpstashServer } from "../../scripts/services/upstash.ts";
