@@ -60,6 +60,15 @@ export const STOP_MS_MAX = 9_500;
 /** A worker that died is replaced after 50 ms, then twice as long each time, up to this; a minute of life resets it. */
 export const WORKER_BACKOFF_MS_MAX = 5_000;
 
+/** A look at the shared stores: "a store known to be away costs no answer more than 1 s", and this is how it gets known. */
+export const LOOK_MS_MAX = 800;
+/** How long an answer waits for shards that come to rest while no store is away: 202 is never merely for a lag under 5 s. */
+export const LAG_MS_MAX = 5_000;
+/** Looks that travel together, and acts that a worker sends to the log at once. */
+export const LOOKS_AT_ONCE = 512;
+/** Acts of one worker under way in a cluster: beyond, 503. */
+export const SHARED_ACTS_MAX = 16_384;
+
 function must(holds: boolean, relation: string): void {
   if (!holds) throw new Error(`limits.ts: ${relation} does not hold`);
 }

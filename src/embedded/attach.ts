@@ -19,6 +19,7 @@ export interface NodeShare {
 
 /** The same for one request thread, with its own way to the writer. */
 export interface EmbeddedShare extends NodeShare {
+  deployment: "embedded";
   /** The table's number of this thread. */
   thread: number;
   ring: ActRingShare;

@@ -7,6 +7,7 @@ import type { DataLock } from "../local/lock.ts";
 import { type LogHead, trimLog } from "../local/log.ts";
 import { listenOnSocket, type SocketServer } from "../local/socket.ts";
 import type { Metric } from "../model.ts";
+import type { Say, Verified } from "../ports/verified.ts";
 import { FrameWriter } from "../records.ts";
 import { Flusher, type FlushReport } from "../tallies/flusher.ts";
 import { Leaving } from "../tallies/leaving.ts";
@@ -18,7 +19,7 @@ import { numbered } from "./open-ledger.ts";
 import { Overlay } from "./overlay.ts";
 import type { ProjectorLink } from "./projector-link.ts";
 import { SqliteLedgerReader } from "./reads.ts";
-import { type Say, TableCheck, type Verified, verifyStores } from "./verify.ts";
+import { TableCheck, verifyStores } from "./verify.ts";
 import type { WriterLink } from "./writer-link.ts";
 import { WRITER_THREAD } from "./writer-messages.ts";
 
@@ -111,14 +112,15 @@ export class EmbeddedNode {
   join(index: number): { share: EmbeddedShare; transfer: Transferable[] } {
     const thread = FIRST_WORKER_THREAD + index;
     const way = this.#writer.join(thread);
-    return { share: { ...this.#share, thread, ...way }, transfer: [way.woken] };
+    return { share: { deployment: "embedded", ...this.#share, thread, ...way }, transfer: [way.woken] };
   }
 
   /** Worker `index` has ended, however it did. What it added and did not mark as dirty is looked for. */
   left(index: number): void {
     const thread = FIRST_WORKER_THREAD + index;
     this.#writer.left(thread);
-    this.#table.threadGone(thread);
+    const half = this.#table.threadGone(thread);
+    if (half >= 0) throw new Error(`worker ${index} died while it changed the base of slot ${half}`);
     this.#table.markAllDirty();
   }
 

@@ -10,6 +10,7 @@ import { DataLock } from "../local/lock.ts";
 import { FileLogReader, LogHead, LogWriter } from "../local/log.ts";
 import { recoverCounters } from "../local/recovery.ts";
 import { askSocket } from "../local/socket.ts";
+import type { Say, Verified } from "../ports/verified.ts";
 import { CounterTable } from "../tallies/table.ts";
 import { log } from "../telemetry/log.ts";
 import type { NodeShare } from "./attach.ts";
@@ -19,7 +20,6 @@ import { numbered, prepareLedger, shareLedger } from "./open-ledger.ts";
 import { Overlay } from "./overlay.ts";
 import { ProjectorLink } from "./projector-link.ts";
 import { SqliteLedgerReader } from "./reads.ts";
-import type { Say, Verified } from "./verify.ts";
 import { WriterLink } from "./writer-link.ts";
 
 /**
@@ -130,7 +130,7 @@ function recoverLog(files: Files, head: LogHead, filters: FilterShare): void {
   try {
     const last = new Map(ledger.sources().map(({ source, shard, last }) => [`${source} ${shard}`, last]));
     const lastOf = (source: string, shard: number) => last.get(`${source} ${shard}`) ?? 0;
-    const recovered = recoverCounters(files.counters, logWriter, reader, lastOf);
+    const recovered = recoverCounters(files.counters, logWriter, reader, { lastOf });
     if (recovered && !recovered.trusted) {
       log.warn("the machine stopped: what was counted after the last flush is lost", {
         flushedAt: recovered.flushedAt,

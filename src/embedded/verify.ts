@@ -1,6 +1,7 @@
 import { Worker } from "node:worker_threads";
 import { threadEntry } from "../lib/thread-entry.ts";
 import type { Metric } from "../model.ts";
+import type { Say, Verified } from "../ports/verified.ts";
 import type { CounterTable } from "../tallies/table.ts";
 import { type Overlay, RegisterKey } from "./overlay.ts";
 import type { SqliteLedgerReader } from "./reads.ts";
@@ -16,17 +17,6 @@ export interface VerifyData {
 export type VerifyMessage =
   | { kind: "difference"; text: string; isMended: boolean }
   | { kind: "done"; frames: number; records: number };
-
-/** What one look at everything found. */
-export interface Verified {
-  differences: number;
-  mended: number;
-  counters: number;
-  frames: number;
-}
-
-/** Says one difference: which copy, which key, what it has and what it should have. */
-export type Say = (text: string, isMended: boolean) => void;
 
 /** Rows against counts, and the log, in a thread of its own. */
 export function verifyStores(data: VerifyData, say: Say): Promise<Verified> {

@@ -13,6 +13,12 @@ export function done(call: Call, json: string): Response {
   return new Response(json, DONE_INIT);
 }
 
+/** 202: durable, but a store is away, so what cannot be known is left out. */
+export function accepted(call: Call, json: string): Response {
+  const headers = { "content-type": "application/json", "x-request-id": call.id };
+  return new Response(json, { status: 202, headers });
+}
+
 /** 200 to what was read: nobody on the way may keep it. */
 export function read(call: Call, json: string): Response {
   READ.set("x-request-id", call.id);

@@ -1,6 +1,6 @@
 import type { Metric, Subject } from "../model.ts";
 import type { ListPage } from "../ports/counting.ts";
-import { after, countsJson, done, namesJson, quoted, read, time } from "./answer.ts";
+import { accepted, after, countsJson, done, namesJson, quoted, read, time } from "./answer.ts";
 import type { Call } from "./call.ts";
 import { actorOf } from "./catalog.ts";
 import { cursorOf, stampOf } from "./cursor.ts";
@@ -37,8 +37,9 @@ export function subjectHandlers({ catalog, counting, stats }: HandlerDeps) {
       const once = onceOf(call, [subject, metric.name]);
       const count = once ? counting.addOnce(metric, subject, by, once) : counting.add(metric, subject, by);
       const prefer = call.headers.prefer;
-      return after(count, (count) => {
+      return after<number | null, Response>(count, (count) => {
         stats.counted(metric.id, by);
+        if (count === null) return accepted(call, "{}");
         return prefer !== undefined && MINIMAL.test(prefer) ? minimal(call) : done(call, `{"count":${count}}`);
       });
     },
@@ -52,6 +53,7 @@ export function subjectHandlers({ catalog, counting, stats }: HandlerDeps) {
       const once = onceOf(call, [subject, metric.name, actor]);
       return counting.relate(metric, subject, actor, active, once).then(({ active, changed, count, at }) => {
         stats.counted(metric.id, 1);
+        if (count === null) return accepted(call, `{"active":${active},"at":${time(at)}}`);
         return done(call, `{"active":${active},"changed":${changed},"count":${count},"at":${time(at)}}`);
       });
     },

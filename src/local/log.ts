@@ -31,6 +31,9 @@ import type { LoggedFrame, LogReader, Position } from "../ports/log.ts";
  * power cut at most the last frame is torn, nobody was told of it, and it is the end; but a frame that does not check out
  * with a sound one behind it is damage, and the log refuses to open. The position is part of the checksum: what an earlier
  * use of a file left behind is never taken for a frame of this one.
+ *
+ * A *loose* log (a cluster's outbox, whose records are in Kafka before anyone is told) may also append without waiting for
+ * the disk. Then a power cut may leave holes, and the first one is the end.
  */
 const HEAD_BYTES = 8;
 const SPARE = "spare";
@@ -64,9 +67,13 @@ export class LogWriter {
   /** The next file could not be made: why, and when to try again. Until then smaller frames must not go by. */
   #refused: { error: unknown; untilMs: number } | null = null;
   #frame = Buffer.allocUnsafe(64 * 1024);
+  readonly #isLoose: boolean;
+  /** Frames were written that the disk may not have. */
+  #isUnsynced = false;
 
   /** Opens the log at its end, which it finds and puts into `head`. Throws StartError where the log is damaged. */
-  constructor(folder: string, head: LogHead) {
+  constructor(folder: string, head: LogHead, { isLoose = false } = {}) {
+    this.#isLoose = isLoose;
     this.#folder = folder;
     this.#head = head;
     mkdirSync(folder, { recursive: true });
@@ -88,9 +95,9 @@ export class LogWriter {
   /**
    * Appends one frame and waits until the disk has it; the position behind it. Throws what the system says: out of room
    * for the next file (ENOSPC) leaves the log as it was and may be tried again; a failed write or sync does not, since
-   * nobody knows what the disk holds then.
+   * nobody knows what the disk holds then. `isDurable` false (loose logs only): does not wait, `sync` does.
    */
-  append(payload: Uint8Array): Position {
+  append(payload: Uint8Array, isDurable = true): Position {
     const bytes = HEAD_BYTES + payload.length;
     let at = this.#head.position;
     if (this.#refused || at - this.#fileStart + bytes > LOG_FILE_BYTES) {
@@ -106,7 +113,8 @@ export class LogWriter {
       fault("log.half-frame", () => writeAll(this.#fd, this.#frame, bytes >> 1, at - this.#fileStart));
       writeAll(this.#fd, this.#frame, bytes, at - this.#fileStart);
       fault("log.written");
-      fdatasyncSync(this.#fd);
+      this.#isUnsynced = !isDurable;
+      if (isDurable) fdatasyncSync(this.#fd);
       fault("log.synced");
     } catch (error) {
       throw new LogBroken("the log cannot be written", { cause: error });
@@ -115,13 +123,26 @@ export class LogWriter {
     return at + bytes;
   }
 
+  /** Waits until the disk has every frame. */
+  sync(): void {
+    if (!this.#isUnsynced) return;
+    try {
+      fdatasyncSync(this.#fd);
+    } catch (error) {
+      throw new LogBroken("the log cannot be written", { cause: error });
+    }
+    this.#isUnsynced = false;
+  }
+
   close(): void {
+    this.sync();
     closeSync(this.#fd);
   }
 
   #openNext(start: Position): void {
     const now = performance.now();
     if (this.#refused && now < this.#refused.untilMs) throw this.#refused.error;
+    this.sync();
     try {
       this.#openFile(start);
       this.#refused = null;
@@ -155,7 +176,7 @@ export class LogWriter {
     // A sound frame behind the end: the one between was durable once (see above), so it is damage and not a torn end.
     const length = at + HEAD_BYTES <= file.length ? file.readUInt32LE(at) : 0;
     const behind = at + HEAD_BYTES + length;
-    if (length > 0 && behind < file.length && frameAt(file, behind, this.#fileStart) > 0) {
+    if (!this.#isLoose && length > 0 && behind < file.length && frameAt(file, behind, this.#fileStart) > 0) {
       throw new StartError(
         `the log ${pathOf(this.#folder, this.#fileStart)} is damaged at byte ${at}: restore the data directory from a backup`,
       );

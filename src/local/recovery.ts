@@ -30,12 +30,18 @@ export interface Recovered {
  *
  * Null where there is no file. Throws StartError where it cannot be believed.
  */
-export function recoverCounters(path: string, log: LogWriter, reader: LogReader, lastOf: LastNumber): Recovered | null {
+export function recoverCounters(
+  path: string,
+  log: LogWriter,
+  reader: LogReader,
+  { lastOf, frames = WHOLE }: { lastOf: LastNumber; frames?: NoteFrames },
+): Recovered | null {
   if (!existsSync(path)) return null;
   const { source, notedPosition, flushedAtMs } = readTableHeader(path);
-  const { marks, last } = notesOf(source, notedPosition, log.head, reader, lastOf);
+  const heir = source + frames.heir;
+  const { marks, last } = notesOf({ source, heir }, notedPosition, log.head, reader, lastOf);
   const { owed, trusted } = recoverTable(path, marks);
-  appendNotes(source, owed, last, flushedAtMs, log);
+  appendNotes(heir, owed, last, flushedAtMs, log, frames);
   const amount = owed.reduce((sum, each) => sum + each.amount, 0);
   return { counters: owed.length, amount, trusted, flushedAt: new Date(flushedAtMs).toISOString() };
 }
@@ -43,16 +49,36 @@ export function recoverCounters(path: string, log: LogWriter, reader: LogReader,
 /** The last number of a source on a shard that the ledger has decided. */
 export type LastNumber = (source: string, shard: number) => number;
 
-function notesOf(source: string, notedPosition: Position, head: Position, reader: LogReader, lastOf: LastNumber) {
+/**
+ * How the notes are cut, and under whose name they go. A cluster's node may not be able to ask the ledger for the last
+ * number of the run that died, so it has an heir: the run's name and a letter, whose numbers begin at 1. A crash in here
+ * leaves the heir's notes in the log, where they are found.
+ */
+export interface NoteFrames {
+  heir: string;
+  /** Frames hold the shards of one partition each. */
+  partitions: number;
+  bytesMax: number;
+}
+const WHOLE: NoteFrames = { heir: "", partitions: 1, bytesMax: NOTE_BYTES_MAX };
+
+function notesOf(
+  { source, heir }: { source: string; heir: string },
+  notedPosition: Position,
+  head: Position,
+  reader: LogReader,
+  lastOf: LastNumber,
+) {
   const marks = new Map<number, number>();
-  const last = Float64Array.from({ length: SHARDS }, (_, shard) => lastOf(source, shard));
+  const last = Float64Array.from({ length: SHARDS }, (_, shard) => lastOf(heir, shard));
   for (let at = reader.start(); at < head; ) {
     const frames = reader.read(at, NOTE_BYTES_MAX);
     for (const { bytes, next } of frames) {
       at = next;
-      if (frameSource(bytes) !== source) continue;
+      const from = frameSource(bytes);
+      if (from !== source && from !== heir) continue;
       for (const record of readFrame(bytes).records) {
-        last[record.shard] = Math.max(last[record.shard] as number, record.n);
+        if (from === heir) last[record.shard] = Math.max(last[record.shard] as number, record.n);
         if (record.kind === "tally" && next > notedPosition) marks.set(record.slot, record.notedAfter);
       }
     }
@@ -61,20 +87,33 @@ function notesOf(source: string, notedPosition: Position, head: Position, reader
   return { marks, last };
 }
 
-function appendNotes(source: string, owed: OwedAmount[], last: Float64Array, atMs: number, log: LogWriter): void {
+function appendNotes(
+  source: string,
+  owed: OwedAmount[],
+  last: Float64Array,
+  atMs: number,
+  log: LogWriter,
+  { partitions, bytesMax }: NoteFrames,
+): void {
   const frame = new FrameWriter();
   const scratch = new Uint8Array(SUBJECT_SCRATCH_BYTES);
-  for (let i = 0; i < owed.length; ) {
-    frame.begin(source);
-    for (; i < owed.length && frame.size < NOTE_BYTES_MAX; i++) {
-      const { slot, metric, subject, amount, notedAfter } = owed[i] as OwedAmount;
-      const shard = shardOfSubject(scratch, encodeUtf8(subject, scratch, 0));
-      const n = (last[shard] as number) + 1;
-      last[shard] = n;
-      frame.add({ kind: "tally", shard, n, metric, subject, amount, atMs, slot, notedAfter });
+  const placed: [shard: number, owed: OwedAmount][][] = Array.from({ length: partitions }, () => []);
+  for (const each of owed) {
+    const shard = shardOfSubject(scratch, encodeUtf8(each.subject, scratch, 0));
+    placed[shard % partitions]?.push([shard, each]);
+  }
+  for (const part of placed) {
+    for (let i = 0; i < part.length; ) {
+      frame.begin(source);
+      for (; i < part.length && frame.size < bytesMax; i++) {
+        const [shard, { slot, metric, subject, amount, notedAfter }] = part[i] as [number, OwedAmount];
+        const n = (last[shard] as number) + 1;
+        last[shard] = n;
+        frame.add({ kind: "tally", shard, n, metric, subject, amount, atMs, slot, notedAfter });
+      }
+      fault("recovery.append");
+      log.append(frame.finish());
+      fault("recovery.appended");
     }
-    fault("recovery.append");
-    log.append(frame.finish());
-    fault("recovery.appended");
   }
 }

@@ -31,13 +31,24 @@ export interface ListQuery {
   type?: string;
 }
 
+/** What an act on a relation came to: `count` and `changed` are null together. */
+export interface Related {
+  active: boolean;
+  changed: boolean | null;
+  count: number | null;
+  /** Milliseconds since 1970, null where the actor never acted. */
+  at: number | null;
+}
+
 /**
  * What the request handlers of one thread ask for; one implementation for each deployment.
  *
  * Promises:
  * - input is already checked: metrics are configured and of the right kind, ids are valid;
  * - `add` that has returned (or resolved) survives SIGKILL of the process and shows on every thread;
- * - `relate` and `addOnce` that have resolved are durable (fsync) and show on every thread, lists included;
+ * - `relate` and `addOnce` that have resolved are durable and show on every thread, lists included; in a cluster on every
+ *   node, where they tell the count;
+ * - a count of null: durable, and it will show by itself, but a store is away and what it shows now is not known;
  * - a Problem `unavailable` from `add` or `addOnce` means not counted; from `relate` it may or may not have taken effect;
  * - reads never create counters, and never guess: what cannot be known is `unavailable`.
  *
@@ -45,17 +56,11 @@ export interface ListQuery {
  */
 export interface Counting {
   /** Adds `by` (1–1,000,000) to a tally; the count it shows now. */
-  add(metric: Metric, subject: Subject, by: number): number | Promise<number>;
+  add(metric: Metric, subject: Subject, by: number): number | Promise<number | null>;
   /** The same, counted once for each key in 10 minutes (a repeat gets the current count; another body: Problem `key-reused`). */
-  addOnce(metric: Metric, subject: Subject, by: number, once: OnceKey): Promise<number>;
+  addOnce(metric: Metric, subject: Subject, by: number, once: OnceKey): Promise<number | null>;
   /** Sets one relation. A repeat is `changed: false` with the stored `at`. With `once`, a repeated key changes nothing. */
-  relate(
-    metric: Metric,
-    subject: Subject,
-    actor: Actor,
-    active: boolean,
-    once?: OnceKey,
-  ): Promise<RelationState & { changed: boolean }>;
+  relate(metric: Metric, subject: Subject, actor: Actor, active: boolean, once?: OnceKey): Promise<Related>;
   /** One relation and the count. `at` is null unless it is active. */
   relation(metric: Metric, subject: Subject, actor: Actor): RelationState | Promise<RelationState>;
   /** The counts of one subject, in the order of `metrics`. */

@@ -68,6 +68,7 @@ export interface LedgerReader {
 
 /** One register with the highest stamp the batch has for it. */
 export interface RegisterChange {
+  shard: number;
   metric: number;
   subject: Subject;
   actor: Actor;
@@ -83,6 +84,7 @@ export interface TallySet {
 }
 
 export interface TallyChange {
+  shard: number;
   metric: number;
   subject: Subject;
   /** Added after the last set, or in all where there is none. */

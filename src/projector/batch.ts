@@ -10,14 +10,22 @@ import type {
   TallyChange,
 } from "../ports/ledger.ts";
 import type { Position } from "../ports/log.ts";
-import type { Frame, LogRecord, SetRecord, TallyRecord } from "../records.ts";
+import type { Frame, LogRecord, RecordOnce, SetRecord, TallyRecord } from "../records.ts";
 
 const SHARDS = 256;
 /** The history's step. An hour for now; minutes for the last day come with the rankings. */
 export const HISTORY_STEP_S = 3600;
 
 /** What a batch is decided against: the ledger before it. */
-export type Decided = Pick<LedgerWriter, "last">;
+export interface Decided extends Pick<LedgerWriter, "last"> {
+  /** Whether what a gap lacks may still come: the record waits, and what is behind it of its source and shard. */
+  mayCome?(gap: Loss): boolean;
+  /**
+   * Whether an act with this key was counted before, be it earlier in the batch; asked once for each act applied.
+   * Absent: no key comes twice, since the one writer of the log knows them (once-keys.ts).
+   */
+  isRepeat?(once: RecordOnce): boolean;
+}
 
 interface SourceNumbers {
   /** Last n by shard; -1: not asked for yet. */
@@ -26,8 +34,8 @@ interface SourceNumbers {
 }
 
 /**
- * Folds frames, in log order, into what one transaction stores. Each record is decided by its number alone; a gap cannot be
- * filled here (the log is the only copy), so it is recorded as a loss and the log goes on.
+ * Folds frames, in log order, into what one transaction stores. Each record is decided by its number alone. A gap
+ * that cannot be filled (no copy is left) is recorded as a loss, and the log goes on.
  *
  * Folding is allowed because a register keeps its highest stamp whatever the order, and amounts add up; only sets depend on
  * the order, and each remembers what was added before it.
@@ -43,6 +51,8 @@ export class BatchBuilder {
   #position: Position = 0;
   /** Records read, decided before or not. */
   records = 0;
+  /** Records that were next, whatever they changed. */
+  decided = 0;
 
   constructor(decided: Decided) {
     this.#decided = decided;
@@ -55,8 +65,7 @@ export class BatchBuilder {
     for (const record of frame.records) {
       this.records++;
       if (!this.#isNext(frame.source, numbers, record)) continue;
-      // Only kept: a repeat never reaches the log, since the one writer of this log knows the keys (once-keys.ts).
-      if (record.once) this.#keys.set(record.once.key, record.once);
+      if (record.once && !this.#isFirst(record.kind, record.once)) continue;
       switch (record.kind) {
         case "relation":
           this.#registers.push(record);
@@ -72,6 +81,12 @@ export class BatchBuilder {
           throw new Error(`erase record ${frame.source} ${record.shard}:${record.n}: not built yet`);
       }
     }
+  }
+
+  /** The last number decided, with what was added. */
+  last(source: string, shard: number): number {
+    const last = this.#sources.get(source)?.last[shard] ?? -1;
+    return last < 0 ? this.#decided.last(source, shard) : last;
   }
 
   finish(nowMs: number): Batch {
@@ -114,15 +129,28 @@ export class BatchBuilder {
     if (last < 0) last = this.#decided.last(source, shard);
     const decision = decide(last, n);
     if (decision === "skip") return false;
-    if (decision === "gap") this.#losses.push({ source, shard, from: last + 1, to: n - 1 });
+    if (decision === "gap") {
+      const gap = { source, shard, from: last + 1, to: n - 1 };
+      if (this.#decided.mayCome?.(gap)) return false;
+      this.#losses.push(gap);
+    }
+    this.decided++;
     numbers.last[shard] = n;
     numbers.touched[shard] = 1;
     if ((this.#stampMax[shard] as number) < 0) this.#stampMax[shard] = 0;
     return true;
   }
 
+  /** Notes the key. False: it was counted before, so the record is decided and changes nothing. */
+  #isFirst(kind: LogRecord["kind"], once: RecordOnce): boolean {
+    const isRepeat = this.#decided.isRepeat?.(once) === true;
+    if (!isRepeat) this.#keys.set(once.key, once);
+    // A register does not change twice whatever comes twice.
+    return !isRepeat || kind === "relation";
+  }
+
   #tally(record: TallyRecord): void {
-    const change = this.#change(record.metric, record.subject);
+    const change = this.#change(record);
     change.added += record.amount;
     const step = stepOf(record.atMs);
     const known = change.steps.find((it) => it[0] === step);
@@ -131,13 +159,13 @@ export class BatchBuilder {
   }
 
   #set(record: SetRecord): void {
-    const change = this.#change(record.metric, record.subject);
+    const change = this.#change(record);
     change.sets ??= [];
     change.sets.push({ added: change.added, count: record.count, step: stepOf(record.atMs) });
     change.added = 0;
   }
 
-  #change(metric: number, subject: string): TallyChange {
+  #change({ shard, metric, subject }: LogRecord): TallyChange {
     let bySubject = this.#tallies.get(metric);
     if (!bySubject) {
       bySubject = new Map();
@@ -145,7 +173,7 @@ export class BatchBuilder {
     }
     let change = bySubject.get(subject);
     if (!change) {
-      change = { metric, subject, added: 0, sets: null, steps: [] };
+      change = { shard, metric, subject, added: 0, sets: null, steps: [] };
       bySubject.set(subject, change);
     }
     return change;

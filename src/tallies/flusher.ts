@@ -31,12 +31,23 @@ export class Flusher {
   readonly #source: string;
   readonly #last = new Float64Array(SHARDS);
   readonly #frame = new FrameWriter();
+  readonly #partitions: number;
+  readonly #bytesMax: number;
   #running: Promise<FlushReport> | null = null;
 
-  constructor(parts: { table: CounterTable; append: AppendNote; source: string }) {
+  /** `partitions`: each note holds shards of one of them (shard modulo partitions) only. */
+  constructor(parts: {
+    table: CounterTable;
+    append: AppendNote;
+    source: string;
+    partitions?: number;
+    bytesMax?: number;
+  }) {
     this.#table = parts.table;
     this.#append = parts.append;
     this.#source = parts.source;
+    this.#partitions = parts.partitions ?? 1;
+    this.#bytesMax = parts.bytesMax ?? NOTE_BYTES_MAX;
   }
 
   /** One flush at a time: a second call waits for the first and then flushes what has come since. `atMs`: when counted. */
@@ -54,16 +65,28 @@ export class Flusher {
     const began = performance.now();
     const dirty: number[] = [];
     this.#table.takeDirty((slot) => dirty.push(slot));
-    for (let from = 0; from < dirty.length; ) {
-      try {
-        from = await this.#note(dirty, from, atMs);
-      } catch (error) {
-        for (const slot of dirty.slice(from)) this.#table.markDirty(slot);
-        throw error;
+    const parts = this.#partitions === 1 ? [dirty] : this.#partition(dirty);
+    for (let part = parts.pop(); part; part = parts.pop()) {
+      for (let from = 0; from < part.length; ) {
+        try {
+          from = await this.#note(part, from, atMs);
+        } catch (error) {
+          for (const slot of [part.slice(from), ...parts].flat()) this.#table.markDirty(slot);
+          throw error;
+        }
       }
     }
     this.#table.flushedAtMs = Date.now();
     return { counters: dirty.length, ms: performance.now() - began };
+  }
+
+  #partition(slots: readonly number[]): number[][] {
+    const parts: number[][] = Array.from({ length: this.#partitions }, () => []);
+    for (const slot of slots) {
+      const { length } = this.#table.readKey(slot);
+      parts[shardOfSubject(this.#table.keyBytes, length) % this.#partitions]?.push(slot);
+    }
+    return parts;
   }
 
   /** Notes as many slots as fit from `dirty[from]`; where the next note begins. */
@@ -73,7 +96,7 @@ export class Flusher {
     const numbers = this.#last.slice();
     this.#frame.begin(this.#source);
     let at = from;
-    while (at < dirty.length && this.#frame.count < NOTE_RECORDS_MAX && this.#frame.size < NOTE_BYTES_MAX) {
+    while (at < dirty.length && this.#frame.count < NOTE_RECORDS_MAX && this.#frame.size < this.#bytesMax) {
       const slot = dirty[at++] as number;
       const amount = this.#table.owed(slot);
       if (amount === 0) continue;

@@ -125,13 +125,17 @@ export class Slots {
     return base + ((before + by - mark) | 0);
   }
 
-  /** Sets the base of a slot that has none; false if another thread did. */
-  install(slot: number, count: number): boolean {
+  /**
+   * Sets the base of a slot that has none; false if another thread did. `tell` hears what ADDS is, which nobody moves before the
+   * slot is loaded.
+   */
+  install(slot: number, count: number, tell?: (slot: number, adds: number) => void): boolean {
     const at = wordOf(slot);
     if ((this.steady(at) & LOADED) !== 0) return false;
     const meta = this.own(slot);
     const first = (meta & LOADED) === 0;
     if (first) this.setValue(at, meta, count);
+    if (first) tell?.(slot, Atomics.load(this.words, at + ADDS));
     this.release(at, first ? LOADED : 0);
     return first;
   }
@@ -141,6 +145,18 @@ export class Slots {
     const at = wordOf(slot);
     const meta = this.own(slot);
     this.setValue(at, meta, count);
+    this.release(at, LOADED);
+  }
+
+  /**
+   * Makes the value `count` and whatever was added since ADDS stood at `pushed`, if `may` (asked as the slot's only owner,
+   * with how much the value would rise) allows it.
+   */
+  setValueAt(slot: number, { count, pushed }: { count: number; pushed: number }, may: (rise: number) => boolean): void {
+    const at = wordOf(slot);
+    const meta = this.own(slot);
+    const base = count + ((markOf(meta) - pushed) | 0);
+    if (may(base - this.base(at))) this.setBase(at, base);
     this.release(at, LOADED);
   }
 
@@ -168,13 +184,16 @@ export class Slots {
     this.release(at, 0, moved);
   }
 
-  /** Main only: what a thread that died in the middle of install() left. Of a loaded slot only writer and main are owners. */
-  disown(slot: number, thread: number): void {
+  /**
+   * Main only: what a thread that died as a slot's owner left; whether it was a loaded one, whose base may be half written
+   * now. Embedded only writer and main own loaded slots, and with them the process ends.
+   */
+  disown(slot: number, thread: number): boolean {
     const at = wordOf(slot);
     const meta = Atomics.load(this.words, at);
-    if ((meta & OWNER) !== (thread + 1) << OWNER_SHIFT) return;
-    if ((meta & LOADED) !== 0) throw new Error(`thread ${thread} died while it changed the base of slot ${slot}`);
+    if ((meta & OWNER) !== (thread + 1) << OWNER_SHIFT) return false;
     this.release(at, 0);
+    return (meta & LOADED) !== 0;
   }
 
   /** Takes OWNER (and calls off a leaving: there is news). The other bits of META stay its holder's, except LEAVING. */

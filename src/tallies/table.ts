@@ -196,8 +196,8 @@ export class CounterTable {
   }
 
   /** Gives a new slot the ledger's count; false if another thread was first (its base holds, this one is dropped). */
-  install(slot: number, count: number): boolean {
-    return this.slots.install(slot, count);
+  install(slot: number, count: number, tell?: (slot: number, adds: number) => void): boolean {
+    return this.slots.install(slot, count, tell);
   }
 
   /** Adds to a loaded slot: the value with it, or OWING_TOO_MUCH or TOO_HIGH, and then nothing was added. */
@@ -326,10 +326,13 @@ export class CounterTable {
     };
   }
 
-  /** A thread ended without leave(): its number may be given out again afterwards. */
-  threadGone(thread: number): void {
+  /**
+   * A thread ended without leave(): its number may be given out again afterwards. The loaded slot whose base it may have
+   * left half written, or -1.
+   */
+  threadGone(thread: number): number {
     const held = this.threads.gone(thread);
-    if (held >= 0) this.slots.disown(held, thread);
+    return held >= 0 && this.slots.disown(held, thread) ? held : -1;
   }
 
   stats(): TableStats {

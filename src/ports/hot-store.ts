@@ -1,0 +1,185 @@
+import type { Stamp } from "../arithmetic/stamp.ts";
+import type { Actor, Subject } from "../model.ts";
+
+/** A count's name: what it is counted for, and what is counted. */
+export interface CountName {
+  metric: number;
+  subject: Subject;
+}
+
+/** A register's name. */
+export interface RegisterName extends CountName {
+  actor: Actor;
+}
+
+/** The store cannot be asked now, or did not answer in time: what was sent may or may not have taken effect. */
+export class HotStoreAway extends Error {}
+
+/** What a shard's copy says of itself. */
+export interface ShardHead {
+  /** The ledger's incarnation and version that the bases are of. */
+  incarnation: string;
+  version: number;
+  /** The ledger's position in the shard's partition of the log, at that version. */
+  position: number;
+  /**
+   * The partition's end, read after this copy came into being (or after data was found lost): settled when `position` has
+   * passed it. Infinite until it has been read.
+   */
+  end: number;
+  /** New whenever data was lost: who sees a new one sends again what the ledger does not have. */
+  epoch: string;
+}
+
+/** What one ledger snapshot says of a shard: `LedgerVersion` of arithmetic/shard.ts with its names in the stores. */
+export interface ShardVersion {
+  shard: number;
+  incarnation: string;
+  version: number;
+  position: number;
+  /** The last n decided of each source that is not retired. */
+  last: [source: string, n: number][];
+}
+
+/** After a commit of the projector: what it changed in one shard. */
+export interface ShardCommit {
+  shard: number;
+  incarnation: string;
+  /** The version after the commit; it takes effect only on `version - 1`. */
+  version: number;
+  position: number;
+  /** The last n of the sources that the commit touched. */
+  last: [source: string, n: number][];
+  /** The touched counts, absolute. */
+  counts: [metric: number, subject: Subject, count: number][];
+  /** The touched registers with the stamp that the ledger has now. */
+  registers: [metric: number, subject: Subject, actor: Actor, stamp: Stamp][];
+  /** The groups (see `TallyGroup`) whose last number the commit has decided: source and that number. */
+  groups: [source: string, n: number][];
+  /** Keys of increments that the commit has decided. */
+  keys: string[];
+}
+
+/** `none`: the shard has no copy here. `foreign`: the copy is of another run of the store, which may have lost data: renew. */
+export type Missing = "none" | "foreign";
+
+export interface ShardRead {
+  head: ShardHead;
+  /** In the order asked: base and what is on its way, null where the base is not loaded. */
+  counts: (number | null)[];
+  /** In the order asked: the newest stamp on its way, null where the register is not in the overlay. */
+  registers: (Stamp | null)[];
+}
+
+/** A relation event on its way, and what the ledger has of its register, from one snapshot. */
+export interface RelationPut extends RegisterName {
+  stamp: Stamp;
+  source: string;
+  n: number;
+  /** The register in the ledger and the shard's version it was read at; null: send it only if the overlay has the register. */
+  hint: { stamp: Stamp; version: number } | null;
+}
+
+/**
+ * `miss`: not in the overlay, come again with a hint; `behind`: the hint is of another version than the shard.
+ * `ok`: it is there. `seen`: the register's newest stamp before this put, `stamp` after it. `count` as it shows now, null
+ * where the base is not loaded. `decided`: the ledger has decided it already; what it changed cannot be said any more.
+ */
+export type RelationAnswer =
+  | { status: "ok"; seen: Stamp; stamp: Stamp; count: number | null }
+  | { status: "decided"; count: number | null }
+  | { status: "miss" }
+  | { status: "behind" };
+
+/**
+ * Amounts of one source that enter the log together, as one message: numbers `n - amounts.length + 1` … `n`. They are
+ * decided together, too, since the projector applies whole messages.
+ */
+export interface TallyGroup {
+  source: string;
+  n: number;
+  amounts: [metric: number, subject: Subject, amount: number][];
+}
+
+/** A keyed increment on its way: the key stands for it, so that two nodes with the same key count once. */
+export interface KeyedPut extends CountName {
+  key: string;
+  body: string;
+  atMs: number;
+  source: string;
+  n: number;
+  amount: number;
+  /** The shard's version at which the ledger had no such key; like a relation's hint. */
+  version: number;
+}
+
+/** `ok`: this put is the key's (a repeat of it too), or (`isNew` false) another one with that body came first. */
+export type KeyedAnswer =
+  | { status: "ok"; isNew: boolean; body: string; count: number | null }
+  | { status: "decided" }
+  | { status: "behind" };
+
+/**
+ * Redis, as arithmetic/shard.ts has it: for each of the 256 shards the ledger's counts at one version (bases, a cache) and,
+ * apart from them, what is on its way to the ledger (overlay). Each call is one atomic step for each shard it touches;
+ * each may be repeated, and a repeat changes nothing. Everything rejects with HotStoreAway where the store cannot be asked.
+ */
+export interface HotStore {
+  /** Several shards in one round trip; each answered on its own. */
+  read(
+    asked: { shard: number; counts: readonly CountName[]; registers: readonly RegisterName[] }[],
+  ): Promise<(ShardRead | Missing)[]>;
+  /** `install` of arithmetic/shard.ts: takes effect only at that version; how many were taken, or why not. */
+  install(
+    shard: number,
+    at: { incarnation: string; version: number },
+    counts: readonly [metric: number, subject: Subject, count: number][],
+  ): Promise<"ok" | "behind" | Missing>;
+  /** `putRelation`, for events of several shards in one round trip; one answer for each event, in order. */
+  putRelations(puts: { shard: number; events: readonly RelationPut[] }[]): Promise<(RelationAnswer[] | Missing)[]>;
+  /** `putTally`; the counts as they show afterwards (null: base not loaded), in the order of the amounts. */
+  putTallies(puts: { shard: number; group: TallyGroup }[]): Promise<((number | null)[] | Missing)[]>;
+  /** Counts a keyed increment unless its key is on its way already; the caller has looked for it in the ledger. */
+  putKeyed(shard: number, put: KeyedPut): Promise<KeyedAnswer | Missing>;
+  /** The key on its way, or null. */
+  findKey(shard: number, key: string): Promise<{ body: string } | null | Missing>;
+  /** `advance`: false where the shard is not at the version before (also: missing). Several shards in one round trip. */
+  advance(commits: readonly ShardCommit[]): Promise<boolean[]>;
+  /** What a shard's overlay holds: what `catchUp` needs from the ledger. */
+  overlayOf(shard: number): Promise<{ head: ShardHead; registers: RegisterName[]; keys: string[] } | Missing>;
+  /**
+   * `catchUp`: `registers` and `keys` are those of the overlay, as one ledger snapshot has them together with the version
+   * (`keys`: whether the ledger has them). False where the overlay has others by now, or the shard is not behind any more.
+   * At an equal version only the position is taken, where it is higher: several shards share a partition, and a quiet one
+   * would never settle otherwise.
+   */
+  catchUp(
+    version: ShardVersion,
+    registers: readonly [metric: number, subject: Subject, actor: Actor, stamp: Stamp][],
+    keys: readonly [key: string, isStored: boolean][],
+  ): Promise<boolean>;
+  /**
+   * For a shard that is `none` or `foreign`: begins a new epoch whose end is not known yet (never settled); its name. `none`:
+   * an empty copy at the ledger's version. `foreign`: keeps what is there. Of several nodes that do this at once one wins,
+   * and the others get the winner's epoch.
+   */
+  renew(version: ShardVersion): Promise<string>;
+  /**
+   * Tells the end of the shard's partition, read after `renew` had begun that epoch; the lowest one told stays. Nothing where
+   * it is another epoch by now.
+   */
+  setEnd(shard: number, epoch: string, end: number): Promise<void>;
+  /** Whoever is on its way in one subject's list: actor and newest stamp, inactive ones too. */
+  actorsOnTheWay(shard: number, count: CountName): Promise<[actor: Actor, stamp: Stamp][] | Missing>;
+  /**
+   * Hints where an actor's own acts on their way may be found (written before the shard's own entry and removed after it):
+   * subjects of one relation, each with its newest stamp. They may name what never happened; look each up in its shard.
+   */
+  hintActors(hints: readonly (RegisterName & { stamp: Stamp })[]): Promise<void>;
+  /** Removes the hints whose stamp is not above the one given (the ledger's): a newer act's hint stays. */
+  unhintActors(hints: readonly (RegisterName & { stamp: Stamp })[]): Promise<void>;
+  hintsOf(actor: Actor, metric: number): Promise<Subject[]>;
+  /** The heads of shards, null where there is none or it is foreign. */
+  heads(shards: readonly number[]): Promise<(ShardHead | null)[]>;
+  close(): Promise<void>;
+}

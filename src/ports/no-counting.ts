@@ -1,0 +1,20 @@
+import { unavailable } from "../errors.ts";
+import type { Counting } from "./counting.ts";
+
+/** For a process that answers requests and does not count: everything is 503, with the reason. */
+export function noCounting(reason: string): Counting {
+  const refuse = (): never => {
+    throw unavailable(reason);
+  };
+  return {
+    add: refuse,
+    addOnce: refuse,
+    relate: refuse,
+    relation: refuse,
+    counts: refuse,
+    mine: refuse,
+    actors: refuse,
+    actorCounts: refuse,
+    subjects: refuse,
+  };
+}
