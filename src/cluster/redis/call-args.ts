@@ -1,0 +1,60 @@
+import type { Subject } from "../../model.ts";
+import type { RegisterName, ShardCommit } from "../../ports/hot-store.ts";
+import { countName, idHash } from "./names.ts";
+
+/** The arguments of one script call: fields of the head that the script has to know, each once, and the rest. */
+export class CallArgs {
+  readonly #fields: string[] = [];
+  readonly #rest: string[] = [];
+
+  push(...values: (string | number)[]): this {
+    for (const value of values) this.#rest.push(typeof value === "string" ? value : String(value));
+    return this;
+  }
+
+  /** Group, id and hash: how counts are named where their bases are looked for. */
+  count(metric: number, subject: Subject): this {
+    const slash = subject.indexOf("/");
+    const id = subject.slice(slash + 1);
+    const group = `${metric}:${subject.slice(0, slash)}`;
+    this.#field(group);
+    this.#rest.push(group, id, String(idHash(id)));
+    return this;
+  }
+
+  register({ metric, subject, actor }: RegisterName): this {
+    const slash = subject.indexOf("/");
+    this.#rest.push(`${metric}:${subject.slice(0, slash)}`, subject.slice(slash + 1), actor);
+    return this;
+  }
+
+  /** The script will ask whether this source's numbers are decided. */
+  asks(source: string): this {
+    this.#field(`>${source}`);
+    return this;
+  }
+
+  list(): string[] {
+    return [String(this.#fields.length), ...this.#fields, ...this.#rest];
+  }
+
+  /** Few: the metrics and types of a call, and its sources. */
+  #field(name: string): void {
+    if (!this.#fields.includes(name)) this.#fields.push(name);
+  }
+}
+
+export function advanceArgs(commit: ShardCommit): CallArgs {
+  const args = new CallArgs().push(commit.incarnation, commit.version, commit.position);
+  args.push(commit.last.length);
+  for (const [source, n] of commit.last) args.push(source, n);
+  args.push(commit.counts.length);
+  for (const [metric, subject, count] of commit.counts) args.count(metric, subject).push(count);
+  args.push(commit.groups.length);
+  for (const [source, n] of commit.groups) args.push(source, n);
+  args.push(commit.keys.length);
+  for (const key of commit.keys) args.push(key);
+  args.push(commit.registers.length);
+  for (const [metric, subject, actor, stamp] of commit.registers) args.push(countName(metric, subject), actor, stamp);
+  return args;
+}

@@ -1,0 +1,243 @@
+import { randomBytes } from "node:crypto";
+import type { Stamp } from "../../arithmetic/stamp.ts";
+import type { Actor, Subject } from "../../model.ts";
+import type {
+  CountName,
+  HotStore,
+  KeyedAnswer,
+  KeyedPut,
+  Missing,
+  RegisterName,
+  RelationAnswer,
+  RelationPut,
+  ShardCommit,
+  ShardHead,
+  ShardRead,
+  ShardVersion,
+  TallyGroup,
+} from "../../ports/hot-store.ts";
+import { advanceArgs, CallArgs } from "./call-args.ts";
+import type { Driver, DriverState, Reply, ScriptCall } from "./driver.ts";
+import { countName, Names } from "./names.ts";
+import {
+  actors,
+  HEAD_FIELDS,
+  headOf,
+  isMissing,
+  list,
+  numberOrNull,
+  overlay,
+  relationAnswers,
+  shardRead,
+} from "./replies.ts";
+import { Rollbacks } from "./rollbacks.ts";
+import { SCRIPTS, type Script } from "./scripts.ts";
+
+type ActorHint = RegisterName & { stamp: Stamp };
+
+/**
+ * The hot store on a Redis, whatever driver speaks to it. One script call for each shard touched, all in one round
+ * trip.
+ */
+export class RedisHotStore implements HotStore {
+  readonly #driver: Driver;
+  readonly #names: Names;
+  readonly #rollbacks = new Rollbacks();
+
+  constructor(driver: Driver, prefix: string) {
+    this.#driver = driver;
+    this.#names = new Names(prefix);
+  }
+
+  /** Whether the store can be asked, for /readyz. */
+  get state(): DriverState {
+    return this.#driver.state;
+  }
+
+  onState(listener: (state: DriverState) => void): void {
+    this.#driver.onState(listener);
+  }
+
+  checkServer(): Promise<void> {
+    return this.#driver.checkServer();
+  }
+
+  async read(
+    asked: { shard: number; counts: readonly CountName[]; registers: readonly RegisterName[] }[],
+  ): Promise<(ShardRead | Missing)[]> {
+    const calls = asked.map(({ shard, counts, registers }) => {
+      const args = new CallArgs().push(counts.length);
+      for (const { metric, subject } of counts) args.count(metric, subject);
+      for (const register of registers) args.register(register);
+      return this.#call(SCRIPTS.read, shard, args);
+    });
+    const before = asked.map(({ shard }) => this.#rollbacks.seen(shard));
+    const replies = await this.#driver.run(calls);
+    return asked.map(({ shard, counts, registers }, i) => {
+      const reply = replies[i] as Reply;
+      if (isMissing(reply)) return reply;
+      const read = shardRead(reply, counts.length, registers.length);
+      return this.#rollbacks.isBack(shard, read.head, before[i]) ? "foreign" : read;
+    });
+  }
+
+  async install(
+    shard: number,
+    at: { incarnation: string; version: number },
+    counts: readonly [metric: number, subject: Subject, count: number][],
+  ): Promise<"ok" | "behind" | Missing> {
+    const args = new CallArgs().push(at.incarnation, at.version);
+    for (const [metric, subject, count] of counts) args.count(metric, subject).push(count);
+    return (await this.#one(SCRIPTS.install, shard, args)) as "ok" | "behind" | Missing;
+  }
+
+  async putRelations(
+    puts: { shard: number; events: readonly RelationPut[] }[],
+  ): Promise<(RelationAnswer[] | Missing)[]> {
+    const calls = puts.map(({ shard, events }) => {
+      const args = new CallArgs();
+      for (const { metric, subject, actor, stamp, source, n, hint } of events) {
+        args.asks(source).count(metric, subject).push(actor, stamp, source, n);
+        args.push(hint?.stamp ?? "", hint?.version ?? "");
+      }
+      return this.#call(SCRIPTS.putRelations, shard, args);
+    });
+    const replies = await this.#driver.run(calls);
+    return replies.map((reply) => (isMissing(reply) ? reply : relationAnswers(reply)));
+  }
+
+  async putTallies(puts: { shard: number; group: TallyGroup }[]): Promise<((number | null)[] | Missing)[]> {
+    const calls = puts.map(({ shard, group }) => {
+      const args = new CallArgs().asks(group.source).push(group.source, group.n);
+      for (const [metric, subject, amount] of group.amounts) args.count(metric, subject).push(amount);
+      return this.#call(SCRIPTS.putTallies, shard, args);
+    });
+    const replies = await this.#driver.run(calls);
+    return puts.map(({ group }, i) => {
+      const reply = replies[i] as Reply;
+      if (isMissing(reply)) return reply;
+      const shown = list(reply);
+      return group.amounts.map((_, at) => numberOrNull(shown[at]));
+    });
+  }
+
+  async putKeyed(shard: number, put: KeyedPut): Promise<KeyedAnswer | Missing> {
+    const args = new CallArgs().asks(put.source).push(put.key).count(put.metric, put.subject);
+    args.push(put.amount, put.source, put.n, put.atMs, put.version, put.body);
+    const reply = await this.#one(SCRIPTS.putKeyed, shard, args);
+    if (isMissing(reply)) return reply;
+    if (reply === "decided" || reply === "behind") return { status: reply };
+    const [isNew, body, shown] = list(reply);
+    return { status: "ok", isNew: isNew === "1", body: String(body), count: numberOrNull(shown) };
+  }
+
+  async findKey(shard: number, key: string): Promise<{ body: string } | null | Missing> {
+    const reply = await this.#one(SCRIPTS.findKey, shard, new CallArgs().push(key));
+    if (reply === null || isMissing(reply)) return reply;
+    return { body: String(list(reply)[0]) };
+  }
+
+  async advance(commits: readonly ShardCommit[]): Promise<boolean[]> {
+    const calls = commits.map((commit) => this.#call(SCRIPTS.advance, commit.shard, advanceArgs(commit)));
+    const replies = await this.#driver.run(calls);
+    return replies.map((reply) => reply === "ok");
+  }
+
+  async overlayOf(shard: number): Promise<{ head: ShardHead; registers: RegisterName[]; keys: string[] } | Missing> {
+    const before = this.#rollbacks.seen(shard);
+    const reply = await this.#one(SCRIPTS.overlayOf, shard, new CallArgs());
+    if (isMissing(reply)) return reply;
+    const found = overlay(reply);
+    return this.#rollbacks.isBack(shard, found.head, before) ? "foreign" : found;
+  }
+
+  async catchUp(
+    version: ShardVersion,
+    registers: readonly [metric: number, subject: Subject, actor: Actor, stamp: Stamp][],
+    keys: readonly [key: string, isStored: boolean][],
+  ): Promise<boolean> {
+    const args = new CallArgs().push(version.incarnation, version.version, version.position, generation());
+    args.push(version.last.length);
+    for (const [source, n] of version.last) args.push(source, n);
+    args.push(keys.length);
+    for (const [key, isStored] of keys) args.push(key, isStored ? 1 : 0);
+    const byCount = Map.groupBy(registers, ([metric, subject]) => countName(metric, subject));
+    for (const [count, entries] of byCount) {
+      args.push(count, entries.length);
+      for (const [, , actor, stamp] of entries) args.push(actor, stamp);
+    }
+    return (await this.#one(SCRIPTS.catchUp, version.shard, args)) === "ok";
+  }
+
+  async renew(version: ShardVersion): Promise<string> {
+    // The identity as it is now: with an old one, two nodes would renew in turn for ever.
+    await this.#driver.refresh();
+    const { shard, incarnation } = version;
+    const args = new CallArgs().push(incarnation, version.version, version.position);
+    args.push(randomBytes(9).toString("base64url"), this.#rollbacks.epochToEnd(shard), generation());
+    for (const [source, n] of version.last) args.push(source, n);
+    return String(await this.#one(SCRIPTS.renew, shard, args));
+  }
+
+  async setEnd(shard: number, epoch: string, end: number): Promise<void> {
+    await this.#one(SCRIPTS.setEnd, shard, new CallArgs().push(epoch, end));
+  }
+
+  async actorsOnTheWay(shard: number, count: CountName): Promise<[actor: Actor, stamp: Stamp][] | Missing> {
+    const args = new CallArgs().push(countName(count.metric, count.subject));
+    const reply = await this.#one(SCRIPTS.actors, shard, args);
+    return isMissing(reply) ? reply : actors(reply);
+  }
+
+  async hintActors(hints: readonly ActorHint[]): Promise<void> {
+    await this.#driver.run(this.#hintCalls(SCRIPTS.hint, hints));
+  }
+
+  async unhintActors(hints: readonly ActorHint[]): Promise<void> {
+    await this.#driver.run(this.#hintCalls(SCRIPTS.unhint, hints));
+  }
+
+  async hintsOf(actor: Actor, metric: number): Promise<Subject[]> {
+    const args = new CallArgs().push(`${metric}:${actor}`).list();
+    const [reply] = await this.#driver.run([{ script: SCRIPTS.hintsOf, key: this.#names.bucketOf(actor), args }]);
+    return list(reply as Reply).map(String);
+  }
+
+  async heads(shards: readonly number[]): Promise<(ShardHead | null)[]> {
+    const before = shards.map((shard) => this.#rollbacks.seen(shard));
+    const replies = await this.#driver.run(shards.map((shard) => this.#call(SCRIPTS.heads, shard, new CallArgs())));
+    return shards.map((shard, i) => {
+      const reply = replies[i] as Reply;
+      if (isMissing(reply)) return null;
+      const head = headOf(list(reply).slice(0, HEAD_FIELDS));
+      return this.#rollbacks.isBack(shard, head, before[i]) ? null : head;
+    });
+  }
+
+  close(): Promise<void> {
+    return this.#driver.close();
+  }
+
+  #call(script: Script, shard: number, args: CallArgs): ScriptCall {
+    return { script, key: this.#names.shard(shard), args: args.list() };
+  }
+
+  async #one(script: Script, shard: number, args: CallArgs): Promise<Reply> {
+    const [reply] = await this.#driver.run([this.#call(script, shard, args)]);
+    return reply as Reply;
+  }
+
+  #hintCalls(script: Script, hints: readonly ActorHint[]): ScriptCall[] {
+    const byBucket = Map.groupBy(hints, ({ actor }) => this.#names.bucketOf(actor));
+    return Array.from(byBucket, ([key, inBucket]) => {
+      const args = new CallArgs();
+      for (const { metric, subject, actor, stamp } of inBucket) args.push(`${metric}:${actor}`, subject, stamp);
+      return { script, key, args: args.list() };
+    });
+  }
+}
+
+/** A name that no generation of the shard's bases still to be deleted has. Short: it stands in every bucket's name. */
+function generation(): string {
+  return randomBytes(5).toString("base64url");
+}

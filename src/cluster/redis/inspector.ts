@@ -1,0 +1,131 @@
+import type { CountName } from "../../ports/hot-store.ts";
+import { CallArgs } from "./call-args.ts";
+import type { Driver, Reply } from "./driver.ts";
+import bases from "./lua/bases.lua" with { type: "text" };
+import counts from "./lua/counts.lua" with { type: "text" };
+import dump from "./lua/dump.lua" with { type: "text" };
+import resum from "./lua/resum.lua" with { type: "text" };
+import shift from "./lua/shift.lua" with { type: "text" };
+import { Names, parseCount } from "./names.ts";
+import { HEAD_FIELDS, headOf, isMissing, list } from "./replies.ts";
+import { head, script } from "./scripts.ts";
+
+const SCRIPTS = {
+  dump: script("dump", head("incarnation", "version", "position", "end", "epoch"), dump),
+  bases: script("bases", head("incarnation", "version", "bases"), counts, bases),
+  resum: script("resum", head(), shift, resum),
+} as const;
+
+/** All that a shard has on its way, as it stands there. */
+export interface Overlay {
+  incarnation: string;
+  version: number;
+  sums: Map<string, number>;
+  /** What the sums are to be. */
+  recounted: Map<string, number>;
+  registers: {
+    metric: number;
+    subject: string;
+    actor: string;
+    stamp: number;
+    under: number;
+    source: string;
+    n: number;
+  }[];
+  /** Entries of records that the ledger has decided: they should be gone. */
+  stale: string[];
+}
+
+/** Looks at the hot store's inside, for `tally verify`. */
+export class Inspector {
+  readonly #driver: Driver;
+  readonly #names: Names;
+
+  constructor(driver: Driver, prefix: string) {
+    this.#driver = driver;
+    this.#names = new Names(prefix);
+  }
+
+  /** Null where the shard has no copy here. */
+  async overlay(shard: number): Promise<Overlay | null> {
+    const reply = await this.#run("dump", shard, new CallArgs());
+    return isMissing(reply) ? null : overlayOf(list(reply));
+  }
+
+  /** The bases of counts and the version they are of; null for a count that is not loaded, or where there is no copy. */
+  async bases(shard: number, names: readonly CountName[]) {
+    const args = new CallArgs();
+    for (const { metric, subject } of names) args.count(metric, subject);
+    const reply = await this.#run("bases", shard, args);
+    if (isMissing(reply)) return null;
+    const [incarnation, version, ...values] = list(reply);
+    const found = names.map((_, i) => (values[i] === null || values[i] === undefined ? null : Number(values[i])));
+    return { incarnation: String(incarnation), version: Number(version), bases: found };
+  }
+
+  /** Adds up anew what a shard has on its way. */
+  async resum(shard: number): Promise<void> {
+    await this.#run("resum", shard, new CallArgs());
+  }
+
+  async #run(name: keyof typeof SCRIPTS, shard: number, args: CallArgs): Promise<Reply> {
+    const call = { script: SCRIPTS[name], key: this.#names.shard(shard), args: args.list() };
+    const [reply] = await this.#driver.run([call]);
+    return reply as Reply;
+  }
+}
+
+function overlayOf(fields: Reply[]): Overlay {
+  const { incarnation, version } = headOf(fields);
+  const [sums, tallies, keyed, registers, last] = fields
+    .slice(HEAD_FIELDS)
+    .map((each) => list(each as Reply).map(String));
+  const decided = new Map(pairs(last ?? []).filter(([field]) => field.startsWith(">")));
+  const isStale = (source: string, n: string) => Number(n) <= Number(decided.get(`>${source}`) ?? 0);
+  const overlay: Overlay = {
+    incarnation,
+    version,
+    sums: new Map(pairs(sums ?? []).map(([count, sum]) => [count, Number(sum)])),
+    recounted: new Map(),
+    registers: [],
+    stale: [],
+  };
+  const add = (count: string, amount: number) => {
+    const sum = (overlay.recounted.get(count) ?? 0) + amount;
+    if (sum === 0) overlay.recounted.delete(count);
+    else overlay.recounted.set(count, sum);
+  };
+  for (const [name, text] of pairs(tallies ?? [])) {
+    const [n = "", source = ""] = split(name);
+    if (isStale(source, n)) overlay.stale.push(`note ${name}`);
+    for (const [count, amount] of pairs(text.split("\n"))) add(count, Number(amount));
+  }
+  for (const [key, text] of pairs(keyed ?? [])) {
+    const [count = "", amount = "", mine = ""] = text.split("\n");
+    const [n = "", source = ""] = split(mine);
+    if (isStale(source, n)) overlay.stale.push(`key ${key}`);
+    add(count, Number(amount));
+  }
+  const entries = registers ?? [];
+  for (let i = 0; i + 2 < entries.length; i += 3) {
+    const [count = "", actor = "", text = ""] = entries.slice(i, i + 3);
+    const [stamp = "", under = "", n = "", ...source] = text.split(" ");
+    if (isStale(source.join(" "), n)) overlay.stale.push(`${count} of ${actor}`);
+    add(count, (Number(stamp) % 2) - (Number(under) % 2));
+    const register = { ...parseCount(count), actor, stamp: Number(stamp), under: Number(under) };
+    overlay.registers.push({ ...register, source: source.join(" "), n: Number(n) });
+  }
+  return overlay;
+}
+
+function pairs(fields: readonly string[]): [string, string][] {
+  const found: [string, string][] = [];
+  for (let i = 0; i + 1 < fields.length; i += 2) found.push([fields[i] as string, fields[i + 1] as string]);
+  return found;
+}
+
+/** `n source` */
+function split(name: string): [string, string] {
+  const blank = name.indexOf(" ");
+  return [name.slice(0, blank), name.slice(blank + 1)];
+}

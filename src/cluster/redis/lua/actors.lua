@@ -1,0 +1,2 @@
+-- count → actor and overlay entry of each
+return call("HGETALL", shard .. ":r:" .. ARGV[rest])

@@ -1,0 +1,81 @@
+-- incarnation, version, position, name of the next generation of bases, then, with its length before it, source and
+-- last n of each; key and whether the ledger has it; then count, number of actors, actor and stamp of each
+if incarnation == ARGV[rest] then
+  local ahead = version - ARGV[rest + 1]
+  if ahead > 0 then return "behind" end
+  if ahead == 0 then
+    -- Several shards share a partition: its position moves on while this one is quiet.
+    if ARGV[rest + 2] + 0 <= position + 0 then return "behind" end
+    call("HSET", shard, "position", ARGV[rest + 2])
+    return "ok"
+  end
+end
+
+local at = rest + 4
+local function list()
+  local from = at + 1
+  at = from + ARGV[at] * 2
+  return from, at - 1
+end
+local lastFrom, lastTo = list()
+local keyFrom, keyTo = list()
+local isStored = {}
+for a = keyFrom, keyTo, 2 do isStored[ARGV[a]] = ARGV[a + 1] end
+local stored = {}
+while at <= #ARGV do
+  local actors = {}
+  stored[ARGV[at]] = actors
+  at = at + 1
+  local from, to = list()
+  for a = from, to, 2 do actors[ARGV[a]] = ARGV[a + 1] end
+end
+
+for _, key in ipairs(call("HKEYS", shard .. ":keyed")) do
+  if not isStored[key] then return "others" end
+end
+local names = call("SMEMBERS", shard .. ":names")
+for _, count in ipairs(names) do
+  local here = stored[count]
+  if not here then return "others" end
+  for _, actor in ipairs(call("HKEYS", shard .. ":r:" .. count)) do
+    if not here[actor] then return "others" end
+  end
+end
+
+-- Which counts the commits between have touched is not known: all bases go. Only names of groups have a colon and do
+-- not begin with the mark of sources.
+local fields = call("HGETALL", shard)
+for a = 1, #fields, 2 do
+  local field = fields[a]
+  if string.sub(field, 1, 1) == ">" then
+    call("HDEL", shard, field)
+  elseif string.find(field, ":", 1, true) then
+    call("HSET", shard .. ":old", bases .. ":" .. field, math.floor(fields[a + 1] / BUCKET) + 1)
+    call("HSET", shard, "old", "1")
+    call("HDEL", shard, field)
+  end
+end
+call("HSET", shard, "incarnation", ARGV[rest], "version", ARGV[rest + 1], "position", ARGV[rest + 2])
+call("HSET", shard, "bases", ARGV[rest + 3])
+known = {}
+for a = lastFrom, lastTo, 2 do
+  local field = ">" .. ARGV[a]
+  call("HSET", shard, field, ARGV[a + 1])
+  known[field] = tonumber(ARGV[a + 1])
+end
+
+local groups = call("HGETALL", shard .. ":tallies")
+for a = 1, #groups, 2 do
+  local n, source = string.match(groups[a], "^(%d+) (.*)$")
+  if isDecided(source, n) then dropGroup(groups[a], groups[a + 1]) end
+end
+local keyed = call("HGETALL", shard .. ":keyed")
+for a = 1, #keyed, 2 do
+  local n, source = string.match(keyed[a + 1], "^[^\n]+\n[^\n]+\n(%d+) ([^\n]*)\n")
+  if isStored[keyed[a]] == "1" or isDecided(source, n) then dropKeyed(keyed[a], keyed[a + 1]) end
+end
+for _, count in ipairs(names) do
+  local entries = call("HGETALL", shard .. ":r:" .. count)
+  for a = 1, #entries, 2 do coverRelation(count, entries[a], entries[a + 1], stored[count][entries[a]]) end
+end
+return "ok"

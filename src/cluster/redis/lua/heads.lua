@@ -1,0 +1,1 @@
+return { incarnation, version, position, ending, epoch }

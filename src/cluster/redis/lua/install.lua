@@ -1,0 +1,38 @@
+-- incarnation, version, then group, id, hash and value of each
+if incarnation ~= ARGV[rest] or version ~= ARGV[rest + 1] then return "behind" end
+sweep()
+
+-- The same as in names.ts: it says where a field of a bucket that is split goes.
+local function hashOf(id)
+  local hash = 1
+  for i = 1, #id do hash = (hash * 32719 + string.byte(id, i)) % 65521 end
+  return hash
+end
+
+-- One bucket more: half of its buddy moves in, as the hash has it.
+local function split(group, buckets)
+  local span = 1
+  while span * 2 <= buckets do span = span * 2 end
+  local prefix = shard .. ":b" .. bases .. ":" .. group .. ":"
+  local from, to = prefix .. (buckets - span), prefix .. buckets
+  local all = call("HGETALL", from)
+  for a = 1, #all, 2 do
+    if hashOf(all[a]) % (span * 2) == buckets then
+      call("HSET", to, all[a], all[a + 1])
+      call("HDEL", from, all[a])
+    end
+  end
+end
+
+local grown = {}
+for a = rest + 2, #ARGV, 4 do
+  local group = ARGV[a]
+  if call("HSETNX", bucketOf(group, ARGV[a + 2]), ARGV[a + 1], ARGV[a + 3]) == 1 then
+    local n = (known[group] or 0) + 1
+    if n % BUCKET == 0 then split(group, n / BUCKET) end
+    known[group] = n
+    grown[group] = true
+  end
+end
+for group in pairs(grown) do call("HSET", shard, group, known[group]) end
+return "ok"

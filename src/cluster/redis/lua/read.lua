@@ -1,0 +1,14 @@
+-- number of counts, then group, id and hash of each; then group, id and actor of each register
+-- → incarnation, version, position, end, epoch, counts …, overlay entries …
+local answer = { incarnation, version, position, ending, epoch }
+local at = 5
+local registers = rest + 1 + 3 * ARGV[rest]
+for a = rest + 1, registers - 1, 3 do
+  at = at + 1
+  answer[at] = shown(ARGV[a], ARGV[a + 1], ARGV[a + 2])
+end
+for a = registers, #ARGV, 3 do
+  at = at + 1
+  answer[at] = call("HGET", shard .. ":r:" .. ARGV[a] .. "/" .. ARGV[a + 1], ARGV[a + 2])
+end
+return answer

@@ -1,0 +1,87 @@
+import type { Stamp } from "../../arithmetic/stamp.ts";
+import type { Actor } from "../../model.ts";
+import type { Missing, RegisterName, RelationAnswer, ShardHead, ShardRead } from "../../ports/hot-store.ts";
+import type { Reply } from "./driver.ts";
+import { parseCount } from "./names.ts";
+
+/** What a shard's script answers first. Numbers come as text: some clients round integer replies. */
+export const HEAD_FIELDS = 5;
+
+export function isMissing(reply: Reply): reply is Missing {
+  return reply === "none" || reply === "foreign";
+}
+
+export function list(reply: Reply): Reply[] {
+  if (!Array.isArray(reply)) throw new Error(`Redis answered ${JSON.stringify(reply)} instead of a list`);
+  return reply;
+}
+
+export function numberOrNull(reply: Reply | undefined): number | null {
+  return reply === null || reply === undefined ? null : Number(reply);
+}
+
+export function headOf(fields: Reply[]): ShardHead {
+  const [incarnation, version, position, end, epoch] = fields;
+  return {
+    incarnation: String(incarnation),
+    version: Number(version),
+    position: Number(position),
+    end: Number(end),
+    epoch: String(epoch),
+  };
+}
+
+/** An overlay entry's text begins with its stamp. */
+function stampOfEntry(text: Reply | undefined): Stamp | null {
+  if (text === null || text === undefined) return null;
+  const entry = String(text);
+  return Number(entry.slice(0, entry.indexOf(" ")));
+}
+
+export function shardRead(reply: Reply, counts: number, registers: number): ShardRead {
+  const fields = list(reply);
+  const read: ShardRead = { head: headOf(fields), counts: [], registers: [] };
+  for (let i = 0; i < counts; i++) read.counts.push(numberOrNull(fields[HEAD_FIELDS + i]));
+  for (let i = 0; i < registers; i++) read.registers.push(stampOfEntry(fields[HEAD_FIELDS + counts + i]));
+  return read;
+}
+
+export function relationAnswers(reply: Reply): RelationAnswer[] {
+  const fields = list(reply);
+  const answers: RelationAnswer[] = [];
+  for (let at = 0; at < fields.length; ) {
+    const first = fields[at++];
+    if (first === "miss" || first === "behind") {
+      answers.push({ status: first });
+      continue;
+    }
+    if (first === "decided") {
+      answers.push({ status: first, count: numberOrNull(fields[at++]) });
+      continue;
+    }
+    const stamp = Number(fields[at++]);
+    answers.push({ status: "ok", seen: Number(first), stamp, count: numberOrNull(fields[at++]) });
+  }
+  return answers;
+}
+
+export function overlay(reply: Reply): { head: ShardHead; registers: RegisterName[]; keys: string[] } {
+  const fields = list(reply);
+  const registers: RegisterName[] = [];
+  const afterKeys = HEAD_FIELDS + 1 + Number(fields[HEAD_FIELDS]);
+  const keys = fields.slice(HEAD_FIELDS + 1, afterKeys).map(String);
+  for (let at = afterKeys; at < fields.length; ) {
+    const { metric, subject } = parseCount(String(fields[at]));
+    const actors = Number(fields[at + 1]);
+    at += 2;
+    for (const end = at + actors; at < end; at++) registers.push({ metric, subject, actor: String(fields[at]) });
+  }
+  return { head: headOf(fields), registers, keys };
+}
+
+export function actors(reply: Reply): [Actor, Stamp][] {
+  const fields = list(reply);
+  const found: [Actor, Stamp][] = [];
+  for (let at = 0; at < fields.length; at += 2) found.push([String(fields[at]), stampOfEntry(fields[at + 1]) ?? 0]);
+  return found;
+}

@@ -1,0 +1,151 @@
+import { advance, catchUp, fresh, install, putRelation, type Shard, shown } from "../../src/arithmetic/shard.ts";
+import type {
+  KeyedAnswer,
+  KeyedPut,
+  Missing,
+  RelationAnswer,
+  RelationPut,
+  ShardCommit,
+  ShardVersion,
+  TallyGroup,
+} from "../../src/ports/hot-store.ts";
+
+/** arithmetic/shard.ts under the names of the port, with keyed increments: what any hot store has to do. */
+export class ShardModel {
+  readonly shard: Shard;
+  readonly keyed = new Map<string, KeyedPut>();
+  incarnation: string;
+  epoch = "";
+  foreign = false;
+
+  constructor(version: ShardVersion) {
+    this.incarnation = version.incarnation;
+    this.shard = fresh({ ...version, last: new Map(version.last) }, Number.POSITIVE_INFINITY, 0);
+  }
+
+  shown(metric: number, subject: string): number | null {
+    return shown(this.shard, nameOf(metric, subject));
+  }
+
+  stamp(metric: number, subject: string, actor: string): number | null {
+    return this.shard.relations.get(registerOf(metric, subject, actor))?.stamp ?? null;
+  }
+
+  install(
+    at: { incarnation: string; version: number },
+    counts: readonly [number, string, number][],
+  ): "ok" | "behind" | Missing {
+    if (this.foreign) return "foreign";
+    if (at.incarnation !== this.incarnation) return "behind";
+    for (const [metric, subject, value] of counts)
+      if (!install(this.shard, nameOf(metric, subject), value, at.version)) return "behind";
+    return "ok";
+  }
+
+  putRelation(event: RelationPut): RelationAnswer {
+    const { metric, subject, actor, stamp, source, n, hint } = event;
+    const register = registerOf(metric, subject, actor);
+    const count = nameOf(metric, subject);
+    const before = this.shard.relations.get(register)?.stamp ?? hint?.stamp ?? 0;
+    if (this.isDecided(source, n)) return { status: "decided", count: this.shown(metric, subject) };
+    const status = putRelation(this.shard, register, { count, stamp, source, n }, hint);
+    if (status !== "ok") return { status };
+    const after = this.shard.relations.get(register)?.stamp ?? before;
+    return { status, seen: before, stamp: after, count: this.shown(metric, subject) };
+  }
+
+  putTallies(group: TallyGroup): (number | null)[] {
+    const { source, n, amounts } = group;
+    if (!this.isDecided(source, n) && !this.shard.tallies.has(`${source}:${n}:0`)) {
+      for (const [i, [metric, subject, amount]] of amounts.entries()) {
+        const count = nameOf(metric, subject);
+        this.shard.tallies.set(`${source}:${n}:${i}`, { count, source, n, amount });
+        this.shift(count, amount);
+      }
+    }
+    return amounts.map(([metric, subject]) => this.shown(metric, subject));
+  }
+
+  putKeyed(put: KeyedPut): KeyedAnswer {
+    if (this.isDecided(put.source, put.n)) return { status: "decided" };
+    let known = this.keyed.get(put.key);
+    if (!known) {
+      if (put.version !== this.shard.version) return { status: "behind" };
+      known = put;
+      this.keyed.set(put.key, put);
+      this.shift(nameOf(put.metric, put.subject), put.amount);
+    }
+    const isNew = known.source === put.source && known.n === put.n;
+    return { status: "ok", isNew, body: known.body, count: this.shown(put.metric, put.subject) };
+  }
+
+  advance(commit: ShardCommit): boolean {
+    if (this.foreign || commit.incarnation !== this.incarnation) return false;
+    const last = new Map([...this.shard.last, ...commit.last]);
+    const counts = new Map(commit.counts.map(([metric, subject, count]) => [nameOf(metric, subject), count] as const));
+    if (!advance(this.shard, { ...commit, last, counts }, registerStamps(commit.registers))) return false;
+    this.dropKeyed((put) => commit.keys.includes(put.key));
+    return true;
+  }
+
+  catchUp(
+    version: ShardVersion,
+    registers: readonly [number, string, string, number][],
+    keys: readonly [key: string, isStored: boolean][],
+  ): boolean {
+    if (this.foreign) return false;
+    const { shard } = this;
+    const isOther = version.incarnation !== this.incarnation;
+    if (!isOther && version.version === shard.version) {
+      if (version.position <= shard.position) return false;
+      shard.position = version.position;
+      return true;
+    }
+    const stored = new Map(keys);
+    if ([...this.keyed.keys()].some((key) => !stored.has(key))) return false;
+    // The ledger has begun another incarnation: whatever its number, the copy is not of it.
+    const before = shard.version;
+    if (isOther) shard.version = -1;
+    if (!catchUp(shard, { ...version, last: new Map(version.last) }, registerStamps(registers))) {
+      shard.version = before;
+      return false;
+    }
+    this.incarnation = version.incarnation;
+    this.dropKeyed((put) => stored.get(put.key) === true || this.isDecided(put.source, put.n));
+    return true;
+  }
+
+  setEnd(epoch: string, end: number): void {
+    if (!this.foreign && epoch === this.epoch) this.shard.end = Math.min(this.shard.end, end);
+  }
+
+  isDecided(source: string, n: number): boolean {
+    return n <= (this.shard.last.get(source) ?? 0);
+  }
+
+  private dropKeyed(isGone: (put: KeyedPut) => boolean): void {
+    for (const put of this.keyed.values()) {
+      if (!isGone(put)) continue;
+      this.keyed.delete(put.key);
+      this.shift(nameOf(put.metric, put.subject), -put.amount);
+    }
+  }
+
+  private shift(count: string, by: number): void {
+    const sum = (this.shard.sums.get(count) ?? 0) + by;
+    if (sum === 0) this.shard.sums.delete(count);
+    else this.shard.sums.set(count, sum);
+  }
+}
+
+export function nameOf(metric: number, subject: string): string {
+  return `${metric}:${subject}`;
+}
+
+function registerOf(metric: number, subject: string, actor: string): string {
+  return `${nameOf(metric, subject)}\n${actor}`;
+}
+
+function registerStamps(registers: readonly [number, string, string, number][]): Map<string, number> {
+  return new Map(registers.map(([metric, subject, actor, stamp]) => [registerOf(metric, subject, actor), stamp]));
+}

@@ -1,0 +1,154 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { RedisClient } from "bun";
+import { RedisHotStore } from "../../src/cluster/redis/hot-store.ts";
+import { idHash } from "../../src/cluster/redis/names.ts";
+import { openDriver } from "../../src/cluster/redis/open-driver.ts";
+import { random } from "../support/random.ts";
+import { RedisCluster, RedisServer, UpstashServer } from "../support/services.ts";
+import { ODD_IDS, World } from "./hot-store.world.ts";
+
+const SEED = Number(process.env.SEED ?? 1);
+const PREFIX = "tally-1.x";
+/** More than the split of several generations of buckets takes. */
+const IDS = 3_000;
+
+interface Server {
+  driver: { redisUrl: string; redisToken: string | null };
+  steps: number;
+  raw(shard: number): Promise<RedisClient>;
+  close(): Promise<void>;
+}
+
+async function alone(): Promise<Server> {
+  const redis = await RedisServer.start();
+  const raw = new RedisClient(redis.url);
+  return {
+    driver: { redisUrl: redis.url, redisToken: null },
+    steps: 4_000,
+    raw: async () => raw,
+    close: async () => {
+      raw.close();
+      await redis.close();
+    },
+  };
+}
+
+async function behindRest(): Promise<Server> {
+  const redis = await RedisServer.start();
+  const rest = await UpstashServer.start(redis);
+  const raw = new RedisClient(redis.url);
+  return {
+    driver: { redisUrl: rest.url, redisToken: rest.token },
+    steps: 1_500,
+    raw: async () => raw,
+    close: async () => {
+      raw.close();
+      await rest.close();
+      await redis.close();
+    },
+  };
+}
+
+async function cluster(): Promise<Server> {
+  const redis = await RedisCluster.start({ replicas: false });
+  const clients = new Map(redis.masters.map((master) => [master.url, new RedisClient(master.url)]));
+  return {
+    driver: { redisUrl: redis.url, redisToken: null },
+    steps: 1_500,
+    raw: async (shard) => {
+      const master = await redis.masterOf(`{${PREFIX}:${shard.toString(16).padStart(2, "0")}}`);
+      return clients.get(master.url) as RedisClient;
+    },
+    close: async () => {
+      for (const client of clients.values()) client.close();
+      await redis.close();
+    },
+  };
+}
+
+const SERVERS = { "Bun's client": alone, "Upstash REST": behindRest, "Redis Cluster": cluster };
+
+describe.each(Object.entries(SERVERS))("RedisHotStore, %s", (_, start) => {
+  let server: Server;
+  let store: RedisHotStore;
+  beforeAll(async () => {
+    server = await start();
+    store = new RedisHotStore(openDriver(server.driver), PREFIX);
+    await store.checkServer();
+  }, 60_000);
+  afterAll(async () => {
+    await store?.close();
+    await server?.close();
+  });
+
+  test("does what arithmetic/shard.ts does, step by step", async () => {
+    const clients = new Map<number, RedisClient>();
+    const world = new World(store, random(SEED), PREFIX, async (shard) => {
+      const known = clients.get(shard) ?? (await server.raw(shard));
+      clients.set(shard, known);
+      return known;
+    });
+    for (let step = 0; step < server.steps; step++) {
+      try {
+        await world.step();
+      } catch (error) {
+        throw new Error(`seed ${SEED}, step ${step}: ${error instanceof Error ? error.message : error}`);
+      }
+    }
+    expect(store.state.up).toBe(true);
+  }, 180_000);
+
+  test("finds every base again, however many buckets there are, and gives all of them up", async () => {
+    const shard = 77;
+    const subjects = [...ODD_IDS, ...Array.from({ length: IDS }, (_, i) => (i % 2 ? `${i * 7}` : `é-${i}`))];
+    const counts = subjects.map((id, i): [number, string, number] => [1, `page/${id}`, i]);
+    const version = { shard, incarnation: "i", version: 1, position: 0, last: [] };
+    await store.renew(version);
+    for (let at = 0; at < counts.length; at += 100)
+      expect(await store.install(shard, version, counts.slice(at, at + 100))).toBe("ok");
+    const asked = counts.map(([metric, subject]) => ({ metric, subject }));
+    const [read] = await store.read([{ shard, counts: asked, registers: [] }]);
+    expect(read).toMatchObject({ counts: counts.map(([, , count]) => count) });
+
+    const raw = await server.raw(shard);
+    const keys = async () => (await raw.send("KEYS", [`{${PREFIX}:4d}*`])) as string[];
+    expect((await keys()).length).toBeGreaterThan(IDS / 70);
+    const loaded = async () => raw.send("HGET", [`{${PREFIX}:4d}`, "1:page"]);
+    expect(await loaded()).toBe(String(counts.length));
+    expect(await store.catchUp({ ...version, version: 2 }, [], [])).toBe(true);
+    expect(await loaded()).toBeNull();
+    const [after] = await store.read([{ shard, counts: asked, registers: [] }]);
+    expect(after).toMatchObject({ counts: counts.map(() => null) });
+    const commit = { ...version, version: 3, counts: [], registers: [], groups: [], keys: [] };
+    expect(await store.advance([commit])).toEqual([true]);
+    expect(await keys()).toEqual([`{${PREFIX}:4d}`]);
+  }, 30_000);
+
+  test("keeps a hint for a newer act", async () => {
+    for (const actor of ODD_IDS.filter((id) => id.length > 5)) {
+      const name = { metric: 1, subject: "article/{1}", actor };
+      await store.hintActors([
+        { ...name, stamp: 11 },
+        { ...name, subject: "article/2", stamp: 2 ** 52 - 1 },
+      ]);
+      await store.hintActors([{ ...name, stamp: 9 }]);
+      expect((await store.hintsOf(actor, 1)).sort()).toEqual(["article/2", "article/{1}"]);
+      await store.unhintActors([{ ...name, stamp: 10 }]);
+      expect(await store.hintsOf(actor, 1)).toHaveLength(2);
+      await store.unhintActors([{ ...name, stamp: 11 }]);
+      expect(await store.hintsOf(actor, 1)).toEqual(["article/2"]);
+      expect(await store.hintsOf(actor, 2)).toEqual([]);
+    }
+  });
+});
+
+test("ids are spread evenly, decimals too", () => {
+  for (const ids of [
+    Array.from({ length: 6_400 }, (_, i) => String(i)),
+    Array.from({ length: 6_400 }, () => crypto.randomUUID()),
+  ]) {
+    const loads = new Array<number>(64).fill(0);
+    for (const id of ids) loads[idHash(id) % 64] = (loads[idHash(id) % 64] ?? 0) + 1;
+    expect(Math.max(...loads)).toBeLessThan(160);
+  }
+});
