@@ -1,0 +1,289 @@
+import { countDelta } from "../../arithmetic/register.ts";
+import { fault } from "../../lib/fault.ts";
+import type { ShardCommit } from "../../ports/hot-store.ts";
+import type { Batch, RegisterChange, StoredKey, TallyChange } from "../../ports/ledger.ts";
+import type { LedgerConnection, Row } from "./connection.ts";
+import { type Folded, fold, LastNumbers, type Touched, touchedBy } from "./fold.ts";
+import type { AppliedMessages, ApplyOptions, LogMessage } from "./messages.ts";
+import type { RegisterStore } from "./registers.ts";
+import { hexSql, idOf, idSql, numbersSql, rowsSql, wholeSql } from "./sql.ts";
+import { changed } from "./tallies.ts";
+
+const ROWS = 1_000;
+/** Below 1,000, from where on MariaDB makes a table of an IN list. */
+const LOOK_ROWS = 500;
+
+/** What the ledger has of what the messages touch, locked until the transaction ends. */
+interface Before {
+  incarnation: string;
+  shards: Map<number, { version: number; stampMax: number }>;
+  partitions: Map<number, { position: number; topic: string }>;
+  last: LastNumbers;
+  keys: StoredKey[];
+}
+
+interface CountChange {
+  shard: number;
+  subject: string;
+  metric: number;
+  /** By how much its active registers are more. */
+  delta: number;
+  tally: TallyChange | null;
+  count: number;
+}
+
+/**
+ * One transaction: all of the messages, or nothing. Whoever else has messages of these shards waits at the first lock,
+ * and then finds by the numbers what was decided meanwhile.
+ *
+ * Measured, likes of 10,000 subjects by 1,000,000 actors, all new, with the server on the same two cores: in
+ * transactions of 20,000 a like took 4 µs of processor here and 11 in the server, of 40,000 3.5 and 9. Of the time,
+ * seven tenths are rows of `relations`, nearly three `counts`, read and written; the commit, with its fsync, is a
+ * hundredth.
+ */
+export async function applyMessages(
+  connection: LedgerConnection,
+  registers: RegisterStore,
+  messages: readonly LogMessage[],
+  options: ApplyOptions & { nowMs: number },
+): Promise<AppliedMessages> {
+  const touched = touchedBy(messages, options.positions);
+  const before = await lock(connection, touched);
+  const folded = fold(messages, before, options);
+  const { batch } = folded;
+  const stamps = await registers.store(connection, batch.registers);
+  const counts = countChanges(batch, stamps);
+  await storeCounts(connection, counts);
+  await storeRest(connection, batch);
+  const versions = versionsAfter(batch, before);
+  await storeShards(connection, versions);
+  const positions = positionsAfter(messages, folded, before, options);
+  await storePositions(connection, positions, options.topic);
+  fault("projector.commit");
+  await connection.write("COMMIT");
+  const commits = commitsOf({ touched, before, folded, versions, positions, counts, stamps });
+  const { held, gaps, records } = folded;
+  let stored = 0;
+  for (let i = 0; i < stamps.length; i++) {
+    if ((batch.registers[i] as RegisterChange).stamp > (stamps[i] as number)) stored++;
+  }
+  return { commits, held, gaps, losses: batch.losses, records, registers: stored, counts: counts.length };
+}
+
+/** Locks the shards first, in their order, then the partitions; so no two writers wait for each other. */
+async function lock(connection: LedgerConnection, touched: Touched): Promise<Before> {
+  const shards = new Map<number, { version: number; stampMax: number }>();
+  if (touched.shards.size > 0) {
+    const rows = await connection.ask(
+      `SELECT shard, version, stamp_max FROM shards FORCE INDEX (PRIMARY)
+       WHERE shard IN (${numbersSql(touched.shards.keys())}) ORDER BY shard FOR UPDATE`,
+    );
+    for (const [shard, version, stampMax] of rows) {
+      shards.set(Number(shard), { version: Number(version), stampMax: Number(stampMax) });
+    }
+    if (shards.size < touched.shards.size) throw new Error("the ledger lacks rows of its table `shards`");
+  }
+  const partitions = new Map<number, { position: number; topic: string }>();
+  const rows = await connection.ask(
+    `SELECT number, position, topic FROM partitions FORCE INDEX (PRIMARY)
+     WHERE number IN (${numbersSql(touched.partitions)}) ORDER BY number FOR UPDATE`,
+  );
+  for (const [number, position, topic] of rows) {
+    partitions.set(Number(number), { position: Number(position), topic: idOf(topic as Buffer) });
+  }
+  const [incarnation] = await connection.ask("SELECT name FROM incarnations WHERE id = 1");
+  if (!incarnation) throw new Error("the ledger has no incarnation");
+  const last = new LastNumbers();
+  for (const [source, ofShards] of touched.sources) {
+    if (ofShards.size === 0) continue;
+    const known = await connection.ask(
+      `SELECT shard, last FROM sources FORCE INDEX (PRIMARY)
+       WHERE source = ${idSql(source)} AND shard IN (${numbersSql(ofShards)})`,
+    );
+    for (const [shard, n] of known) last.set(source, Number(shard), Number(n));
+  }
+  const keys: StoredKey[] = [];
+  const asked = [...touched.keys];
+  for (let from = 0; from < asked.length; from += LOOK_ROWS) {
+    const list = rowsSql(asked, hexSql, from, from + LOOK_ROWS);
+    keys.push(...(await connection.ask(`${KEYS} WHERE \`key\` IN (${list})`)).map(keyOf));
+  }
+  return { incarnation: idOf(incarnation[0] as Buffer), shards, partitions, last, keys };
+}
+
+/** The columns of `keyOf`. */
+export const KEYS = "SELECT `key`, body, at_ms FROM `keys`";
+
+export function keyOf([key, body, atMs]: Row): StoredKey {
+  return { key: (key as Buffer).toString("hex"), body: (body as Buffer).toString("hex"), atMs: Number(atMs) };
+}
+
+/** Every count that is touched, sorted as the table is. */
+function countChanges(batch: Batch, stamps: Float64Array): CountChange[] {
+  const byMetric = new Map<number, Map<string, CountChange>>();
+  const of = (shard: number, metric: number, subject: string): CountChange => {
+    let bySubject = byMetric.get(metric);
+    if (!bySubject) {
+      bySubject = new Map();
+      byMetric.set(metric, bySubject);
+    }
+    let change = bySubject.get(subject);
+    if (!change) {
+      change = { shard, subject, metric, delta: 0, tally: null, count: 0 };
+      bySubject.set(subject, change);
+    }
+    return change;
+  };
+  for (let i = 0; i < stamps.length; i++) {
+    const { shard, metric, subject, stamp } = batch.registers[i] as RegisterChange;
+    const delta = countDelta(stamps[i] as number, stamp);
+    if (delta !== 0) of(shard, metric, subject).delta += delta;
+  }
+  for (const tally of batch.tallies) of(tally.shard, tally.metric, tally.subject).tally = tally;
+  return [...byMetric.values()]
+    .flatMap((bySubject) => [...bySubject.values()])
+    .sort((a, b) => (a.subject < b.subject ? -1 : a.subject > b.subject ? 1 : a.metric - b.metric));
+}
+
+/** The counts as they are, changed here and stored as absolute numbers: their shards are locked. */
+async function storeCounts(connection: LedgerConnection, changes: CountChange[]): Promise<void> {
+  if (changes.length === 0) return;
+  const key = ({ subject, metric }: CountChange) => `(${idSql(subject)},${wholeSql(metric)})`;
+  const found = new Map<string, number>();
+  for (let from = 0; from < changes.length; from += LOOK_ROWS) {
+    const rows = await connection.ask(
+      `SELECT subject, metric, count FROM counts FORCE INDEX (PRIMARY)
+       WHERE (subject, metric) IN (${rowsSql(changes, key, from, from + LOOK_ROWS)})`,
+    );
+    for (const [subject, metric, count] of rows) found.set(`${metric} ${idOf(subject as Buffer)}`, Number(count));
+  }
+  const history: { subject: string; metric: number; step: number; amount: number }[] = [];
+  for (const change of changes) {
+    const { subject, metric, tally } = change;
+    change.count = Math.max(0, (found.get(`${metric} ${subject}`) ?? 0) + change.delta);
+    if (!tally) continue;
+    const { count, steps } = changed(tally, change.count);
+    change.count = count;
+    for (const [step, amount] of steps) history.push({ subject, metric, step, amount });
+  }
+  await insertRows(connection, changes, {
+    into: "counts (subject, metric, count)",
+    row: ({ subject, metric, count }) => `(${idSql(subject)},${wholeSql(metric)},${wholeSql(count)})`,
+    update: "count = VALUES(count)",
+  });
+  await insertRows(connection, history, {
+    into: "history (subject, metric, at, amount)",
+    row: (it) => `(${idSql(it.subject)},${wholeSql(it.metric)},${wholeSql(it.step)},${wholeSql(it.amount)})`,
+    update: "amount = amount + VALUES(amount)",
+  });
+}
+
+async function storeRest(connection: LedgerConnection, { sources, keys, losses, nowMs }: Batch): Promise<void> {
+  const now = wholeSql(nowMs);
+  await insertRows(connection, sources, {
+    into: "sources (shard, source, last, at_ms)",
+    row: ({ shard, source, last }) => `(${wholeSql(shard)},${idSql(source)},${wholeSql(last)},${now})`,
+    update: "last = VALUES(last), at_ms = VALUES(at_ms)",
+  });
+  await insertRows(connection, keys, {
+    into: "`keys` (`key`, body, at_ms, seen_ms)",
+    row: ({ key, body, atMs }) => `(${hexSql(key)},${hexSql(body)},${wholeSql(atMs)},${now})`,
+    update: "body = VALUES(body), at_ms = VALUES(at_ms), seen_ms = VALUES(seen_ms)",
+  });
+  await insertRows(connection, losses, {
+    into: "losses (source, shard, from_n, to_n, at_ms)",
+    row: (it) => `(${idSql(it.source)},${wholeSql(it.shard)},${wholeSql(it.from)},${wholeSql(it.to)},${now})`,
+  });
+}
+
+type Versions = [shard: number, version: number, stampMax: number][];
+
+function versionsAfter(batch: Batch, { shards }: Before): Versions {
+  return batch.shards.map(([shard, stampMax]) => {
+    const before = shards.get(shard) ?? { version: 0, stampMax: 0 };
+    return [shard, before.version + 1, Math.max(before.stampMax, stampMax)];
+  });
+}
+
+async function storeShards(connection: LedgerConnection, versions: Versions): Promise<void> {
+  await insertRows(connection, versions, {
+    into: "shards (shard, version, stamp_max)",
+    row: ([shard, version, stampMax]) => `(${wholeSql(shard)},${wholeSql(version)},${wholeSql(stampMax)})`,
+    update: "version = VALUES(version), stamp_max = VALUES(stamp_max)",
+  });
+}
+
+/** The next offset to read: behind the last message, but not behind one that is held; and never back within a topic. */
+function positionsAfter(
+  messages: readonly LogMessage[],
+  { held }: Folded,
+  { partitions }: Before,
+  { topic, positions: given }: ApplyOptions,
+): Map<number, number> {
+  const positions = new Map(given);
+  for (const { partition, offset } of messages) {
+    positions.set(partition, Math.max(positions.get(partition) ?? 0, offset + 1));
+  }
+  for (const { partition, offset } of held) {
+    positions.set(partition, Math.min(positions.get(partition) as number, offset));
+  }
+  for (const [partition, position] of positions) {
+    const stored = partitions.get(partition);
+    if (stored?.topic === topic && stored.position > position) positions.set(partition, stored.position);
+  }
+  return positions;
+}
+
+async function storePositions(connection: LedgerConnection, positions: Map<number, number>, topic: string) {
+  await insertRows(connection, [...positions], {
+    into: "partitions (number, position, topic)",
+    row: ([number, position]) => `(${wholeSql(number)},${wholeSql(position)},${idSql(topic)})`,
+    update: "position = VALUES(position), topic = VALUES(topic)",
+  });
+}
+
+/** Many rows a statement; the next statement's text is made while the server works on the one before. */
+async function insertRows<T>(
+  connection: LedgerConnection,
+  items: readonly T[],
+  { into, row, update }: { into: string; row: (item: T) => string; update?: string },
+): Promise<void> {
+  if (items.length === 0) return;
+  const ending = update ? ` ON DUPLICATE KEY UPDATE ${update}` : "";
+  const text = (from: number) => `INSERT INTO ${into} VALUES ${rowsSql(items, row, from, from + ROWS)}${ending}`;
+  let sql = text(0);
+  for (let next = ROWS; sql !== ""; next += ROWS) {
+    const written = connection.write(sql);
+    try {
+      sql = next < items.length ? text(next) : "";
+    } finally {
+      await written;
+    }
+  }
+}
+
+function commitsOf(all: {
+  touched: Touched;
+  before: Before;
+  folded: Folded;
+  versions: Versions;
+  positions: Map<number, number>;
+  counts: readonly CountChange[];
+  stamps: Float64Array;
+}): ShardCommit[] {
+  const { batch, decisions } = all.folded;
+  const commits = new Map<number, ShardCommit>();
+  for (const [shard, version] of all.versions) {
+    const position = all.positions.get(all.touched.shards.get(shard) as number) as number;
+    const { groups = [], keys = [] } = decisions.get(shard) ?? {};
+    const { incarnation } = all.before;
+    commits.set(shard, { shard, incarnation, version, position, last: [], counts: [], registers: [], groups, keys });
+  }
+  for (const { source, shard, last } of batch.sources) commits.get(shard)?.last.push([source, last]);
+  for (const { shard, metric, subject, count } of all.counts) commits.get(shard)?.counts.push([metric, subject, count]);
+  for (let i = 0; i < all.stamps.length; i++) {
+    const { shard, metric, subject, actor, stamp } = batch.registers[i] as RegisterChange;
+    commits.get(shard)?.registers.push([metric, subject, actor, Math.max(stamp, all.stamps[i] as number)]);
+  }
+  return [...commits.values()];
+}

@@ -1,0 +1,332 @@
+import type { Stamp } from "../../arithmetic/stamp.ts";
+import { KEYS_MS } from "../../limits.ts";
+import type { Actor, Subject } from "../../model.ts";
+import type { CountName, RegisterName, ShardVersion } from "../../ports/hot-store.ts";
+import type { ActorItem, LedgerReader, ShardState, SourceState, StoredKey, SubjectItem } from "../../ports/ledger.ts";
+import type { Position } from "../../ports/log.ts";
+import type { SharedLedger } from "../ledger.ts";
+import { KEYS, keyOf } from "./apply.ts";
+import type { LedgerConnection, Row } from "./connection.ts";
+import { type PoolOptions, ReadPool } from "./pool.ts";
+import { REGISTER, registerSql } from "./registers.ts";
+import { hexSql, idOf, idSql, numbersSql, ofTypeSql, rowsSql, wholeSql } from "./sql.ts";
+
+/** Names in one statement, so that none becomes long. */
+const NAMES = 500;
+/** How much later than its own time a key may have come into the ledger by the clocks of all. */
+const CLOCKS_APART_MS = 60_000;
+
+export interface ReaderOptions extends PoolOptions {
+  /** Of the log. A shard's is `shard % partitions`. */
+  partitions: number;
+}
+
+/**
+ * The ledger for those who ask. What has to be of one snapshot is one statement (InnoDB reads all of a statement as of
+ * its begin), or, where it may become long, one transaction that only reads.
+ */
+export class MysqlLedgerReader implements LedgerReader, SharedLedger {
+  readonly #pool: ReadPool;
+  readonly #partitions: number;
+
+  constructor(url: string, { partitions, ...options }: ReaderOptions) {
+    this.#pool = new ReadPool(url, options);
+    this.#partitions = partitions;
+  }
+
+  /** Whether it is known that nothing can be asked now. */
+  get isAway(): boolean {
+    return this.#pool.isAway;
+  }
+
+  async hints(registers: readonly (RegisterName & { shard: number })[]): Promise<{ stamp: Stamp; version: number }[]> {
+    return inParts(registers, async (part) => {
+      const shards = new Set(part.map(({ shard }) => shard));
+      const rows = await this.#ask(
+        `SELECT NULL, NULL, shard, version FROM shards WHERE shard IN (${numbersSql(shards)})
+         UNION ALL ${registersIn(part)}`,
+      );
+      const { versions, found } = sorted(rows, 2);
+      return part.map((register) => {
+        return { stamp: found.get(nameOf(register)) ?? 0, version: versions.get(register.shard) ?? 0 };
+      });
+    });
+  }
+
+  async bases(
+    counts: readonly (CountName & { shard: number })[],
+  ): Promise<{ count: number; incarnation: string; version: number }[]> {
+    return inParts(counts, async (part) => {
+      const shards = new Set(part.map(({ shard }) => shard));
+      const names = rowsSql(part, ({ subject, metric }) => `(${idSql(subject)},${wholeSql(metric)})`);
+      const rows = await this.#ask(
+        `SELECT name, NULL, NULL FROM incarnations WHERE id = 1
+         UNION ALL SELECT NULL, shard, version FROM shards WHERE shard IN (${numbersSql(shards)})
+         UNION ALL SELECT subject, metric, count FROM counts FORCE INDEX (PRIMARY)
+         WHERE (subject, metric) IN (${names})`,
+      );
+      const incarnation = idOf(rows.find(([name, second]) => name !== null && second === null)?.[0] as Buffer);
+      const { versions, found } = sorted(rows, 1);
+      return part.map((name) => {
+        return { count: found.get(nameOf(name)) ?? 0, incarnation, version: versions.get(name.shard) ?? 0 };
+      });
+    });
+  }
+
+  /** A shard's version with registers and keys (`stored`: whether the ledger has it) as they are at that version. */
+  async versionOf(
+    shard: number,
+    registers: readonly RegisterName[] = [],
+    keys: readonly string[] = [],
+  ): Promise<{ version: ShardVersion; stamps: Stamp[]; stored: boolean[] }> {
+    return this.#snapshot(async (connection) => {
+      const partition = wholeSql(shard % this.#partitions);
+      const [row] = await connection.ask(
+        `SELECT name, version, (SELECT position FROM partitions WHERE number = ${partition})
+         FROM shards JOIN incarnations ON id = 1 WHERE shard = ${wholeSql(shard)}`,
+      );
+      if (!row) throw new Error(`the ledger lacks shard ${shard}`);
+      const last = await connection.ask(`SELECT source, last FROM sources WHERE shard = ${wholeSql(shard)}`);
+      const stamps = await inParts(registers, async (part) => {
+        const { found } = sorted(await connection.ask(registersIn(part)), 2);
+        return part.map((register) => found.get(nameOf(register)) ?? 0);
+      });
+      const stored = await inParts(keys, async (part) => {
+        const rows = await connection.ask(`${KEYS} WHERE \`key\` IN (${rowsSql(part, hexSql)})`);
+        const found = new Set(rows.map((it) => keyOf(it).key));
+        return part.map((key) => found.has(key));
+      });
+      const version: ShardVersion = {
+        shard,
+        incarnation: idOf(row[0] as Buffer),
+        version: Number(row[1]),
+        position: Number(row[2] ?? 0),
+        last: last.map(([source, n]) => [idOf(source as Buffer), Number(n)]),
+      };
+      return { version, stamps, stored };
+    });
+  }
+
+  async lastOf(sources: readonly string[]): Promise<SourceState[]> {
+    return inParts(sources, async (part) => {
+      const rows = await this.#ask(`SELECT source, shard, last FROM sources WHERE source IN (${rowsSql(part, idSql)})`);
+      return rows.map(sourceOf);
+    });
+  }
+
+  async positions(): Promise<Map<number, number>> {
+    const rows = await this.#ask("SELECT number, position FROM partitions ORDER BY number");
+    return new Map(rows.map(([number, position]) => [Number(number), Number(position)]));
+  }
+
+  /** The names of counts behind a subject, in the order of subjects; whole subjects only. */
+  async countNames(after: string, limit: number): Promise<CountName[]> {
+    const rows = await this.#ask(
+      `SELECT subject, metric FROM counts FORCE INDEX (PRIMARY) WHERE subject > ${idSql(after)} AND subject <=
+       COALESCE((SELECT subject FROM counts FORCE INDEX (PRIMARY) WHERE subject > ${idSql(after)}
+                 ORDER BY subject LIMIT 1 OFFSET ${wholeSql(limit)}), X'FF') ORDER BY subject`,
+    );
+    return rows.map(([subject, metric]) => ({ metric: Number(metric), subject: idOf(subject as Buffer) }));
+  }
+
+  /** Of which topic the positions are, by partition. */
+  async topics(): Promise<Map<number, string>> {
+    const rows = await this.#ask("SELECT number, topic FROM partitions ORDER BY number");
+    return new Map(rows.map(([number, topic]) => [Number(number), idOf(topic as Buffer)]));
+  }
+
+  /** All partitions' positions together: it rises with every message. */
+  async position(): Promise<Position> {
+    const positions = await this.positions();
+    return [...positions.values()].reduce((sum, position) => sum + position, 0);
+  }
+
+  async incarnation(): Promise<string> {
+    const [row] = await this.#ask("SELECT name FROM incarnations WHERE id = 1");
+    if (!row) throw new Error("the ledger has no incarnation");
+    return idOf(row[0] as Buffer);
+  }
+
+  async count(metric: number, subject: Subject): Promise<number> {
+    const [row] = await this.#ask(
+      `SELECT count FROM counts WHERE subject = ${idSql(subject)} AND metric = ${wholeSql(metric)}`,
+    );
+    return Number(row?.[0] ?? 0);
+  }
+
+  async countsOf(subject: Subject): Promise<[metric: number, count: number][]> {
+    const rows = await this.#ask(`SELECT metric, count FROM counts WHERE subject = ${idSql(subject)}`);
+    return rows.map(([metric, count]) => [Number(metric), Number(count)]);
+  }
+
+  async register(metric: number, subject: Subject, actor: Actor): Promise<Stamp> {
+    const [row] = await this.#ask(registersIn([{ metric, subject, actor }]));
+    return Number(row?.[3] ?? 0);
+  }
+
+  async registersOf(subject: Subject, actor: Actor): Promise<[metric: number, stamp: Stamp][]> {
+    const rows = await this.#ask(
+      `SELECT metric, stamp FROM relations FORCE INDEX (PRIMARY)
+       WHERE actor = ${idSql(actor)} AND subject = ${idSql(subject)}`,
+    );
+    return rows.map(([metric, stamp]) => [Number(metric), Number(stamp)]);
+  }
+
+  async newestActors(metric: number, subject: Subject, before: Stamp, limit: number): Promise<ActorItem[]> {
+    const rows = await this.#ask(
+      `SELECT actor, stamp FROM relations FORCE INDEX (relations_by_subject)
+       WHERE subject = ${idSql(subject)} AND metric = ${wholeSql(metric)} AND active = 1 AND stamp < ${wholeSql(before)}
+       ORDER BY stamp DESC LIMIT ${wholeSql(limit)}`,
+    );
+    return rows.map(([actor, stamp]) => ({ actor: idOf(actor as Buffer), stamp: Number(stamp) }));
+  }
+
+  async newestSubjects(
+    metric: number,
+    actor: Actor,
+    before: Stamp,
+    limit: number,
+    type?: string,
+  ): Promise<SubjectItem[]> {
+    const rows = await this.#ask(
+      `SELECT subject, stamp FROM relations FORCE INDEX (relations_by_actor)
+       WHERE ${ofActor(metric, actor, type)} AND stamp < ${wholeSql(before)}
+       ORDER BY stamp DESC LIMIT ${wholeSql(limit)}`,
+    );
+    return rows.map(([subject, stamp]) => ({ subject: idOf(subject as Buffer), stamp: Number(stamp) }));
+  }
+
+  async actorCount(metric: number, actor: Actor, type?: string): Promise<number> {
+    const [row] = await this.#ask(countOf(metric, actor, type));
+    return Number(row?.[0] ?? 0);
+  }
+
+  async actorCountWith(
+    metric: number,
+    actor: Actor,
+    type: string | undefined,
+    onTheWay: readonly { id: Subject; stamp: Stamp }[],
+  ): Promise<number> {
+    return this.#snapshot(async (connection) => {
+      const [row] = await connection.ask(countOf(metric, actor, type));
+      let count = Number(row?.[0] ?? 0);
+      const registers = onTheWay
+        .filter(({ id }) => type === undefined || id.startsWith(`${type}/`))
+        .map(({ id, stamp }) => ({ metric, subject: id, actor, stamp }));
+      await inParts(registers, async (part) => {
+        const { found } = sorted(await connection.ask(registersIn(part)), 2);
+        for (const register of part) {
+          const stored = found.get(nameOf(register)) ?? 0;
+          if (register.stamp > stored) count += (register.stamp % 2) - (stored % 2);
+        }
+        return [];
+      });
+      return count;
+    });
+  }
+
+  async recentKeys(nowMs: number): Promise<StoredKey[]> {
+    const since = wholeSql(nowMs - KEYS_MS - CLOCKS_APART_MS);
+    return (await this.#ask(`${KEYS} WHERE seen_ms >= ${since} ORDER BY at_ms`)).map(keyOf);
+  }
+
+  /** A key with when it was used, which may be longer ago than keys count. */
+  async key(key: string): Promise<StoredKey | null> {
+    const [row] = await this.#ask(`${KEYS} WHERE \`key\` = ${hexSql(key)}`);
+    return row ? keyOf(row) : null;
+  }
+
+  async keyHint(
+    shard: number,
+    key: string,
+    nowMs = Date.now(),
+  ): Promise<{ known: { body: string } | null; version: number }> {
+    const [row] = await this.#ask(
+      `SELECT version, body FROM shards
+       LEFT JOIN \`keys\` ON \`key\` = ${hexSql(key)} AND at_ms > ${wholeSql(nowMs - KEYS_MS)}
+       WHERE shard = ${wholeSql(shard)}`,
+    );
+    const body = row?.[1] as Buffer | null | undefined;
+    return { known: body ? { body: body.toString("hex") } : null, version: Number(row?.[0] ?? 0) };
+  }
+
+  async shards(): Promise<ShardState[]> {
+    const rows = await this.#ask("SELECT shard, version, stamp_max FROM shards ORDER BY shard");
+    return rows.map(([, version, stampMax]) => ({ version: Number(version), stampMax: Number(stampMax) }));
+  }
+
+  async sources(): Promise<SourceState[]> {
+    return (await this.#ask("SELECT source, shard, last FROM sources ORDER BY shard, source")).map(sourceOf);
+  }
+
+  close(): void {
+    this.#pool.close();
+  }
+
+  #ask(sql: string): Promise<Row[]> {
+    return this.#pool.use((connection) => connection.ask(sql));
+  }
+
+  #snapshot<T>(read: (connection: LedgerConnection) => Promise<T>): Promise<T> {
+    return this.#pool.use(async (connection) => {
+      await connection.write("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ");
+      await connection.write("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY");
+      try {
+        return await read(connection);
+      } finally {
+        if (connection.isOpen) await connection.write("COMMIT");
+      }
+    });
+  }
+}
+
+function registersIn(registers: readonly RegisterName[]): string {
+  return `SELECT actor, subject, metric, stamp FROM relations FORCE INDEX (PRIMARY)
+    WHERE ${REGISTER} IN (${rowsSql(registers, registerSql)})`;
+}
+
+function ofActor(metric: number, actor: Actor, type?: string): string {
+  const typed = type === undefined ? "" : ` AND ${ofTypeSql(type)}`;
+  return `actor = ${idSql(actor)} AND metric = ${wholeSql(metric)} AND active = 1${typed}`;
+}
+
+function countOf(metric: number, actor: Actor, type?: string): string {
+  return `SELECT count(*) FROM relations FORCE INDEX (relations_by_actor) WHERE ${ofActor(metric, actor, type)}`;
+}
+
+function sourceOf([source, shard, last]: Row): SourceState {
+  return { source: idOf(source as Buffer), shard: Number(shard), last: Number(last) };
+}
+
+function nameOf(name: CountName & { actor?: Actor }): string {
+  return `${name.metric} ${name.subject}\n${name.actor ?? ""}`;
+}
+
+/**
+ * Rows of shards (their ids are null) and of what was asked for, apart. `ids`: how many columns name it, before its
+ * metric.
+ */
+function sorted(rows: readonly Row[], ids: 1 | 2): { versions: Map<number, number>; found: Map<string, number> } {
+  const versions = new Map<number, number>();
+  const found = new Map<string, number>();
+  for (const row of rows) {
+    const subject = row[ids - 1];
+    const metric = row[ids];
+    const value = Number(row[ids + 1]);
+    if (subject === null) versions.set(Number(metric), value);
+    else if (metric !== null) {
+      const actor = ids === 2 ? idOf(row[0] as Buffer) : "";
+      found.set(nameOf({ metric: Number(metric), subject: idOf(subject as Buffer), actor }), value);
+    }
+  }
+  return { versions, found };
+}
+
+/** All of it in as many questions as it takes; each is a snapshot of its own, unless its caller holds one. */
+async function inParts<T, R>(items: readonly T[], ask: (part: readonly T[]) => Promise<readonly R[]>): Promise<R[]> {
+  const answers: R[] = [];
+  for (let from = 0; from < items.length; from += NAMES) {
+    answers.push(...(await ask(items.slice(from, from + NAMES))));
+  }
+  return answers;
+}
