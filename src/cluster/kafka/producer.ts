@@ -1,0 +1,316 @@
+import type { Admin, Producer, RecordMetadata } from "kafkajs";
+import { log } from "../../telemetry/log.ts";
+import { KafkaAway, KafkaLink, type KafkaSettings } from "./client.ts";
+import { errorType, reasonOf } from "./errors.ts";
+import { bytesOf, type OutgoingMessage, ROUND_BYTES_MAX, rounds } from "./rounds.ts";
+import { Signal, TimeUp, within } from "./wait.ts";
+
+export interface ProducerOptions {
+  topic: string;
+  /** How long a request may take, until it counts as lost. */
+  deadlineMs?: number;
+  /** The topic is gone (a cluster that lost everything): make it again. */
+  onMissing?: () => Promise<unknown>;
+  /** Kafka came or went. Not called for the state at the start. */
+  onState?: (isUp: boolean) => void;
+}
+
+const DEADLINE_MS = 1_000;
+/** The broker answers before we stop listening. */
+const ANSWER_EARLY_MS = 150;
+/** What a request may take longer for its size: 10 MB/s. */
+const BYTES_PER_MS = 10_000;
+const CONNECT_MS_MAX = 5_000;
+const PROBE_MS_MIN = 250;
+const PROBE_MS_MAX = 1_000;
+const AGAIN_MS = 30;
+/** A link that lived shorter was none: the next probe waits longer. */
+const STEADY_MS = 5_000;
+const STATE_LOG_EVERY_MS = 10_000;
+
+interface Link {
+  kafka: KafkaLink;
+  producer: Producer;
+  admin: Promise<Admin>;
+  upSinceMs: number;
+  /** Whether a send has succeeded since Kafka was away. Until then one failure is enough. */
+  isProven: boolean;
+}
+
+/**
+ * Writes to one topic, with acks=all, one request at a time.
+ *
+ *     connecting ──▸ up ──▸ away ──▸ up …      closed from any
+ *
+ * Promises: what `send` resolved for is in the log on every in-sync replica, in the order given within a partition.
+ * What it rejected for may be there or not, also later: a request that a stopped broker still has in its socket is
+ * written when it wakes up, behind what was sent meanwhile. So the caller sends the same again, from the first message
+ * that was not resolved, before anything newer: then the first occurrences are in order, and repetitions are known by
+ * their numbers.
+ *
+ * Not idempotent in Kafka's sense. That would number the batches so that the broker drops repetitions, but kafkajs
+ * takes a number back whose answer was lost, gives it to other messages, and the broker drops these as repetitions. Its
+ * own retries are off, too: a partition whose leader moved meanwhile to a broker that had already answered is not sent
+ * again, and reported as sent. (So each answer is also checked for every partition.)
+ */
+export class KafkaProducer {
+  readonly #settings: KafkaSettings;
+  readonly #options: ProducerOptions;
+  readonly #deadlineMs: number;
+  readonly #closing = new Signal();
+  #link: Link | null = null;
+  #isClosed = false;
+  #isSending = false;
+  #isConnecting = false;
+  #probeMs = PROBE_MS_MIN;
+  #awayReason = "not connected yet";
+
+  constructor(settings: KafkaSettings, options: ProducerOptions) {
+    this.#settings = settings;
+    this.#options = options;
+    this.#deadlineMs = options.deadlineMs ?? DEADLINE_MS;
+  }
+
+  get isUp(): boolean {
+    return this.#link !== null;
+  }
+
+  /** Connects. Resolves after the first try; where it failed, `isUp` is false and it goes on in the background. */
+  async start(): Promise<void> {
+    try {
+      this.#take(await this.#connect());
+    } catch (error) {
+      this.#awayReason = reasonOf(error);
+      log.warn("Kafka is away", { part: "kafka", topic: this.#options.topic, reason: this.#awayReason });
+      void this.#reconnect(error);
+    }
+  }
+
+  /**
+   * Sends everything, or rejects: with KafkaAway after the deadline, and at once while Kafka is known to be away. The
+   * last offset in each partition. One call at a time; the deadline is for each request of up to 8 MB, or 1 MB for a
+   * partition.
+   */
+  async send(messages: readonly OutgoingMessage[]): Promise<Map<number, number>> {
+    if (this.#isSending) throw new Error("a send is under way: the order would be lost");
+    this.#isSending = true;
+    try {
+      const last = new Map<number, number>();
+      for (const round of rounds(messages)) await this.#sendRound(round, last);
+      return last;
+    } finally {
+      this.#isSending = false;
+    }
+  }
+
+  /** Where each partition ends: the offset of its next message. KafkaAway after the deadline. */
+  async ends(partitions: Iterable<number>): Promise<Map<number, number>> {
+    const link = this.#link;
+    if (!link) throw this.#away();
+    try {
+      const offsets = await within(
+        link.admin.then((admin) => admin.fetchTopicOffsets(this.#options.topic)),
+        this.#deadlineMs,
+      );
+      const ends = new Map(offsets.map(({ partition, high }) => [partition, Number(high)]));
+      return new Map(
+        [...partitions].map((partition) => {
+          const end = ends.get(partition);
+          if (end === undefined) throw new Error(`partition ${partition} has no end`);
+          return [partition, end];
+        }),
+      );
+    } catch (error) {
+      const broken = link.admin;
+      broken.then((admin) => admin.disconnect()).catch(() => {});
+      if (this.#link === link) link.admin = connectAdmin(link.kafka);
+      throw new KafkaAway(reasonOf(error), { cause: error });
+    }
+  }
+
+  /** Ends at once; a send under way rejects. */
+  close(): void {
+    this.#isClosed = true;
+    this.#awayReason = "closed";
+    this.#closing.fire();
+    const link = this.#link;
+    this.#link = null;
+    link?.kafka.cut();
+  }
+
+  async #sendRound(round: OutgoingMessage[], last: Map<number, number>): Promise<void> {
+    let bytes = 0;
+    for (const message of round) bytes += bytesOf(message);
+    const deadlineMs = this.#deadlineMs + bytes / BYTES_PER_MS;
+    const untilMs = performance.now() + deadlineMs;
+    let problem: unknown = null;
+    for (;;) {
+      const link = this.#link;
+      if (!link) throw this.#away();
+      try {
+        const answer = link.producer.send({
+          topic: this.#options.topic,
+          messages: round,
+          acks: -1,
+          timeout: Math.max(1, Math.round(deadlineMs - ANSWER_EARLY_MS)),
+        });
+        settle(round, await within(answer, untilMs - performance.now()), last);
+        if (!link.isProven) this.#prove(link);
+        return;
+      } catch (error) {
+        // The first problem is the reason, what its repetitions meet is not.
+        problem ??= error;
+        // A leader that moves, or a connection that ended, is no reason to go to the spool: the same again in the time
+        // left.
+        const isLost = !link.isProven || error instanceof TimeUp || performance.now() + AGAIN_MS > untilMs;
+        if (isLost || !isPassing(error)) {
+          this.#lose(link, problem);
+          throw new KafkaAway(reasonOf(problem), { cause: problem });
+        }
+      }
+      await Bun.sleep(AGAIN_MS);
+    }
+  }
+
+  #away(): KafkaAway {
+    return new KafkaAway(this.#awayReason);
+  }
+
+  #prove(link: Link): void {
+    link.isProven = true;
+    this.#probeMs = PROBE_MS_MIN;
+  }
+
+  #take(link: Link): void {
+    if (this.#isClosed) {
+      link.kafka.cut();
+      return;
+    }
+    this.#link?.kafka.cut();
+    this.#link = link;
+    link.kafka.onClosed = () => this.#look(link);
+  }
+
+  #lose(link: Link, error: unknown): void {
+    link.kafka.cut();
+    if (this.#link !== link) return;
+    this.#link = null;
+    this.#awayReason = reasonOf(error);
+    if (performance.now() - link.upSinceMs < STEADY_MS) this.#probeMs = Math.min(this.#probeMs * 2, PROBE_MS_MAX);
+    this.#logState(false).warn("Kafka is away", {
+      part: "kafka",
+      topic: this.#options.topic,
+      reason: this.#awayReason,
+    });
+    this.#options.onState?.(false);
+    void this.#reconnect(error);
+  }
+
+  /** A connection ended while nothing was sent (a broker went, or cleans up idle connections): is Kafka still there? */
+  #look(link: Link): void {
+    if (this.#link !== link || this.#isConnecting || this.#isClosed) return;
+    this.#isConnecting = true;
+    this.#connect().then(
+      (fresh) => {
+        this.#isConnecting = false;
+        // A send that is under way has noticed by itself, and may be succeeding over another broker.
+        if (this.#link !== link || this.#isSending) return fresh.kafka.cut();
+        fresh.isProven = link.isProven;
+        this.#take(fresh);
+      },
+      (error) => {
+        this.#isConnecting = false;
+        if (this.#link === link && !this.#isSending) this.#lose(link, error);
+      },
+    );
+  }
+
+  async #reconnect(why: unknown): Promise<void> {
+    let reason = why;
+    while (!this.#isClosed && !this.#link) {
+      await this.#closing.wait(this.#probeMs);
+      if (this.#isClosed) return;
+      try {
+        if (errorType(reason) === "UNKNOWN_TOPIC_OR_PARTITION") await this.#options.onMissing?.();
+        this.#take(await this.#connect());
+      } catch (error) {
+        reason = error;
+        this.#awayReason = reasonOf(error);
+      }
+    }
+    if (!this.#link) return;
+    this.#logState(true).info("Kafka is back", { part: "kafka", topic: this.#options.topic });
+    this.#options.onState?.(true);
+  }
+
+  /**
+   * A new client that has found every partition's leader. To send nothing makes it learn who they are; to ask for the
+   * ends says whether they answer, as the metadata name a dead leader for some seconds more.
+   */
+  async #connect(): Promise<Link> {
+    const kafka = new KafkaLink(this.#settings, this.#deadlineMs + ROUND_BYTES_MAX / BYTES_PER_MS);
+    const producer = kafka.kafka.producer({
+      allowAutoTopicCreation: false,
+      retry: { retries: 0 },
+      createPartitioner:
+        () =>
+        ({ message }) =>
+          message.partition as number,
+    });
+    const admin = connectAdmin(kafka);
+    const { topic } = this.#options;
+    const asking = Promise.all([
+      producer.connect().then(() => producer.send({ topic, messages: [] })),
+      admin.then((connected) => connected.fetchTopicOffsets(topic)),
+    ]);
+    try {
+      await within(asking, CONNECT_MS_MAX);
+    } catch (error) {
+      kafka.cut();
+      throw error;
+    }
+    return { kafka, producer, admin, upSinceMs: performance.now(), isProven: false };
+  }
+
+  #logState(isUp: boolean) {
+    return log.limited(`kafka ${isUp ? "up" : "away"}`, STATE_LOG_EVERY_MS);
+  }
+}
+
+function connectAdmin(kafka: KafkaLink): Promise<Admin> {
+  const admin = kafka.kafka.admin({ retry: { retries: 0 } });
+  const connecting = admin.connect().then(() => admin);
+  connecting.catch(() => {}); // whoever uses it is told
+  return connecting;
+}
+
+/** Checks that every partition has answered, and notes where it ends. */
+function settle(round: readonly OutgoingMessage[], answers: RecordMetadata[], last: Map<number, number>): void {
+  const counts = new Map<number, number>();
+  for (const { partition } of round) counts.set(partition, (counts.get(partition) ?? 0) + 1);
+  for (const { partition, errorCode, baseOffset } of answers) {
+    const count = counts.get(partition);
+    const offset = Number(baseOffset ?? Number.NaN);
+    if (count === undefined || errorCode !== 0 || !(offset >= 0)) continue;
+    last.set(partition, offset + count - 1);
+    counts.delete(partition);
+  }
+  if (counts.size > 0) throw new KafkaAway(`no acknowledgement for partition ${[...counts.keys()].join(", ")}`);
+}
+
+/** Errors that the next try may not meet, as the client has asked for the leaders again. */
+const PASSING = new Set([
+  "LEADER_NOT_AVAILABLE",
+  "NOT_LEADER_FOR_PARTITION",
+  "FENCED_LEADER_EPOCH",
+  "UNKNOWN_LEADER_EPOCH",
+  "NETWORK_EXCEPTION",
+  "NOT_ENOUGH_REPLICAS",
+  "NOT_ENOUGH_REPLICAS_AFTER_APPEND",
+]);
+
+function isPassing(error: unknown): boolean {
+  const type = errorType(error);
+  if (type !== null) return PASSING.has(type);
+  return error instanceof Error && error.name !== "TypeError";
+}
