@@ -1,0 +1,81 @@
+import { describe, expect, test } from "bun:test";
+import { RULES, type RuleName } from "./cluster/rules.ts";
+import { MIXES, type MixName, run } from "./cluster.model.ts";
+
+const SCHEDULES = Number(process.env.TALLY_MODEL_SCHEDULES ?? 50);
+/** A missing rule shows within this many schedules of its mix. */
+const TRIAL_SCHEDULES_MAX = 1_000;
+/** In which mix a missing rule shows soonest; without an entry, in `redis`. */
+const TRIAL_MIXES: Partial<Record<RuleName, MixName>> = {
+  syncBeforeAnswer: "kafka",
+  durableBeforePut: "power",
+  resendUnknown: "power",
+  shipAtStart: "tallies",
+  trimBehindLedger: "tallies",
+  numbersKept: "tallies",
+  resendPassed: "gaps",
+  resendTruncated: "gaps",
+  gapHolds: "gaps",
+  wholeGroups: "tallies",
+  lock: "calm",
+  identity: "acts",
+  uniqueEpoch: "keys",
+  openEnd: "losses",
+  replay: "keys",
+  confirmEpoch: "losses",
+  settleQuiet: "tallies",
+  lowerEnd: "ruin",
+  lookSettled: "acts",
+  overlayFirst: "acts",
+  putDecidesChanged: "calm",
+  changedNeedsSettled: "acts",
+  unknownClaimsNothing: "calm",
+  onePutter: "calm",
+  putLater: "stores",
+  noteSequence: "tallies",
+  sequenceFromAppend: "tallies",
+  answerOnlyIfLast: "tallies",
+  includedIsConfirmed: "tallies",
+  unknownStaysOdd: "tallies",
+  seenVersion: "tallies",
+  versionsKept: "tallies",
+  putBeforeShow: "tallies",
+  ledgerPlusOutbox: "tallies",
+  ledgerNeverLowers: "tallies",
+  keyNames: "keys",
+  keyHint: "keys",
+  keysDrop: "keys",
+  ledgerKeys: "keys",
+  hintFirst: "kafka",
+  hintStamp: "calm",
+};
+
+/** Rules that few schedules need: trials begin here. */
+const TRIAL_FROM: Partial<Record<RuleName, number>> = { confirmEpoch: 3_100 };
+
+describe("the cluster keeps every count", () => {
+  for (const mix of Object.keys(MIXES) as MixName[]) {
+    test(`mix ${mix}`, () => {
+      for (let seed = 0; seed < SCHEDULES; seed++) {
+        const problems = run({ seed, mix });
+        if (problems.length > 0) throw new Error(`seed ${seed} of ${mix}: ${problems[0]}`);
+      }
+    }, 1_800_000);
+  }
+});
+
+describe("each rule is needed", () => {
+  for (const rule of Object.keys(RULES) as RuleName[]) {
+    test(`without ${rule} something is wrong`, () => {
+      expect(firstSeedSeen(rule)).toBeLessThan(TRIAL_SCHEDULES_MAX);
+    }, 60_000);
+  }
+});
+
+function firstSeedSeen(rule: RuleName): number {
+  const mix = TRIAL_MIXES[rule] ?? "redis";
+  const from = TRIAL_FROM[rule] ?? 0;
+  for (let trial = 0; trial < TRIAL_SCHEDULES_MAX; trial++)
+    if (run({ seed: from + trial, mix, rules: { [rule]: false } }).length > 0) return trial;
+  return TRIAL_SCHEDULES_MAX;
+}

@@ -1,0 +1,97 @@
+/** The rules of the cluster beyond the arithmetic. Each can be taken away on trial, and then the model must see something wrong. */
+export const RULES = {
+  // ---- outbox, log, gaps
+  /** Kafka away: the outbox is fsync'd before an act is answered 202. */
+  syncBeforeAnswer: true,
+  /** Only what Kafka has or the disk holds for sure goes into Redis. */
+  durableBeforePut: true,
+  /** A send without an answer is sent again before anything behind it. */
+  resendUnknown: true,
+  /** What the ledger lacks is shipped again at the start. */
+  shipAtStart: true,
+  /** The outbox keeps what the ledger lacks, though Kafka has it. */
+  trimBehindLedger: true,
+  /** The last numbers of a source outlive the trimming of its records. */
+  numbersKept: true,
+  /** The ledger has read past a record's offset without it: sent again from there. */
+  resendPassed: true,
+  /** The log ends before a record's offset: sent again from there. */
+  resendTruncated: true,
+  /** The projector applies nothing behind a gap. */
+  gapHolds: true,
+  /** A group of amounts is in one message. */
+  wholeGroups: true,
+  // ---- projectors
+  /** Numbers are read under the row lock of the transaction that applies. */
+  lock: true,
+  // ---- epochs
+  /** Copies of another run of Redis are found out. */
+  identity: true,
+  /** An epoch is a name that never comes again. */
+  uniqueEpoch: true,
+  /** The log's end is read after the new epoch began, not after the loss was noticed. */
+  openEnd: true,
+  /** A node that sees a new epoch puts again what the ledger lacks. */
+  replay: true,
+  /** A put counts as made only in the epoch the node knows. */
+  confirmEpoch: true,
+  /** A quiet shard takes the partition's position at its own version. */
+  settleQuiet: true,
+  /** An end that lies behind the log's end (it lost its tail) is lowered. */
+  lowerEnd: true,
+  /** A look counts only in a settled shard. */
+  lookSettled: true,
+  // ---- answers
+  /** A look reads the overlay first and the ledger second. */
+  overlayFirst: true,
+  /** A look takes the ledger's register too when the overlay has none. */
+  putDecidesChanged: true,
+  /** `changed` is claimed only where the put saw a settled shard. */
+  changedNeedsSettled: true,
+  /** A put that finds its record decided, or comes after one without an answer, claims nothing. */
+  unknownClaimsNothing: true,
+  /** The node's putter leaves alone what an act is still putting. */
+  onePutter: true,
+  /** Puts that failed are made later, though the act is answered. */
+  putLater: true,
+  // ---- what a node shows of tallies
+  /** R is taken only where no note of this node was between outbox and confirmed put since the read began. */
+  noteSequence: true,
+  /** … counted from the note's append, not from the put's start. */
+  sequenceFromAppend: true,
+  /** A put's answer is taken as R only if no later note of the shard is in the outbox. */
+  answerOnlyIfLast: true,
+  /** … and then it belongs to the highest note that is confirmed, which need not be this one. */
+  includedIsConfirmed: true,
+  /** A put without an answer is made again; until then its outcome is unknown. */
+  unknownStaysOdd: true,
+  /** R is not taken from a shard behind a ledger version this node has read. */
+  seenVersion: true,
+  /** That version outlives the run (in the table's file). */
+  versionsKept: true,
+  /** Nothing is shown before what earlier runs owed is in Redis (or counted from the outbox). */
+  putBeforeShow: true,
+  /** A number from the ledger is completed by the outbox's notes of the same snapshot. */
+  ledgerPlusOutbox: true,
+  /** A number from the ledger is taken only where it is higher than what is shown: it lacks what others have on the way. */
+  ledgerNeverLowers: true,
+  // ---- keys
+  /** The overlay's entry is named by the key. */
+  keyNames: true,
+  /** A keyed put carries the version at which the ledger had no such key. */
+  keyHint: true,
+  /** What a commit or a catch-up says of keys drops their entries, whoever's record counted. */
+  keysDrop: true,
+  /** The ledger counts a key once. */
+  ledgerKeys: true,
+  // ---- actors' hints
+  /** A hint is written before its entry. */
+  hintFirst: true,
+  /** A hint is removed only up to the stamp the ledger has. */
+  hintStamp: true,
+  /** Lists read hints, then shards, then the ledger. */
+  listOrder: true,
+};
+
+export type Rules = typeof RULES;
+export type RuleName = keyof Rules;

@@ -1,0 +1,190 @@
+import { install, settled } from "../../../src/arithmetic/shard.ts";
+import type { Stamp } from "../../../src/arithmetic/stamp.ts";
+import { type Copy, catchUpCopy, freshCopy, setEnd, settleQuiet } from "./copy.ts";
+import type { Context, Frame, Ledger, LedgerShard, Node, Steps } from "./state.ts";
+
+/** Whoever has a connection to Redis. */
+export type Client = Pick<Node, "conn">;
+
+/** The store did not answer: what was asked may have happened, or may happen later. */
+export const AWAY = "away";
+export type Away = typeof AWAY;
+export type Missing = "none" | "foreign";
+
+/** One snapshot of the ledger: states are never changed in place, only replaced. */
+export interface Snapshot {
+  position: number;
+  shards: LedgerShard[];
+}
+
+export function* readLedger(world: Context): Steps<Snapshot | Away> {
+  yield;
+  if (world.ledger.away) return AWAY;
+  const snapshot = snapshotOf(world.ledger);
+  yield;
+  return snapshot;
+}
+
+export function snapshotOf(ledger: Ledger): Snapshot {
+  return { position: ledger.position, shards: [...ledger.shards] };
+}
+
+export function* readEnd(world: Context): Steps<number | Away> {
+  yield;
+  if (world.kafka.away) return AWAY;
+  const end = world.kafka.log.length;
+  yield;
+  return end;
+}
+
+/** One message; its offset. A send without an answer may be in the log, or come into it later. */
+export function* send(world: Context, frames: Frame[]): Steps<number | Away> {
+  const { kafka, mix, random } = world;
+  yield;
+  if (kafka.away) return AWAY;
+  const append = () => {
+    for (const frame of frames) {
+      kafka.log.push(frame);
+      kafka.ever.add(frame);
+    }
+    return kafka.log.length - 1;
+  };
+  if (mix.timeouts && !world.isResting && random.chance(0.08)) {
+    const outcome = random.below(3);
+    if (outcome === 0) append();
+    else if (outcome === 1) world.redis.late.push(append);
+    return AWAY;
+  }
+  const offset = append();
+  yield;
+  return offset;
+}
+
+/** One script. The connection belongs to one run of Redis; whoever opens a new one asks for the run first. */
+export function* ask<T>(world: Context, node: Client, script: (run: number) => T): Steps<T | Away> {
+  const { redis, mix, random } = world;
+  yield;
+  if (redis.away) return AWAY;
+  redis.isTouched = true;
+  if (world.rules.identity && node.conn !== redis.run) {
+    node.conn = redis.run;
+    yield;
+    if (redis.away || redis.run !== node.conn) return AWAY;
+  }
+  const { conn } = node;
+  redis.isTouched = true;
+  if (mix.timeouts && !world.isResting && random.chance(0.05)) {
+    const outcome = random.below(3);
+    if (outcome === 0) script(conn);
+    else if (outcome === 1) redis.late.push(() => (redis.run === conn ? script(conn) : undefined));
+    return AWAY;
+  }
+  const answer = script(conn);
+  for (let wait = mix.hasty && random.chance(0.1) ? 20 : 1; wait > 0; wait--) yield;
+  return redis.run === conn || !world.rules.identity ? answer : AWAY;
+}
+
+/** The copy as a script of this connection finds it. */
+export function found(world: Context, shard: number, run: number): Copy | Missing {
+  const copy = world.redis.copies[shard];
+  if (!copy) return "none";
+  return copy.run === run || !world.rules.identity ? copy : "foreign";
+}
+
+export function isMissing(copy: Copy | Missing): copy is Missing {
+  return typeof copy === "string";
+}
+
+/** A new epoch for a copy that is not there or of another run. */
+export function* renew(world: Context, node: Client, shard: number): Steps {
+  const { rules } = world;
+  const early = rules.openEnd ? Number.POSITIVE_INFINITY : yield* readEnd(world);
+  const snapshot = yield* readLedger(world);
+  if (snapshot === AWAY || early === AWAY) return;
+  const ledger = versionOf(snapshot, shard);
+  yield* ask(world, node, (run) => {
+    const copy = found(world, shard, run);
+    if (!isMissing(copy)) return;
+    const old = world.redis.copies[shard];
+    const epoch = rules.uniqueEpoch ? ++world.epochs : (old?.shard.epoch ?? 0) + 1;
+    if (old) {
+      old.run = run;
+      old.shard.epoch = epoch;
+      old.shard.end = early;
+    } else world.redis.copies[shard] = freshCopy(ledger, early, epoch, run);
+  });
+}
+
+export function versionOf(snapshot: Snapshot, shard: number) {
+  const state = snapshot.shards[shard];
+  if (state === undefined) throw new Error("no such shard");
+  return { version: state.version, position: snapshot.position, last: state.last };
+}
+
+/** Makes an unsettled shard settled, if it can be: its end, the partition's position, or catching up. */
+export function* settle(world: Context, node: Client, shard: number): Steps {
+  const head = yield* ask(world, node, (run) => {
+    const copy = found(world, shard, run);
+    return isMissing(copy) ? copy : { epoch: copy.shard.epoch, end: copy.shard.end };
+  });
+  if (head === AWAY || typeof head === "string") return;
+  const end = yield* readEnd(world);
+  if (end !== AWAY && (head.end === Number.POSITIVE_INFINITY || (world.rules.lowerEnd && end < head.end)))
+    yield* ask(world, node, (run) => {
+      const copy = found(world, shard, run);
+      if (!isMissing(copy)) setEnd(copy, head.epoch, end);
+    });
+  yield* repair(world, node, shard);
+}
+
+/** Brings a shard up to the ledger's version; or, at its version, to its position. */
+export function* repair(world: Context, node: Client, shard: number): Steps<boolean> {
+  const overlay = yield* ask(world, node, (run) => {
+    const copy = found(world, shard, run);
+    if (isMissing(copy)) return copy;
+    return { registers: [...copy.shard.relations.keys()], keys: [...copy.keyed.values()].map((entry) => entry.key) };
+  });
+  if (overlay === AWAY) return false;
+  if (typeof overlay === "string") {
+    yield* renew(world, node, shard);
+    return false;
+  }
+  const snapshot = yield* readLedger(world);
+  if (snapshot === AWAY) return false;
+  const ledger = versionOf(snapshot, shard);
+  const state = snapshot.shards[shard] as LedgerShard;
+  const registers = new Map<string, Stamp>(overlay.registers.map((name) => [name, state.registers.get(name) ?? 0]));
+  const asked = new Set(overlay.keys);
+  const keys = new Set(overlay.keys.filter((key) => state.keys.has(key)));
+  const done = yield* ask(world, node, (run) => {
+    const copy = found(world, shard, run);
+    if (isMissing(copy)) return false;
+    if (world.rules.settleQuiet && settleQuiet(copy, ledger)) return true;
+    return copy.shard.version === ledger.version || catchUpCopy(copy, ledger, registers, asked, keys, world.rules);
+  });
+  return done === true;
+}
+
+/** Loads a base that nobody has loaded. */
+export function* load(world: Context, node: Client, count: string, shard: number): Steps {
+  const snapshot = yield* readLedger(world);
+  if (snapshot === AWAY) return;
+  const state = snapshot.shards[shard] as LedgerShard;
+  const done = yield* ask(world, node, (run) => {
+    const copy = found(world, shard, run);
+    return isMissing(copy) ? copy : install(copy.shard, count, state.counts.get(count) ?? 0, state.version);
+  });
+  if (done === false) yield* repair(world, node, shard);
+  else if (typeof done === "string" && done !== AWAY) yield* renew(world, node, shard);
+}
+
+export function isSettled(world: Context, copy: Copy): boolean {
+  return !world.rules.lookSettled || settled(copy.shard);
+}
+
+export function emptyLedger(): Ledger {
+  const shards = [];
+  for (let i = 0; i < 2; i++)
+    shards.push({ version: 0, counts: new Map(), registers: new Map(), last: new Map(), keys: new Set<string>() });
+  return { position: 0, shards, away: false };
+}
