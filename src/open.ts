@@ -1,16 +1,44 @@
+import type { Transferable } from "node:worker_threads";
+import { attachCluster, type ClusterShare } from "./cluster/attach.ts";
+import { Consumer } from "./cluster/consume.ts";
+import { migrateCluster, startCluster } from "./cluster/start.ts";
+import { verifyCluster } from "./cluster/verify.ts";
 import { deployment, type Settings } from "./config.ts";
 import { attachEmbedded, type EmbeddedShare } from "./embedded/attach.ts";
-import type { EmbeddedNode, NodeEvents } from "./embedded/node.ts";
 import { migrateEmbedded, startEmbedded, verifyEmbedded } from "./embedded/start.ts";
-import type { Say, Verified } from "./embedded/verify.ts";
 import { StartError } from "./errors.ts";
+import type { Metric } from "./model.ts";
 import type { Counting } from "./ports/counting.ts";
+import type { Say, Verified } from "./ports/verified.ts";
+import type { Reading } from "./telemetry/prometheus.ts";
+
+export interface NodeEvents {
+  /** What `parts` says has changed. */
+  changed(): void;
+  /** A thread without which nothing is safe has ended: the process must end too. */
+  broken(error: unknown): void;
+}
 
 /** The stores of this process, whichever they are: what main holds. */
-export type Node = EmbeddedNode;
-export type { NodeEvents };
+export interface Node {
+  readonly metrics: Metric[];
+  /** What request thread `index` needs, and what of it is handed over rather than copied. */
+  join(index: number): { share: unknown; transfer: Transferable[] };
+  left(index: number): void;
+  /** Somebody waits for room in the counter table, or for a flush. */
+  press(): void;
+  /** Takes the metrics of new settings; throws StartError where a kind contradicts stored data. */
+  configure(settings: Settings): Metric[] | Promise<Metric[]>;
+  /** Parts that can be down on their own, for /readyz. */
+  parts(): Record<string, { status: "up" | "down"; since?: string; detail?: string }>;
+  /** Whether nothing can be made durable. */
+  readonly isUnable: boolean;
+  readings(): Reading[];
+  stop(): Promise<void>;
+}
+
 /** What a request thread needs of them, ready to be handed over. */
-export type ThreadShare = EmbeddedShare;
+export type ThreadShare = EmbeddedShare | ClusterShare;
 
 export interface Thread {
   counting: Counting;
@@ -19,31 +47,32 @@ export interface Thread {
 
 /** Settings → stores. The only file that knows that there are two kinds. */
 export async function openNode(settings: Settings, events: NodeEvents): Promise<Node> {
-  if (deployment(settings) === "cluster") {
-    throw noCluster();
+  return deployment(settings) === "cluster" ? startCluster(settings, events) : startEmbedded(settings, events);
+}
+
+/** Only the projector: what main holds in `tally consume`. */
+export type Projecting = Pick<Node, "parts" | "readings" | "stop">;
+
+export async function openConsumer(settings: Settings, events: NodeEvents): Promise<Projecting> {
+  if (deployment(settings) === "embedded") {
+    throw new StartError("consume is for clusters: give it --redis-url, --kafka-brokers and --mysql-url");
   }
-  return startEmbedded(settings, events);
+  return Consumer.start(settings, events);
 }
 
 /** Brings the stores' schema up to date; what was done, in words. */
 export async function migrateStores(settings: Settings): Promise<string> {
-  if (deployment(settings) === "cluster") throw noCluster();
-  return migrateEmbedded(settings.data);
+  return deployment(settings) === "cluster" ? migrateCluster(settings) : migrateEmbedded(settings.data);
 }
 
 /** Recounts everything and compares every copy, beside a running server too. */
 export async function verifyNode(settings: Settings, repair: boolean, say: Say): Promise<Verified> {
-  if (deployment(settings) === "cluster") throw noCluster();
-  return verifyEmbedded(settings, repair, say);
+  return deployment(settings) === "cluster"
+    ? verifyCluster(settings, repair, say)
+    : verifyEmbedded(settings, repair, say);
 }
 
 /** A request thread's part. `press` asks main for room in the counter table. */
 export function openThread(share: ThreadShare, press: () => void): Thread {
-  return attachEmbedded(share, press);
-}
-
-function noCluster(): StartError {
-  return new StartError(
-    "Redis, Kafka and MySQL are not in this version yet: leave out their URLs to run on SQLite alone",
-  );
+  return share.deployment === "cluster" ? attachCluster(share, press) : attachEmbedded(share, press);
 }

@@ -8,6 +8,7 @@ import { requestStatsMemory } from "../telemetry/requests.ts";
 import { VERSION } from "../version.ts";
 import type { Health } from "../workers/messages.ts";
 import { Pool } from "../workers/pool.ts";
+import { cannotListen } from "./listening.ts";
 
 /** The server: open → start → wait for a signal → stop. */
 export async function run(settings: Settings): Promise<number> {
@@ -109,14 +110,14 @@ class Server {
         this.#stop(signal);
       });
     }
-    process.on("SIGHUP", () => this.#reload());
+    process.on("SIGHUP", () => void this.#reload());
   }
 
-  #reload(): void {
+  async #reload(): Promise<void> {
     if (!this.#node || !this.#pool) return;
     try {
       const { settings, changed, needsRestart } = reload(this.#settings, process.argv.slice(2), process.env);
-      const metrics = this.#node.configure(settings);
+      const metrics = await this.#node.configure(settings);
       this.#settings = settings;
       setLevel(settings.logLevel);
       this.#pool.tell({ kind: "settings", settings, metrics });
@@ -162,15 +163,4 @@ class Server {
       },
     ];
   }
-}
-
-function cannotListen({ host, port }: Settings, error: unknown): unknown {
-  const code = (error as { code?: string } | null)?.code;
-  if (code === "EADDRINUSE")
-    return new StartError(`port ${port} of ${host} is taken: stop who has it, or choose another with --port`);
-  if (code === "EACCES")
-    return new StartError(`port ${port} needs rights this user does not have: choose another with --port`);
-  if (code === "EADDRNOTAVAIL")
-    return new StartError(`${host} is no address of this machine: choose another with --host`);
-  return error;
 }

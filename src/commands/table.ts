@@ -30,7 +30,12 @@ export const COMMANDS = {
     listens: true,
     run: async ({ settings }) => (await import("./serve.ts")).run(settings()),
   },
-  consume: { summary: "only the projector, for clusters that run it apart" },
+  consume: {
+    summary: "only the projector, for clusters that run it apart",
+    more: "The servers then run with --no-consumer. Has /healthz, /readyz and /metrics on --port, and no data directory.",
+    listens: true,
+    run: async ({ settings }) => (await import("./consume.ts")).run(settings()),
+  },
   migrate: {
     summary: "bring the schema up to date and exit",
     more: "A server does it by itself unless --no-migrate.",

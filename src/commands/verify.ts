@@ -1,12 +1,13 @@
 import { existsSync } from "node:fs";
-import type { Settings } from "../config.ts";
+import { deployment, type Settings } from "../config.ts";
 import { EXIT, StartError } from "../errors.ts";
 import { verifyNode } from "../open.ts";
 import type { CommandArgs } from "./table.ts";
 
 /** Says each difference on a line of its own, and at the end what was compared. Status 1: there are some left. */
 export async function run(settings: Settings, { options }: CommandArgs): Promise<number> {
-  if (!existsSync(settings.data))
+  const isEmbedded = deployment(settings) === "embedded";
+  if (isEmbedded && !existsSync(settings.data))
     throw new StartError(`there is no data directory ${settings.data}: name it with --data`);
   const repair = options.repair === true;
   const result = await verifyNode(settings, repair, (text, isMended) => {
@@ -14,7 +15,9 @@ export async function run(settings: Settings, { options }: CommandArgs): Promise
   });
   const { differences, mended, counters, frames } = result;
   const left = differences - mended;
-  const compared = `the ledger, ${counters} counters in memory and ${frames} frames of the log were compared`;
+  const compared = isEmbedded
+    ? `the ledger, ${counters} counters in memory and ${frames} frames of the log were compared`
+    : `MySQL and Redis were compared, ${counters} counts`;
   process.stdout.write(`${differences} differences${repair ? `, ${mended} mended` : ""}; ${compared}\n`);
   return left === 0 ? EXIT.ok : EXIT.difference;
 }

@@ -1,0 +1,284 @@
+import { isActive, msOf, type Stamp } from "../arithmetic/stamp.ts";
+import { Problem, unavailable } from "../errors.ts";
+import { Batcher } from "../lib/batcher.ts";
+import { Turns } from "../lib/turns.ts";
+import { LAG_MS_MAX, LOOKS_AT_ONCE, SHARED_ACTS_MAX } from "../limits.ts";
+import type { OnceKey, Related } from "../ports/counting.ts";
+import {
+  type CountName,
+  type HotStore,
+  HotStoreAway,
+  type KeyedPut,
+  type Missing,
+  type RegisterName,
+  type RelationAnswer,
+  type RelationPut,
+} from "../ports/hot-store.ts";
+import { LedgerUnavailable } from "../ports/ledger.ts";
+import type { SharedLedger } from "./ledger.ts";
+import type { LogClient } from "./log-client.ts";
+import type { Looks } from "./looks.ts";
+import { type Shards, shardOf } from "./shards.ts";
+
+const PAUSE_MS = 5;
+
+/** A register as an act finds it: its newest stamp, and what the ledger has of it where that had to be asked. */
+interface Seen {
+  stamp: Stamp;
+  count: number;
+  hint: RelationPut["hint"];
+}
+
+interface Put {
+  shard: number;
+  event: RelationPut;
+}
+
+/**
+ * Acts that must not be lost and must not count twice: relations, and increments with a key.
+ *
+ *     look (Redis, then the ledger) → log (durable) → put (Redis) → answer
+ *
+ * An act whose register cannot be seen in time (a store is away, or Redis has lost data and does not have everything again)
+ * is logged all the same and answered 202. Acts of one thread on one register take turns, so that the second sees the
+ * first; between threads and nodes the stamps decide, and the put says who changed something: it is one atomic step.
+ */
+export class Acts {
+  readonly #hot: HotStore;
+  readonly #ledger: SharedLedger;
+  readonly #shards: Shards;
+  readonly #looks: Looks;
+  readonly #log: LogClient;
+  readonly #turns = new Turns();
+  readonly #puts: Batcher<Put, RelationAnswer | Missing>;
+  readonly #actorHints: Batcher<RegisterName & { stamp: Stamp }, undefined>;
+  #underWay = 0;
+
+  constructor(parts: { hot: HotStore; ledger: SharedLedger; shards: Shards; looks: Looks; log: LogClient }) {
+    this.#hot = parts.hot;
+    this.#ledger = parts.ledger;
+    this.#shards = parts.shards;
+    this.#looks = parts.looks;
+    this.#log = parts.log;
+    const bounds = { itemsMax: LOOKS_AT_ONCE, flightsMax: 4 };
+    this.#puts = new Batcher((puts) => this.#putAll(puts), bounds);
+    this.#actorHints = new Batcher(async (names) => {
+      await this.#hot.hintActors(names);
+      return names.map(() => undefined);
+    }, bounds);
+  }
+
+  async relate(name: RegisterName, active: boolean, once: OnceKey | undefined): Promise<Related> {
+    return this.#inTurn(`${name.metric} ${name.subject}\n${name.actor}`, () => this.#relate(name, active, once));
+  }
+
+  async addOnce(name: { metric: number; subject: string }, by: number, once: OnceKey): Promise<number | null> {
+    return this.#inTurn(once.key, () => this.#addOnce(name, by, once));
+  }
+
+  async #inTurn<R>(key: string, act: () => Promise<R>): Promise<R> {
+    if (this.#underWay >= SHARED_ACTS_MAX) throw unavailable("too many acts are under way");
+    this.#underWay++;
+    const done = await this.#turns.take(key);
+    try {
+      return await act();
+    } finally {
+      done();
+      this.#underWay--;
+    }
+  }
+
+  async #relate(name: RegisterName, active: boolean, once: OnceKey | undefined): Promise<Related> {
+    const shard = shardOf(name.subject);
+    const key = once && (await this.#lookKey(shard, once));
+    const isRepeatedKey = key?.isKnown === true;
+    const seen = await this.#see(shard, name);
+    const isRepeat = seen !== null && (isRepeatedKey || isActive(seen.stamp) === active);
+    if (isRepeatedKey && seen === null) return { active, changed: null, count: null, at: null };
+    if (seen && isRepeat && (isRepeatedKey || !once)) return related(seen.stamp, false, seen.count);
+
+    const act = { shard, ...name, active, by: 0, seen: seen?.stamp ?? null, isKept: isRepeat, once: once ?? null };
+    const logged = await this.#log.append(act);
+    const later: Related = { active, changed: null, count: null, at: msOf(logged.stamp) };
+    if (seen === null) return later;
+    if (once && key) await this.#putKey(shard, { ...name, ...logged, ...once, amount: 0, version: key.version });
+    if (isRepeat) return related(seen.stamp, false, seen.count);
+    // Both before the answer, in any order: the actor's lists find the act by the hint, the subject's by the entry.
+    const [isHinted, put] = await Promise.all([
+      this.#actorHints.submit({ ...name, stamp: logged.stamp }).catch(storeAway),
+      this.#put(shard, { ...name, ...logged, hint: seen.hint }),
+    ]);
+    if (isHinted === AWAY) return later;
+    if (put === null) return later;
+    const hasWon = put.stamp === logged.stamp;
+    // `put.seen` may be its own stamp: another node's act of the same tick, which has changed it. Nobody but this thread puts
+    // this act now (see LogThread). Null: the projector was faster, and what was seen before must do.
+    const changed = hasWon && isActive(put.seen ?? seen.stamp) !== active;
+    const isSame = isActive(put.stamp) === active;
+    return { active, changed, count: put.count, at: msOf(isSame ? put.stamp : logged.stamp) };
+  }
+
+  async #addOnce(name: { metric: number; subject: string }, by: number, once: OnceKey): Promise<number | null> {
+    const shard = shardOf(name.subject);
+    const key = await this.#lookKey(shard, once);
+    if (!key.isKnown) {
+      const act = { shard, ...name, actor: "", active: false, by, seen: null, isKept: false, once };
+      const logged = await this.#log.append(act);
+      const put = { ...name, ...logged, ...once, amount: by, version: key.version };
+      if (!(await this.#putKey(shard, put))) return null;
+    }
+    const looked = await this.#looks.look({ shard, counts: [name], registers: [] }).catch(storeAway);
+    return looked === AWAY ? null : (looked.counts[0] as number);
+  }
+
+  /**
+   * Whether the key has named an act already; throws where that was another one. Where it cannot be asked for it counts as
+   * new: the ledger decides, which takes a key once.
+   */
+  async #lookKey(shard: number, once: OnceKey): Promise<{ isKnown: boolean; version: number }> {
+    const onTheWay = await this.#findKey(shard, once.key).catch(storeAway);
+    const stored = await this.#ledger.keyHint(shard, once.key).catch(storeAway);
+    const version = stored === AWAY ? -1 : stored.version;
+    for (const known of [onTheWay === AWAY ? null : onTheWay, stored === AWAY ? null : stored.known]) {
+      if (known === null) continue;
+      if (known.body !== once.body) throw keyReused();
+      return { isKnown: true, version };
+    }
+    return { isKnown: false, version };
+  }
+
+  async #findKey(shard: number, key: string): Promise<{ body: string } | null> {
+    for (let round = 0; round < 3; round++) {
+      const found = await this.#hot.findKey(shard, key);
+      if (found !== "none" && found !== "foreign") return found;
+      await this.#shards.repair(shard);
+    }
+    throw new HotStoreAway(`shard ${shard} does not come to rest`);
+  }
+
+  /** Makes the key, and what it adds, known to the others; false where that cannot be now: the ledger will. */
+  async #putKey(shard: number, put: Omit<KeyedPut, "atMs">): Promise<boolean> {
+    const deadline = performance.now() + LAG_MS_MAX;
+    let isNew = false;
+    try {
+      while (performance.now() < deadline) {
+        const answer = await this.#hot.putKeyed(shard, { ...put, atMs: Date.now() });
+        if (answer === "none" || answer === "foreign") {
+          await this.#shards.repair(shard);
+        } else if (answer.status === "behind") {
+          if (isNew) await this.#shards.repair(shard);
+          const { known, version } = await this.#ledger.keyHint(shard, put.key);
+          // The ledger has counted it: the copy must have that before anyone is told.
+          if (known) await this.#shards.repair(shard);
+          if (known) return true;
+          put.version = version;
+          isNew = true;
+        } else {
+          if (answer.status === "ok" && answer.body !== put.body) throw keyReused();
+          return true;
+        }
+      }
+    } catch (error) {
+      if (!isAway(error)) throw error;
+    }
+    return false;
+  }
+
+  /** The register as everyone must see it, or null where that cannot be known in time. */
+  async #see(shard: number, name: RegisterName): Promise<Seen | null> {
+    const deadline = performance.now() + LAG_MS_MAX;
+    const { metric, subject } = name;
+    try {
+      for (;;) {
+        const looked = await this.#looks.look({ shard, counts: [{ metric, subject }], registers: [name] });
+        if (looked.isSettled) {
+          const count = looked.counts[0] as number;
+          const stamp = looked.registers[0] ?? null;
+          if (stamp !== null) return { stamp, count, hint: null };
+          const hint = await this.#looks.hint(shard, name);
+          return { stamp: hint.stamp, count, hint };
+        }
+        if (performance.now() > deadline) return null;
+        await this.#shards.repair(shard);
+        await Bun.sleep(PAUSE_MS);
+      }
+    } catch (error) {
+      if (!isAway(error)) throw error;
+      return null;
+    }
+  }
+
+  /** Puts a logged event into Redis; null where it cannot be in time: then it will show once the ledger has it. */
+  async #put(shard: number, event: RelationPut): Promise<{ seen: Stamp | null; stamp: Stamp; count: number } | null> {
+    const deadline = performance.now() + LAG_MS_MAX;
+    let isNew = false;
+    try {
+      while (performance.now() < deadline) {
+        const answer = await this.#puts.submit({ shard, event });
+        if (answer === "none" || answer === "foreign") {
+          await this.#shards.repair(shard);
+        } else if (answer.status === "ok" || answer.status === "decided") {
+          const count = answer.count ?? (await this.#count(shard, event));
+          if (answer.status === "ok") return { seen: answer.seen, stamp: answer.stamp, count };
+          return { seen: null, stamp: event.stamp, count };
+        } else {
+          // More often the hint is the one behind: the log took longer than the next commit. A repair takes a while, and
+          // once the ledger has the event nobody can say what it changed.
+          if (answer.status === "behind" && isNew) await this.#shards.repair(shard);
+          event.hint = await this.#looks.hint(shard, event);
+          isNew = true;
+        }
+      }
+    } catch (error) {
+      if (!isAway(error)) throw error;
+    }
+    return null;
+  }
+
+  async #count(shard: number, { metric, subject }: CountName): Promise<number> {
+    const { counts } = await this.#looks.look({ shard, counts: [{ metric, subject }], registers: [] });
+    return counts[0] as number;
+  }
+
+  async #putAll(puts: Put[]): Promise<(RelationAnswer | Missing)[]> {
+    const byShard = new Map<number, { shard: number; events: RelationPut[]; places: number[] }>();
+    for (const [i, { shard, event }] of puts.entries()) {
+      let there = byShard.get(shard);
+      if (!there) {
+        there = { shard, events: [], places: [] };
+        byShard.set(shard, there);
+      }
+      there.events.push(event);
+      there.places.push(i);
+    }
+    const groups = [...byShard.values()];
+    const answers = await this.#hot.putRelations(groups);
+    const results: (RelationAnswer | Missing)[] = new Array(puts.length);
+    for (const [g, { places }] of groups.entries()) {
+      const answer = answers[g] as RelationAnswer[] | Missing;
+      for (const [i, place] of places.entries()) {
+        results[place] = typeof answer === "string" ? answer : (answer[i] as RelationAnswer);
+      }
+    }
+    return results;
+  }
+}
+
+const AWAY: unique symbol = Symbol("away");
+
+export function isAway(error: unknown): boolean {
+  return error instanceof HotStoreAway || error instanceof LedgerUnavailable;
+}
+
+function storeAway(error: unknown): typeof AWAY {
+  if (isAway(error)) return AWAY;
+  throw error;
+}
+
+function keyReused(): Problem {
+  return new Problem("key-reused", "this Idempotency-Key came with another body before");
+}
+
+function related(stamp: Stamp, changed: boolean, count: number): Related {
+  return { active: isActive(stamp), changed, count, at: stamp === 0 ? null : msOf(stamp) };
+}

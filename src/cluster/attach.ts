@@ -1,0 +1,51 @@
+import type { MessagePort } from "node:worker_threads";
+import type { Settings } from "../config.ts";
+import type { Counting } from "../ports/counting.ts";
+import { CounterTable, type TableShare } from "../tallies/table.ts";
+import { ClusterCounting } from "./counting.ts";
+import { Freshness, type FreshnessShare } from "./freshness.ts";
+import { LoadLocks } from "./load-locks.ts";
+import { LogClient } from "./log-client.ts";
+import { Shards } from "./shards.ts";
+import { openHot, openSharedLedger } from "./stores.ts";
+
+/** The shared memory of a node and one request thread's way to the log thread. */
+export interface ClusterShare {
+  deployment: "cluster";
+  settings: Settings;
+  partitions: number;
+  table: TableShare;
+  freshness: FreshnessShare;
+  loadLocks: SharedArrayBuffer;
+  /** The table's number of this thread. */
+  thread: number;
+  log: MessagePort;
+}
+
+/** A request thread's part of a cluster's node: its own connections to Redis and MySQL. */
+export function attachCluster(share: ClusterShare, press: () => void): { counting: Counting; close(): void } {
+  const { settings, partitions } = share;
+  const hot = openHot(settings);
+  const ledger = openSharedLedger(settings, partitions);
+  const log = new LogClient(share.log);
+  const shards = new Shards({ hot, ledger, end: (shard) => log.end(shard) });
+  const counting = new ClusterCounting({
+    table: CounterTable.attach(share.table, share.thread),
+    freshness: new Freshness(share.freshness),
+    hot,
+    ledger,
+    shards,
+    locks: new LoadLocks(share.loadLocks),
+    log,
+    flushMs: settings.flushMs,
+    press,
+  });
+  return {
+    counting,
+    close() {
+      log.close();
+      ledger.close();
+      void hot.close();
+    },
+  };
+}

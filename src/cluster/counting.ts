@@ -1,0 +1,305 @@
+import { isActive, msOf, type Stamp } from "../arithmetic/stamp.ts";
+import { badInput, unavailable } from "../errors.ts";
+import { ACT_WAIT_MS_MAX } from "../limits.ts";
+import { listPage, type Row } from "../local/lists.ts";
+import { type Actor, COUNT_MAX, type Metric, type RelationState, type Subject } from "../model.ts";
+import type { Counting, ListPage, ListQuery, OnceKey, Related } from "../ports/counting.ts";
+import type { CountName, HotStore, Missing, RegisterName } from "../ports/hot-store.ts";
+import { type CounterTable, OWING_TOO_MUCH, TOO_HIGH } from "../tallies/table.ts";
+import { Acts, isAway } from "./acts.ts";
+import type { Freshness } from "./freshness.ts";
+import type { SharedLedger } from "./ledger.ts";
+import type { LoadLocks } from "./load-locks.ts";
+import type { LogClient } from "./log-client.ts";
+import { Looks } from "./looks.ts";
+import { Refresher } from "./refresher.ts";
+import { type Shards, shardOf } from "./shards.ts";
+
+export interface CountingParts {
+  table: CounterTable;
+  freshness: Freshness;
+  hot: HotStore;
+  ledger: SharedLedger;
+  shards: Shards;
+  locks: LoadLocks;
+  log: LogClient;
+  flushMs: number;
+  /** Asks main to make room in the table, or to flush. */
+  press(): void;
+}
+
+const POLL_MS = 4;
+/** An answer to an addition needs the others' share less fresh than a reading: this many flush intervals. */
+const ADD_AGE = 3;
+
+/**
+ * Counting in a cluster, as one worker does it.
+ *
+ * Tallies: an atomic add in this node's table, whose slots know what all nodes together had at most a flush interval ago.
+ * Relations and keyed tallies: see Acts. Reads: the shard in Redis, overlay before ledger, so that what moves from one to
+ * the other in between is seen at least once, and the higher stamp is the newer.
+ */
+export class ClusterCounting implements Counting {
+  readonly #parts: CountingParts;
+  readonly #table: CounterTable;
+  readonly #freshness: Freshness;
+  readonly #looks: Looks;
+  readonly #refresher: Refresher;
+  readonly #acts: Acts;
+
+  constructor(parts: CountingParts) {
+    this.#parts = parts;
+    this.#table = parts.table;
+    this.#freshness = parts.freshness;
+    this.#looks = new Looks(parts);
+    this.#refresher = new Refresher({ ...parts, looks: this.#looks });
+    this.#acts = new Acts({ ...parts, looks: this.#looks });
+  }
+
+  add({ id: metric }: Metric, subject: Subject, by: number): number | Promise<number | null> {
+    const added = this.#tryAdd(metric, subject, by);
+    if (added !== null && added.ageMs <= ADD_AGE * this.#parts.flushMs) return added.count;
+    return this.#addSlowly(added !== null, metric, subject, by);
+  }
+
+  async addOnce({ id: metric }: Metric, subject: Subject, by: number, once: OnceKey): Promise<number | null> {
+    const count = await this.#acts.addOnce({ metric, subject }, by, once);
+    this.#expire(metric, subject);
+    return count === null ? null : this.#refreshed(metric, subject);
+  }
+
+  relate({ id: metric }: Metric, subject: Subject, actor: Actor, active: boolean, once?: OnceKey): Promise<Related> {
+    return this.#acts.relate({ metric, subject, actor }, active, once);
+  }
+
+  async relation({ id: metric }: Metric, subject: Subject, actor: Actor): Promise<RelationState> {
+    const { counts, stamps } = await this.#read(subject, [metric], [{ metric, subject, actor }]);
+    const stamp = stamps[0] as Stamp;
+    const active = isActive(stamp);
+    return { active, count: counts[0] as number, at: active ? msOf(stamp) : null };
+  }
+
+  counts(subject: Subject, metrics: readonly Metric[]): number[] | Promise<number[]> {
+    const counts: number[] = new Array(metrics.length).fill(-1);
+    /** Places of counts that Redis must be asked for; those of them that have a slot here. */
+    const asked: number[] = [];
+    const stale: number[] = [];
+    this.#table.enter();
+    try {
+      for (const [i, { id, kind }] of metrics.entries()) {
+        const slot = kind === "tally" ? this.#table.find(id, subject) : -1;
+        if (slot < 0 || !this.#table.isLoaded(slot)) asked.push(i);
+        else if (this.#freshness.ageMs(slot) > this.#parts.flushMs) stale.push(i);
+        else counts[i] = this.#table.shown(slot);
+      }
+    } finally {
+      this.#table.leave();
+    }
+    if (asked.length + stale.length === 0) return counts;
+    return this.#countsSlowly(subject, metrics, { counts, asked, stale });
+  }
+
+  async mine(subject: Subject, actor: Actor, metrics: readonly Metric[]): Promise<string[]> {
+    const names = metrics.map(({ id }) => ({ metric: id, subject, actor }));
+    const { stamps } = await this.#read(subject, [], names);
+    return metrics.filter((_, i) => isActive(stamps[i] as Stamp)).map(({ name }) => name);
+  }
+
+  async actors({ id: metric }: Metric, subject: Subject, query: ListQuery): Promise<ListPage> {
+    const onTheWay = await this.#orNothing(() => this.#actorsOnTheWay({ metric, subject }));
+    const { before, limit } = enough(query, onTheWay);
+    const items = await this.#ledger(() => this.#parts.ledger.newestActors(metric, subject, before, limit));
+    return listPage(onTheWay, query, within(items.map(({ actor, stamp }) => ({ id: actor, stamp }))));
+  }
+
+  async actorCounts(actor: Actor, metrics: readonly Metric[], type?: string): Promise<number[]> {
+    return Promise.all(metrics.map(({ id }) => this.#actorCount(actor, id, type)));
+  }
+
+  async subjects({ id: metric }: Metric, actor: Actor, query: ListQuery): Promise<ListPage> {
+    const onTheWay = await this.#subjectsOnTheWay(actor, metric, query.type);
+    const { before, limit } = enough(query, onTheWay);
+    const items = await this.#ledger(() => this.#parts.ledger.newestSubjects(metric, actor, before, limit, query.type));
+    return listPage(onTheWay, query, within(items.map(({ subject, stamp }) => ({ id: subject, stamp }))));
+  }
+
+  // Tallies
+
+  /** Adds if there is room now; what it shows then, and how old what it knows of the other nodes is. */
+  #tryAdd(metric: number, subject: Subject, by: number): { count: number; ageMs: number } | null {
+    this.#table.enter();
+    try {
+      let slot = this.#table.find(metric, subject);
+      if (slot < 0) slot = this.#table.claim(metric, subject);
+      if (slot < 0) return null;
+      // The base comes later, from Redis: what is added must not wait for it.
+      if (!this.#table.isLoaded(slot)) this.#table.install(slot, 0, this.#freshness.begin);
+      const count = this.#table.add(slot, by);
+      if (count === TOO_HIGH) throw badInput("/by", `the count would pass ${COUNT_MAX}`);
+      return count === OWING_TOO_MUCH ? null : { count, ageMs: this.#freshness.ageMs(slot) };
+    } finally {
+      this.#table.leave();
+    }
+  }
+
+  async #addSlowly(isAdded: boolean, metric: number, subject: Subject, by: number): Promise<number | null> {
+    const deadline = performance.now() + ACT_WAIT_MS_MAX;
+    for (let added = isAdded; !added; added = this.#tryAdd(metric, subject, by) !== null) {
+      if (performance.now() > deadline) {
+        throw unavailable(
+          "the counters in memory are full, and none may leave yet (--counters-max); nothing was counted",
+        );
+      }
+      this.#parts.press();
+      await Bun.sleep(POLL_MS);
+    }
+    return this.#refreshed(metric, subject);
+  }
+
+  /** Null where a store is away. */
+  async #refreshed(metric: number, subject: Subject): Promise<number | null> {
+    try {
+      return await this.#refresher.refresh(shardOf(subject), { metric, subject });
+    } catch (error) {
+      if (isAway(error)) return null;
+      throw error;
+    }
+  }
+
+  #expire(metric: number, subject: Subject): void {
+    this.#table.enter();
+    try {
+      const slot = this.#table.find(metric, subject);
+      if (slot >= 0 && this.#table.isLoaded(slot)) this.#freshness.expire(slot);
+    } finally {
+      this.#table.leave();
+    }
+  }
+
+  // Reads
+
+  async #countsSlowly(
+    subject: Subject,
+    metrics: readonly Metric[],
+    { counts, asked, stale }: { counts: number[]; asked: number[]; stale: number[] },
+  ): Promise<number[]> {
+    const idOf = (place: number) => (metrics[place] as Metric).id;
+    await Promise.all([
+      asked.length > 0 &&
+        this.#read(subject, asked.map(idOf), []).then((read) => {
+          for (const [i, place] of asked.entries()) counts[place] = read.counts[i] as number;
+        }),
+      ...stale.map(async (place) => {
+        const count = await this.#refreshed(idOf(place), subject);
+        counts[place] = count ?? (await this.#known(idOf(place), subject));
+      }),
+    ]);
+    return counts;
+  }
+
+  /** Redis is away: the most of what this node has shown and what the ledger has. */
+  async #known(metric: number, subject: Subject): Promise<number> {
+    const [base] = await this.#fromLedger(shardOf(subject), [{ metric, subject }]);
+    this.#table.enter();
+    try {
+      const slot = this.#table.find(metric, subject);
+      const isKnown = slot >= 0 && this.#table.isLoaded(slot) && this.#freshness.isKnown(slot);
+      return Math.max(base?.count ?? 0, isKnown ? this.#table.shown(slot) : 0);
+    } finally {
+      this.#table.leave();
+    }
+  }
+
+  async #fromLedger(shard: number, counts: readonly CountName[]) {
+    const bases = await this.#ledger(() => this.#parts.ledger.bases(counts.map((name) => ({ shard, ...name }))));
+    for (const { version } of bases) this.#freshness.shownAt(shard, version);
+    return bases;
+  }
+
+  /** Counts and registers of one subject; while Redis is away, as the ledger has them. */
+  async #read(subject: Subject, metrics: number[], registers: RegisterName[]) {
+    const shard = shardOf(subject);
+    const counts: CountName[] = metrics.map((metric) => ({ metric, subject }));
+    let looked: { counts: number[]; registers: (Stamp | null)[] };
+    try {
+      looked = await this.#looks.look({ shard, counts, registers });
+    } catch (error) {
+      if (!isAway(error)) throw error;
+      const bases = counts.length === 0 ? [] : await this.#fromLedger(shard, counts);
+      looked = { counts: bases.map(({ count }) => count), registers: registers.map(() => null) };
+    }
+    const stamps = await Promise.all(
+      registers.map(
+        async (name, i) => looked.registers[i] ?? (await this.#ledger(() => this.#looks.hint(shard, name))).stamp,
+      ),
+    );
+    return { counts: looked.counts, stamps };
+  }
+
+  // Lists
+
+  async #actorsOnTheWay(count: CountName): Promise<Row[]> {
+    const shard = shardOf(count.subject);
+    const found = await this.#untilThere(shard, () => this.#parts.hot.actorsOnTheWay(shard, count));
+    return found.map(([id, stamp]) => ({ id, stamp })).sort((a, b) => b.stamp - a.stamp);
+  }
+
+  /** Hints first; each is looked up in its shard, since it may name what never happened. */
+  async #subjectsOnTheWay(actor: Actor, metric: number, type: string | undefined): Promise<Row[]> {
+    return this.#orNothing(async () => {
+      const hinted = await this.#parts.hot.hintsOf(actor, metric);
+      const wanted = type === undefined ? hinted : hinted.filter((subject) => subject.startsWith(`${type}/`));
+      const rows = await Promise.all(
+        wanted.map(async (subject): Promise<Row | null> => {
+          const registers = [{ metric, subject, actor }];
+          const looked = await this.#looks.look({ shard: shardOf(subject), counts: [], registers });
+          const stamp = looked.registers[0] ?? null;
+          return stamp === null ? null : { id: subject, stamp };
+        }),
+      );
+      return rows.filter((row) => row !== null).sort((a, b) => b.stamp - a.stamp);
+    });
+  }
+
+  async #actorCount(actor: Actor, metric: number, type: string | undefined): Promise<number> {
+    const onTheWay = await this.#subjectsOnTheWay(actor, metric, type);
+    return this.#ledger(() => this.#parts.ledger.actorCountWith(metric, actor, type, onTheWay));
+  }
+
+  async #untilThere<T>(shard: number, ask: () => Promise<T | Missing>): Promise<T> {
+    for (let round = 0; round < 3; round++) {
+      const answer = await ask();
+      if (answer !== "none" && answer !== "foreign") return answer as T;
+      await this.#parts.shards.repair(shard);
+    }
+    throw unavailable("Redis has lost data and is being filled again");
+  }
+
+  /** What is on its way, or nothing while Redis is away: then the ledger alone answers, and may lag. */
+  async #orNothing(read: () => Promise<Row[]>): Promise<Row[]> {
+    try {
+      return await read();
+    } catch (error) {
+      if (isAway(error)) return [];
+      throw error;
+    }
+  }
+
+  async #ledger<T>(read: () => Promise<T>): Promise<T> {
+    try {
+      return await read();
+    } catch (error) {
+      if (!isAway(error)) throw error;
+      throw unavailable("MySQL is away, and this is not at hand in Redis");
+    }
+  }
+}
+
+/** So many rows of one ledger snapshot fill the page, however many of them what is on its way hides. */
+function enough(query: ListQuery, onTheWay: readonly Row[]): { before: Stamp; limit: number } {
+  return { before: query.before ?? Number.MAX_SAFE_INTEGER, limit: query.limit + 1 + onTheWay.length };
+}
+
+function within(rows: Row[]): (before: Stamp, limit: number) => Row[] {
+  return (before, limit) => rows.filter(({ stamp }) => stamp < before).slice(0, limit);
+}

@@ -1,0 +1,137 @@
+import { SHARDS } from "../arithmetic/shard.ts";
+import type { CounterTable } from "../tallies/table.ts";
+
+/**
+ * How far this node's counters go along with the shared ones, beside the counter table, slot by slot, in shared memory.
+ *
+ * A slot shows R + (ADDS − pushed): R is what Redis said last, `pushed` the point of ADDS up to which this node's own notes
+ * were in it. `seq` of a shard is even while nobody changes what Redis has of this node's notes there: the log thread makes
+ * it odd before it sends notes and even after it has set `pushed`; odd it stays while the outcome is not known.
+ *
+ *     reader   seq = s (even)          reads R from Redis              owns the slot: seq is still s? then R belongs to pushed
+ *     sender             seq = s + 1   (R may or may not have the note)  pushed, base   seq = s + 2
+ *
+ * A reader that finds another seq throws its R away and reads again. Of two readers the one whose reading began later wins;
+ * where both began in the same tick, the higher R, since while Redis keeps its data a count only rises, but for sets.
+ */
+export interface FreshnessShare {
+  slots: SharedArrayBuffer;
+  seqs: SharedArrayBuffer;
+  versions: SharedArrayBuffer;
+  /** Date.now() when the ticks began. */
+  originMs: number;
+}
+
+/** 2^31 of them are more than a year of one process. */
+const TICK_MS = 20;
+const PUSHED = 0;
+/** The tick at which R was asked for; 0: nothing is known, the slot has only what was added here. */
+const ASKED = 1;
+const WORDS = 2;
+
+export class Freshness {
+  readonly #words: Int32Array;
+  readonly #seqs: Int32Array;
+  /** By shard: the highest version that was shown from the ledger, while Redis was away. */
+  readonly #versions: Int32Array;
+  readonly #originMs: number;
+
+  constructor(share: FreshnessShare) {
+    this.#words = new Int32Array(share.slots);
+    this.#seqs = new Int32Array(share.seqs);
+    this.#versions = new Int32Array(share.versions);
+    this.#originMs = share.originMs;
+  }
+
+  static allocate(slots: number): FreshnessShare {
+    return {
+      slots: new SharedArrayBuffer(4 * WORDS * slots),
+      seqs: new SharedArrayBuffer(4 * SHARDS),
+      versions: new SharedArrayBuffer(4 * SHARDS),
+      originMs: Date.now() - TICK_MS,
+    };
+  }
+
+  /** For `CounterTable.install` of a new slot: what the slot's former owners added is in every base there will be. */
+  readonly begin = (slot: number, adds: number): void => {
+    Atomics.store(this.#words, slot * WORDS + PUSHED, adds);
+    Atomics.store(this.#words, slot * WORDS + ASKED, 0);
+  };
+
+  tick(): number {
+    return Math.max(1, Math.floor((Date.now() - this.#originMs) / TICK_MS));
+  }
+
+  /** How old what the slot knows of the others is; infinite where it knows nothing. */
+  ageMs(slot: number): number {
+    const asked = Atomics.load(this.#words, slot * WORDS + ASKED);
+    return asked === 0 ? Number.POSITIVE_INFINITY : (this.tick() - asked) * TICK_MS;
+  }
+
+  isKnown(slot: number): boolean {
+    return Atomics.load(this.#words, slot * WORDS + ASKED) !== 0;
+  }
+
+  /** What is known stays, and must be asked for anew before it is shown again. */
+  expire(slot: number): void {
+    if (this.isKnown(slot)) Atomics.store(this.#words, slot * WORDS + ASKED, 1);
+  }
+
+  /** Nothing is known any more: the next reading is believed whatever it says. */
+  forget(slot: number): void {
+    Atomics.store(this.#words, slot * WORDS + ASKED, 0);
+  }
+
+  /** The ledger was shown at this version: a copy in Redis that is older would show less. */
+  shownAt(shard: number, version: number): void {
+    if (version > this.versionOf(shard)) Atomics.store(this.#versions, shard, version);
+  }
+
+  versionOf(shard: number): number {
+    return Atomics.load(this.#versions, shard);
+  }
+
+  seq(shard: number): number {
+    return Atomics.load(this.#seqs, shard);
+  }
+
+  /** Sender: what Redis has of this node's notes there is about to change. */
+  open(shard: number): void {
+    if (this.seq(shard) % 2 === 0) Atomics.add(this.#seqs, shard, 1);
+  }
+
+  /** Sender: it is known again, and `pushed` is set. */
+  close(shard: number): void {
+    if (this.seq(shard) % 2 !== 0) Atomics.add(this.#seqs, shard, 1);
+  }
+
+  /** Sender: Redis has this node's notes up to here. Only forwards: the slot may have another owner by now. */
+  push(slot: number, to: number): void {
+    const at = slot * WORDS + PUSHED;
+    if (((to - Atomics.load(this.#words, at)) | 0) > 0) Atomics.store(this.#words, at, to | 0);
+  }
+
+  /**
+   * Takes in what Redis said, asked for at tick `asked` under `seq` (null: by the sender itself, which changes seq); false
+   * where it may not be believed. Inside enter/leave.
+   */
+  take(
+    table: CounterTable,
+    slot: number,
+    reading: { count: number; asked: number; shard: number; seq: number | null },
+  ) {
+    const at = slot * WORDS;
+    const { count, asked, shard, seq } = reading;
+    let isTaken = false;
+    const pushed = Atomics.load(this.#words, at + PUSHED);
+    table.slots.setValueAt(slot, { count, pushed }, (rise) => {
+      if (seq !== null && (this.seq(shard) !== seq || Atomics.load(this.#words, at + PUSHED) !== pushed)) return false;
+      isTaken = true;
+      const known = Atomics.load(this.#words, at + ASKED);
+      if (known !== 0 && (known > asked || (known === asked && rise < 0))) return false;
+      Atomics.store(this.#words, at + ASKED, asked);
+      return true;
+    });
+    return isTaken;
+  }
+}

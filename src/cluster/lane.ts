@@ -1,0 +1,135 @@
+import type { LogReader, Position } from "../ports/log.ts";
+import { frameSource } from "../records.ts";
+import { KafkaAway } from "./kafka/client.ts";
+import type { KafkaProducer } from "./kafka/producer.ts";
+
+/** A frame of the outbox, which is one message. */
+export interface Parcel {
+  partition: number;
+  bytes: Buffer;
+  /** Where it ends in the outbox. */
+  end: Position;
+}
+
+const READ_BYTES = 4 * 1024 * 1024;
+const AGAIN_MS = 50;
+
+/**
+ * One queue from the outbox into Kafka: frames of its own sources, in their order, one send under way. While anything waits
+ * in the outbox everything queues behind it.
+ *
+ *     direct ──(a send fails)──▸ draining ──(the outbox's end is reached)──▸ direct
+ *
+ * There are two lanes, so that an act need not wait for a large note; the numbers of different sources know no order.
+ */
+export class Lane {
+  readonly #producer: KafkaProducer;
+  readonly #reader: LogReader;
+  readonly #head: () => Position;
+  readonly #isMine: (source: string) => boolean;
+  readonly #partitionOf: (frame: Buffer) => number;
+  /** Up to here Kafka has this lane's frames. */
+  #shipped: Position;
+  #isDraining = false;
+  #isClosed = false;
+  #rewinds = 0;
+  /** A send that is not the drain's. */
+  #sending: Promise<boolean> | null = null;
+
+  constructor(parts: {
+    producer: KafkaProducer;
+    reader: LogReader;
+    head: () => Position;
+    isMine: (source: string) => boolean;
+    partitionOf: (frame: Buffer) => number;
+    from: Position;
+  }) {
+    this.#producer = parts.producer;
+    this.#reader = parts.reader;
+    this.#head = parts.head;
+    this.#isMine = parts.isMine;
+    this.#partitionOf = parts.partitionOf;
+    this.#shipped = parts.from;
+    if (parts.from < parts.head()) void this.#drain();
+  }
+
+  /** Sends parcels that have just been appended. False: they stay in the outbox and go from there, in their order. */
+  async ship(parcels: readonly Parcel[]): Promise<boolean> {
+    if (this.#isDraining || this.#sending !== null || !this.#producer.isUp) {
+      void this.#drain();
+      return false;
+    }
+    this.#sending = this.#send(parcels);
+    const isShipped = await this.#sending;
+    this.#sending = null;
+    if (!isShipped) void this.#drain();
+    return isShipped;
+  }
+
+  /** Sends again what stands in the outbox from `from` on. */
+  rewind(from: Position): void {
+    if (from >= this.#shipped) return;
+    this.#shipped = from;
+    this.#rewinds++;
+    void this.#drain();
+  }
+
+  /** Whether Kafka has everything. */
+  get isEmpty(): boolean {
+    return !this.#isDraining;
+  }
+
+  /** Bytes that wait in the outbox, other lanes' included. */
+  get backlog(): number {
+    return this.#isDraining ? Math.max(0, this.#head() - this.#shipped) : 0;
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    this.#producer.close();
+  }
+
+  /** False where Kafka is away. */
+  async #send(parcels: readonly Parcel[]): Promise<boolean> {
+    const rewinds = this.#rewinds;
+    try {
+      await this.#producer.send(
+        parcels.map(({ partition, bytes }) => ({ partition, key: String(partition), value: bytes })),
+      );
+    } catch (error) {
+      if (error instanceof KafkaAway) return false;
+      throw error;
+    }
+    const last = parcels.at(-1);
+    // Rewound meanwhile: from there again.
+    if (last && this.#rewinds === rewinds) this.#shipped = Math.max(this.#shipped, last.end);
+    return true;
+  }
+
+  async #drain(): Promise<void> {
+    if (this.#isDraining) return;
+    this.#isDraining = true;
+    await this.#sending;
+    while (!this.#isClosed) {
+      if (!this.#producer.isUp) {
+        await Bun.sleep(AGAIN_MS);
+        continue;
+      }
+      const frames = this.#reader.read(this.#shipped, READ_BYTES);
+      const last = frames.at(-1);
+      // Nothing is awaited between this look and the end of draining: no frame can come in between.
+      if (!last) break;
+      const mine = frames.filter(({ bytes }) => this.#isMine(frameSource(bytes)));
+      const parcels = mine.map(({ bytes, next }) => ({ partition: this.#partitionOf(bytes), bytes, end: next }));
+      const rewinds = this.#rewinds;
+      if (!(await this.#send(parcels))) await Bun.sleep(AGAIN_MS);
+      else if (this.#rewinds === rewinds) this.#shipped = last.next;
+    }
+    this.#isDraining = false;
+  }
+}
+
+/** The shard of a frame's first record: behind version, source and count stand kind and shard. */
+export function shardOfFrame(frame: Buffer): number {
+  return frame[2 + frameSource(frame).length + 4 + 1] as number;
+}

@@ -1,0 +1,42 @@
+import type { Stamp } from "../arithmetic/stamp.ts";
+import type { Actor, Subject } from "../model.ts";
+import type { CountName, RegisterName, ShardVersion } from "../ports/hot-store.ts";
+import { type ActorItem, LedgerUnavailable, type SourceState, type SubjectItem } from "../ports/ledger.ts";
+
+/** The ledger could not be asked in time. */
+export class LedgerAway extends LedgerUnavailable {}
+
+/**
+ * What a node asks of the shared ledger. Each call sees one snapshot; all reject with LedgerAway where it cannot be asked.
+ */
+export interface SharedLedger {
+  /** Registers (0: never was) and the version of their shards. */
+  hints(registers: readonly (RegisterName & { shard: number })[]): Promise<{ stamp: Stamp; version: number }[]>;
+  /** Counts and the version of their shards. */
+  bases(
+    counts: readonly (CountName & { shard: number })[],
+  ): Promise<{ count: number; incarnation: string; version: number }[]>;
+  versionOf(
+    shard: number,
+    registers: readonly RegisterName[],
+    keys: readonly string[],
+  ): Promise<{ version: ShardVersion; stamps: Stamp[]; stored: boolean[] }>;
+  lastOf(sources: readonly string[]): Promise<SourceState[]>;
+  /** Up to which offset each partition of the log is in. */
+  positions(): Promise<Map<number, number>>;
+  newestActors(metric: number, subject: Subject, before: Stamp, limit: number): Promise<ActorItem[]>;
+  newestSubjects(metric: number, actor: Actor, before: Stamp, limit: number, type?: string): Promise<SubjectItem[]>;
+  actorCount(metric: number, actor: Actor, type?: string): Promise<number>;
+  /** The same, corrected by registers that are on their way where they are newer. */
+  actorCountWith(
+    metric: number,
+    actor: Actor,
+    type: string | undefined,
+    onTheWay: readonly { id: Subject; stamp: Stamp }[],
+  ): Promise<number>;
+  /** A key of the last 10 minutes, or null, and the version of the shard of what it names. */
+  keyHint(shard: number, key: string): Promise<{ known: { body: string } | null; version: number }>;
+  /** For the clock of a node that begins: the highest stamp of all shards. */
+  shards(): Promise<{ version: number; stampMax: Stamp }[]>;
+  close(): void;
+}

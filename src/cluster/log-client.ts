@@ -1,0 +1,67 @@
+import type { MessagePort } from "node:worker_threads";
+import { unavailable } from "../errors.ts";
+import { Batcher } from "../lib/batcher.ts";
+import { LOOKS_AT_ONCE } from "../limits.ts";
+import { HotStoreAway } from "../ports/hot-store.ts";
+import type { Act, FromLog, Logged, ToLog } from "./messages.ts";
+
+interface Waiting {
+  resolve(answer: never): void;
+  reject(error: unknown): void;
+}
+
+/** A request thread's way to the log thread. What gathers within one turn of the event loop travels together. */
+export class LogClient {
+  readonly #port: MessagePort;
+  readonly #waiting = new Map<number, Waiting>();
+  readonly #acts: Batcher<Act, Logged | null>;
+  #lastId = 0;
+
+  constructor(port: MessagePort) {
+    this.#port = port;
+    // Many flights: the log thread gathers them, while one send is under way.
+    this.#acts = new Batcher((acts) => this.#ask<(Logged | null)[]>({ kind: "acts", id: 0, acts }), {
+      itemsMax: LOOKS_AT_ONCE,
+      flightsMax: 64,
+    });
+    port.on("message", (message: FromLog) => this.#take(message));
+  }
+
+  /** Resolves when it is durable: in Kafka, or, while Kafka is away, on this node's disk. */
+  async append(act: Act): Promise<Logged> {
+    const logged = await this.#acts.submit(act);
+    if (logged === null) throw unavailable("the act could not be made durable; it was not done");
+    return logged;
+  }
+
+  /** The end of the shard's partition of the log, as it is now. */
+  async end(shard: number): Promise<number> {
+    const end = await this.#ask<number | null>({ kind: "end", id: 0, shard });
+    if (end === null) throw new HotStoreAway("the end of the log cannot be asked for: Kafka is away");
+    return end;
+  }
+
+  close(): void {
+    this.#port.close();
+  }
+
+  #ask<R>(message: ToLog): Promise<R> {
+    const id = ++this.#lastId;
+    return new Promise<R>((resolve, reject) => {
+      this.#waiting.set(id, { resolve, reject });
+      this.#port.postMessage({ ...message, id });
+    });
+  }
+
+  #take(message: FromLog): void {
+    const waiting = this.#waiting.get(message.id);
+    this.#waiting.delete(message.id);
+    switch (message.kind) {
+      case "logged":
+        waiting?.resolve(message.logged as never);
+        break;
+      case "end":
+        waiting?.resolve(message.end as never);
+    }
+  }
+}

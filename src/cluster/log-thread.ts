@@ -1,0 +1,399 @@
+import { type MessagePort, parentPort, workerData } from "node:worker_threads";
+import { HybridClock } from "../arithmetic/stamp.ts";
+import { isSystemError } from "../errors.ts";
+import { fault } from "../lib/fault.ts";
+import { LAG_MS_MAX, LOOK_MS_MAX } from "../limits.ts";
+import { FileLogReader, LogHead, LogWriter } from "../local/log.ts";
+import { HotStoreAway } from "../ports/hot-store.ts";
+import type { Position } from "../ports/log.ts";
+import { readFrame } from "../records.ts";
+import { CounterTable } from "../tallies/table.ts";
+import { log, setUpLog } from "../telemetry/log.ts";
+import { isAway } from "./acts.ts";
+import { ActsLog } from "./acts-log.ts";
+import { Freshness } from "./freshness.ts";
+import { logTopic } from "./kafka/client.ts";
+import { KafkaProducer } from "./kafka/producer.ts";
+import { ensureTopics } from "./kafka/topics.ts";
+import { Lane, type Parcel, shardOfFrame } from "./lane.ts";
+import { ACTS, LOG_THREAD, type LogData } from "./log-data.ts";
+import type { Act, FromLog, LogCommand, LogMessage, StoreName, ToLog } from "./messages.ts";
+import { groupsOf, Notes } from "./notes.ts";
+import { OutboxIndex } from "./outbox-index.ts";
+import { type Due, Resend } from "./resend.ts";
+import { Shards } from "./shards.ts";
+import { openHot, openSharedLedger } from "./stores.ts";
+
+/** How often the ledger is asked what it has, and Redis whether it is still the same. */
+const LOOK_MS = 500;
+const READ_BYTES = 4 * 1024 * 1024;
+/** After so long an act is put, or has been given up by who did it. */
+const PUT_MS_MAX = LAG_MS_MAX + LOOK_MS_MAX;
+/** How long the ledger may stand still before its records are sent again; doubled each time. */
+const STUCK_MS = 30_000;
+const STUCK_MS_MAX = 600_000;
+
+interface Waiting {
+  port: MessagePort;
+  id: number;
+  acts: Act[];
+}
+
+/**
+ * The log thread: the only one on this node that writes the outbox and sends to Kafka.
+ *
+ * Acts: all that gathered while the last send was under way are stamped, numbered, appended to the outbox, sent, and
+ * answered. While Kafka is away they are answered once the disk has them, and go to Kafka from the outbox, in their order.
+ * Notes: appended and synced, then sent by a lane of their own, and put into Redis.
+ */
+class LogThread {
+  readonly #data: LogData;
+  readonly #outbox: LogWriter;
+  readonly #reader: FileLogReader;
+  readonly #head: LogHead;
+  readonly #applied: LogHead;
+  readonly #index: OutboxIndex;
+  readonly #acts: ActsLog;
+  readonly #actLane: Lane;
+  readonly #noteLane: Lane;
+  /** Those that have tried to connect. */
+  readonly #producers: KafkaProducer[] = [];
+  readonly #ends: KafkaProducer;
+  readonly #hot;
+  readonly #ledger;
+  readonly #shards: Shards;
+  readonly #notes: Notes;
+  readonly #freshness: Freshness;
+  readonly #resend: Resend;
+  /** By shard: the epoch of the copy that is known to have all that this outbox holds. */
+  readonly #epochs = new Map<number, string>();
+  /** Where this run's acts begin in the outbox. */
+  readonly #beganAt: Position;
+  /** Acts up to `upTo` that are put once nobody can be putting them any more: the shards' copies are new. */
+  readonly #late: { upTo: Position; atMs: number; shards: ReadonlySet<number> }[] = [];
+  readonly #joined = new Map<number, MessagePort>();
+  #queue: Waiting[] = [];
+  #stuck = { sinceMs: Date.now(), waitMs: STUCK_MS };
+  #isPumping = false;
+  #isStopping = false;
+  #isCaughtUp = false;
+  #trouble: string | null = null;
+  #lookTimer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(data: LogData) {
+    this.#data = data;
+    const { settings, partitions, source } = data;
+    this.#head = new LogHead(data.logHead);
+    this.#outbox = new LogWriter(data.logFolder, this.#head, { isLoose: true });
+    this.#reader = new FileLogReader(data.logFolder, this.#head);
+    this.#applied = new LogHead(data.applied);
+    this.#applied.position = this.#reader.start();
+    this.#index = new OutboxIndex(this.#applied.position);
+    const clock = new HybridClock(data.clock);
+    this.#acts = new ActsLog({ log: this.#outbox, clock, source: source + ACTS, partitions });
+    this.#hot = openHot(settings);
+    this.#ledger = openSharedLedger(settings, partitions);
+    this.#ends = this.#producer();
+    this.#actLane = this.#lane((name) => name.endsWith(ACTS));
+    this.#noteLane = this.#lane((name) => !name.endsWith(ACTS));
+    const end = (shard: number) => this.#endOf(shard);
+    this.#shards = new Shards({ hot: this.#hot, ledger: this.#ledger, end });
+    this.#resend = new Resend({ hot: this.#hot, ledger: this.#ledger, shards: this.#shards });
+    const table = CounterTable.attach(data.table, LOG_THREAD);
+    this.#freshness = new Freshness(data.freshness);
+    this.#notes = new Notes({ table, freshness: this.#freshness });
+    this.#readOutbox();
+    this.#beganAt = this.#head.position;
+    this.#hot.onState((state) => {
+      if (state.up) this.#epochs.clear();
+    });
+    data.commands.on("message", (message: LogCommand) => this.#command(message));
+    // Until its first connection stands, or has failed, Redis is not away.
+    void this.#hot.checkServer().then(this.#look, this.#look);
+  }
+
+  #command(message: LogCommand): void {
+    switch (message.kind) {
+      case "join":
+        this.#join(message.thread, message.port);
+        break;
+      case "left":
+        this.#joined.get(message.thread)?.close();
+        this.#joined.delete(message.thread);
+        break;
+      case "note":
+        this.#note(message.id, Buffer.from(message.frame.buffer, message.frame.byteOffset, message.frame.byteLength));
+        break;
+      case "stop":
+        void this.#stop();
+    }
+  }
+
+  #join(thread: number, port: MessagePort): void {
+    this.#joined.set(thread, port);
+    port.on("message", (message: ToLog) => {
+      if (message.kind === "acts") {
+        this.#queue.push({ port, id: message.id, acts: message.acts });
+        void this.#pump();
+      } else {
+        this.#endOf(message.shard).then(
+          (end) => reply(port, { kind: "end", id: message.id, end }),
+          () => reply(port, { kind: "end", id: message.id, end: null }),
+        );
+      }
+    });
+  }
+
+  // Acts
+
+  async #pump(): Promise<void> {
+    if (this.#isPumping) return;
+    this.#isPumping = true;
+    try {
+      while (this.#queue.length > 0) {
+        const batch = this.#queue;
+        this.#queue = [];
+        await this.#take(batch);
+      }
+    } catch (error) {
+      fatal(error);
+    } finally {
+      this.#isPumping = false;
+    }
+  }
+
+  async #take(batch: readonly Waiting[]): Promise<void> {
+    const { logged, parcels, trouble } = this.#acts.append(batch.flatMap(({ acts }) => acts));
+    this.#onDisk(trouble);
+    for (const { bytes, end } of parcels) this.#index.add(readFrame(bytes), end, bytes.length);
+    fault("log.acts.appended");
+    if (!(await this.#actLane.ship(parcels))) this.#outbox.sync();
+    fault("log.acts.shipped");
+    let from = 0;
+    for (const { port, id, acts } of batch) {
+      reply(port, { kind: "logged", id, logged: logged.slice(from, from + acts.length) });
+      from += acts.length;
+    }
+  }
+
+  // Notes
+
+  #note(id: number, frame: Buffer): void {
+    const { source, records } = readFrame(frame);
+    try {
+      this.#notes.appending(records);
+      const end = this.#outbox.append(frame);
+      this.#index.add({ source, records }, end, frame.length);
+      this.#onDisk(null);
+      fault("log.note.appended");
+      tell({ kind: "noted", id, end });
+      const partition = (records[0]?.shard ?? 0) % this.#data.partitions;
+      void this.#noteLane.ship([{ partition, bytes: frame, end }] satisfies Parcel[]).catch(fatal);
+      void this.#putNote(source, records).catch(fatal);
+    } catch (error) {
+      if (!isSystemError(error)) throw error;
+      tell({ kind: "refused", id, message: error.message });
+      this.#onDisk(error.message);
+    }
+  }
+
+  /** What fails here is put again by `#look`, once the store is back. */
+  async #putNote(source: string, records: ReturnType<typeof readFrame>["records"]): Promise<void> {
+    const puts = groupsOf(source, records);
+    const tick = this.#freshness.tick();
+    try {
+      const answers = await this.#hot.putTallies(puts);
+      for (const [i, { shard, group }] of puts.entries()) {
+        const counts = answers[i];
+        if (Array.isArray(counts)) this.#notes.confirm(shard, { group, counts, tick });
+        else this.#epochs.delete(shard);
+      }
+      fault("log.note.put");
+    } catch (error) {
+      if (!isAway(error)) throw error;
+      for (const { shard } of puts) this.#epochs.delete(shard);
+    }
+  }
+
+  // The ledger's progress, and Redis's losses
+
+  readonly #look = async (): Promise<void> => {
+    const mysql = await tried(() => this.#askLedger());
+    const redis = await tried(() => this.#askRedis());
+    if (mysql === null && redis === null) {
+      if (!this.#isCaughtUp) tell({ kind: "caught-up" });
+      this.#isCaughtUp = true;
+      await tried(() => this.#putLate());
+    }
+    tellStore("mysql", isAway(mysql) ? String(mysql) : null);
+    tellStore("redis", this.#hot.state.up ? null : this.#hot.state.reason);
+    tellStore("kafka", this.#producers.every(({ isUp }) => isUp) ? null : "away");
+    if (!this.#isStopping) this.#lookTimer = setTimeout(this.#look, LOOK_MS);
+  };
+
+  async #askLedger(): Promise<void> {
+    const sources = this.#index.sources();
+    // Asked all the same, to know whether it is there.
+    if (sources.length === 0) return void (await this.#ledger.positions());
+    const before = this.#index.applied;
+    this.#index.take(await this.#ledger.lastOf(sources));
+    this.#applied.position = this.#index.applied;
+    if (this.#index.applied !== before || this.#index.sources().length === 0)
+      this.#stuck = { sinceMs: Date.now(), waitMs: STUCK_MS };
+    else this.#sendAgain();
+  }
+
+  /**
+   * The ledger does not come on although Kafka has everything: no projector runs, or Kafka has lost what it acknowledged.
+   * Nobody can tell from here, so it is sent again, ever more seldom; what is there already is skipped by its numbers.
+   */
+  #sendAgain(): void {
+    const { sinceMs, waitMs } = this.#stuck;
+    if (!this.#actLane.isEmpty || !this.#noteLane.isEmpty || Date.now() - sinceMs < waitMs) return;
+    this.#stuck = { sinceMs: Date.now(), waitMs: Math.min(2 * waitMs, STUCK_MS_MAX) };
+    log.warn("the ledger has not taken what is in the log: it is sent again", { waitMs });
+    this.#actLane.rewind(this.#index.applied);
+    this.#noteLane.rewind(this.#index.applied);
+  }
+
+  /** Whether each shard that this outbox has something for still has it; where its epoch is new, it is put there again. */
+  async #askRedis(): Promise<void> {
+    const shards = [...new Set([...this.#index.shards(), ...this.#notes.unsettled()])];
+    if (shards.length === 0) return;
+    const heads = await this.#hot.heads(shards);
+    const due = new Map<number, number>();
+    for (const [i, shard] of shards.entries()) {
+      const head = heads[i];
+      if (!head) await this.#shards.repair(shard);
+      else if (this.#epochs.get(shard) !== head.epoch) due.set(shard, this.#notes.lastOf(shard));
+    }
+    if (due.size === 0) return;
+    const epochs = new Map(shards.map((shard, i) => [shard, heads[i]?.epoch]));
+    // Only what is durable may be shown: a power cut could take the rest back, and Redis would have it for ever.
+    this.#outbox.sync();
+    const shardsDue = new Set(due.keys());
+    await this.#resend.notes(this.#dueFor(shardsDue));
+    await this.#resend.acts(this.#dueFor(shardsDue), this.#beganAt);
+    this.#late.push({ upTo: this.#head.position, atMs: performance.now() + PUT_MS_MAX, shards: shardsDue });
+    for (const [shard, last] of due) {
+      const epoch = epochs.get(shard);
+      if (epoch !== undefined) this.#epochs.set(shard, epoch);
+      this.#notes.confirmAll(shard, last);
+    }
+  }
+
+  /** Acts of this run: whoever did them puts them himself and is told what they changed, which a put before his would hide. */
+  async #putLate(): Promise<void> {
+    for (let [first] = this.#late; first && first.atMs <= performance.now(); [first] = this.#late) {
+      this.#outbox.sync();
+      await this.#resend.acts(this.#dueFor(first.shards), first.upTo);
+      this.#late.shift();
+    }
+  }
+
+  #dueFor(wanted: ReadonlySet<number>): Due {
+    const isDecided = (source: string, shard: number, n: number) => this.#index.isDecided(source, shard, n);
+    return { outbox: this.#reader, from: this.#index.applied, wanted, isDecided };
+  }
+
+  async #endOf(shard: number): Promise<number> {
+    const partition = shard % this.#data.partitions;
+    try {
+      const ends = await this.#ends.ends([partition]);
+      return ends.get(partition) as number;
+    } catch (error) {
+      throw new HotStoreAway(`the log's end cannot be asked for: ${error instanceof Error ? error.message : error}`);
+    }
+  }
+
+  // Start and stop
+
+  #producer(): KafkaProducer {
+    const { settings } = this.#data;
+    const producer = new KafkaProducer(settings, {
+      topic: logTopic(settings.prefix),
+      onMissing: () => ensureTopics(settings),
+    });
+    void producer.start().then(() => this.#producers.push(producer));
+    return producer;
+  }
+
+  #lane(isMine: (source: string) => boolean): Lane {
+    const reader = new FileLogReader(this.#data.logFolder, this.#head);
+    const partitionOf = (frame: Buffer) => shardOfFrame(frame) % this.#data.partitions;
+    const head = () => this.#head.position;
+    return new Lane({ producer: this.#producer(), reader, head, isMine, partitionOf, from: this.#reader.start() });
+  }
+
+  #readOutbox(): void {
+    for (let at = this.#reader.start(); ; ) {
+      const frames = this.#reader.read(at, READ_BYTES);
+      for (const { bytes, next } of frames) {
+        const frame = readFrame(bytes);
+        this.#index.add(frame, next, bytes.length);
+        this.#notes.inherit(frame.records);
+        at = next;
+      }
+      if (frames.length === 0) return;
+    }
+  }
+
+  #onDisk(trouble: string | null): void {
+    if (trouble === this.#trouble) return;
+    this.#trouble = trouble;
+    tell({ kind: "disk", trouble });
+  }
+
+  async #stop(): Promise<void> {
+    this.#isStopping = true;
+    clearTimeout(this.#lookTimer);
+    while (this.#isPumping) await Bun.sleep(2);
+    const until = performance.now() + 2_000;
+    while (!(this.#actLane.isEmpty && this.#noteLane.isEmpty) && performance.now() < until) await Bun.sleep(10);
+    this.#outbox.close();
+    this.#actLane.close();
+    this.#noteLane.close();
+    this.#ends.close();
+    await this.#hot.close();
+    this.#ledger.close();
+    for (const port of this.#joined.values()) port.close();
+    tell({ kind: "stopped" });
+    this.#data.commands.close();
+  }
+}
+
+/** Null, or what it failed with. */
+async function tried(look: () => Promise<void>): Promise<unknown> {
+  try {
+    await look();
+    return null;
+  } catch (error) {
+    if (!isAway(error)) log.limited("look", 10_000).error("the stores cannot be compared; tried again", { error });
+    return error;
+  }
+}
+
+function tellStore(name: StoreName, problem: string | null): void {
+  tell({ kind: "store", name, state: { isUp: problem === null, detail: problem ?? "" } });
+}
+
+function reply(port: MessagePort, message: FromLog): void {
+  port.postMessage(message);
+}
+
+function tell(message: LogMessage): void {
+  parentPort?.postMessage(message);
+}
+
+/** What only a bug or a broken disk can do: the process must end, and the next start reads what is on the disk. */
+function fatal(error: unknown): never {
+  setTimeout(() => {
+    throw error;
+  }, 0);
+  throw error;
+}
+
+const data = workerData as LogData;
+setUpLog({ level: data.settings.logLevel, format: data.settings.logFormat, fd: 1 });
+new LogThread(data);
+tell({ kind: "ready" });

@@ -1,0 +1,111 @@
+import type { Stamp } from "../arithmetic/stamp.ts";
+import { Batcher } from "../lib/batcher.ts";
+import { SingleFlight } from "../lib/single-flight.ts";
+import { LAG_MS_MAX, LOOKS_AT_ONCE } from "../limits.ts";
+import { type CountName, type HotStore, HotStoreAway, type RegisterName, type ShardRead } from "../ports/hot-store.ts";
+import type { Freshness } from "./freshness.ts";
+import type { SharedLedger } from "./ledger.ts";
+import type { LoadLocks } from "./load-locks.ts";
+import type { Shards } from "./shards.ts";
+
+/** What is asked of one shard; all of it is answered from one moment. */
+export interface Look {
+  shard: number;
+  counts: readonly CountName[];
+  registers: readonly RegisterName[];
+}
+
+/** A shard's answer with no base missing. */
+export interface Looked {
+  /** Whether the overlay has everything that was acknowledged (settled, see arithmetic/shard.ts). */
+  isSettled: boolean;
+  counts: number[];
+  /** Null: not on its way, so the ledger knows. */
+  registers: (Stamp | null)[];
+}
+
+const PAUSE_MS = 5;
+const bounds = { itemsMax: LOOKS_AT_ONCE, flightsMax: 4 };
+
+/**
+ * One thread's looks at the shared stores. What is asked within one turn of the event loop travels together; of all who
+ * miss the same count one asks the ledger for it, and what it has (0 too) is put into the hot store for everyone.
+ */
+export class Looks {
+  readonly #hot: HotStore;
+  readonly #ledger: SharedLedger;
+  readonly #shards: Shards;
+  readonly #reads: Batcher<Look, ShardRead | "none" | "foreign">;
+  readonly #hints: Batcher<RegisterName & { shard: number }, { stamp: Stamp; version: number }>;
+  readonly #bases: Batcher<CountName & { shard: number }, undefined>;
+  readonly #locks: LoadLocks;
+  readonly #freshness: Freshness;
+  readonly #loads = new SingleFlight<string, void>();
+
+  constructor(parts: { hot: HotStore; ledger: SharedLedger; shards: Shards; locks: LoadLocks; freshness: Freshness }) {
+    this.#freshness = parts.freshness;
+    this.#locks = parts.locks;
+    this.#hot = parts.hot;
+    this.#ledger = parts.ledger;
+    this.#shards = parts.shards;
+    this.#reads = new Batcher((looks) => this.#hot.read(looks), bounds);
+    this.#hints = new Batcher((names) => this.#ledger.hints(names), bounds);
+    this.#bases = new Batcher((names) => this.#install(names), bounds);
+  }
+
+  /**
+   * Rejects with HotStoreAway or LedgerUnavailable where it cannot be known in time: a second where a store does not answer,
+   * at once where that is known, and only after LAG_MS_MAX where all answer and the shard does not come to rest.
+   */
+  async look(look: Look): Promise<Looked> {
+    const deadline = performance.now() + LAG_MS_MAX;
+    for (let round = 0; ; round++) {
+      const read = await this.#reads.submit(look);
+      if (read === "none" || read === "foreign" || read.head.version < this.#freshness.versionOf(look.shard)) {
+        await this.#shards.repair(look.shard);
+      } else {
+        const missing = look.counts.filter((_, i) => read.counts[i] === null);
+        const { position, end } = read.head;
+        const isSettled = position >= end;
+        if (missing.length === 0) return { isSettled, counts: read.counts as number[], registers: read.registers };
+        await Promise.all(missing.map((name) => this.#load(look.shard, name)));
+      }
+      if (performance.now() > deadline) throw new HotStoreAway(`shard ${look.shard} does not come to rest`);
+      if (round > 2) await Bun.sleep(PAUSE_MS);
+    }
+  }
+
+  /** A register in the ledger, and the version it was read at. */
+  hint(shard: number, name: RegisterName): Promise<{ stamp: Stamp; version: number }> {
+    const { metric, subject, actor } = name;
+    return this.#hints.submit({ shard, metric, subject, actor });
+  }
+
+  #load(shard: number, { metric, subject }: CountName): Promise<void> {
+    const name = `${metric} ${subject}`;
+    return this.#loads.do(name, () => this.#locks.hold(name, () => this.#bases.submit({ shard, metric, subject })));
+  }
+
+  /** Reads counts from the ledger and installs them; a shard at another version is brought to the ledger's first. */
+  async #install(names: (CountName & { shard: number })[]): Promise<undefined[]> {
+    const bases = await this.#ledger.bases(names);
+    const byShard = new Map<number, { incarnation: string; version: number; counts: [number, string, number][] }>();
+    for (const [i, { shard, metric, subject }] of names.entries()) {
+      const { count, incarnation, version } = bases[i] as (typeof bases)[number];
+      let there = byShard.get(shard);
+      if (!there) {
+        there = { incarnation, version, counts: [] };
+        byShard.set(shard, there);
+      }
+      // One statement read them all, so all of a shard are of one version.
+      there.counts.push([metric, subject, count]);
+    }
+    await Promise.all(
+      Array.from(byShard, async ([shard, { incarnation, version, counts }]) => {
+        const status = await this.#hot.install(shard, { incarnation, version }, counts);
+        if (status !== "ok") await this.#shards.repair(shard);
+      }),
+    );
+    return names.map(() => undefined);
+  }
+}

@@ -1,0 +1,75 @@
+import type { MessagePort } from "node:worker_threads";
+import type { Stamp } from "../arithmetic/stamp.ts";
+import type { Settings } from "../config.ts";
+import type { OnceKey } from "../ports/counting.ts";
+
+/** An act for the log: a relation that is set (`by` 0), or a keyed increment (`actor` empty). */
+export interface Act {
+  shard: number;
+  metric: number;
+  subject: string;
+  actor: string;
+  active: boolean;
+  by: number;
+  /** The register's newest stamp as the caller saw it; null where it could not be seen. */
+  seen: Stamp | null;
+  /** A repeat of what already is, logged for its key only: it keeps the stamp seen. */
+  isKept: boolean;
+  once: OnceKey | null;
+}
+
+/** The act as it stands in the log. */
+export interface Logged {
+  stamp: Stamp;
+  source: string;
+  n: number;
+}
+
+/** A request thread to the log thread. */
+export type ToLog = { kind: "acts"; id: number; acts: Act[] } | { kind: "end"; id: number; shard: number };
+
+/** `logged`: durable, but for those (null) that are not in the log. */
+export type FromLog =
+  | { kind: "logged"; id: number; logged: (Logged | null)[] }
+  | { kind: "end"; id: number; end: number | null };
+
+/** Main to the log thread. */
+export type LogCommand =
+  | { kind: "join"; thread: number; port: MessagePort }
+  | { kind: "left"; thread: number }
+  | { kind: "note"; id: number; frame: Uint8Array }
+  | { kind: "stop" };
+
+/** One store as one thread finds it. */
+export interface StoreState {
+  isUp: boolean;
+  detail: string;
+}
+
+export type StoreName = "redis" | "kafka" | "mysql";
+
+/** The log thread to main. */
+export type LogMessage =
+  | { kind: "ready" }
+  | { kind: "noted"; id: number; end: number }
+  | { kind: "refused"; id: number; message: string }
+  | { kind: "store"; name: StoreName; state: StoreState }
+  | { kind: "disk"; trouble: string | null }
+  | { kind: "caught-up" }
+  | { kind: "stopped" };
+
+/** What main hands to the projector thread. */
+export interface ProjectorData {
+  settings: Settings;
+  partitions: number;
+  commands: MessagePort;
+}
+
+/** Main to the projector thread and back. */
+export type ProjectorCommand = { kind: "stop" };
+export type ProjectorMessage =
+  | { kind: "ready" }
+  | { kind: "store"; name: StoreName; state: StoreState }
+  /** `lag`: messages not yet applied; `lagMs`: how long the batch under way has been tried. */
+  | { kind: "progress"; records: number; lag: number; lagMs: number; deadLetters: number; losses: number }
+  | { kind: "stopped" };

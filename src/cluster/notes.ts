@@ -1,0 +1,134 @@
+import type { TallyGroup } from "../ports/hot-store.ts";
+import type { LogRecord } from "../records.ts";
+import type { CounterTable } from "../tallies/table.ts";
+import type { Freshness } from "./freshness.ts";
+
+/** The groups of one frame (a message): the run of its tallies without a key, by shard. */
+export function groupsOf(source: string, records: readonly LogRecord[]): { shard: number; group: TallyGroup }[] {
+  const groups = new Map<number, TallyGroup>();
+  for (const record of records) {
+    if (record.kind !== "tally" || record.once) continue;
+    let group = groups.get(record.shard);
+    if (!group) {
+      group = { source, n: record.n, amounts: [] };
+      groups.set(record.shard, group);
+    }
+    group.n = record.n;
+    group.amounts.push([record.metric, record.subject, record.amount]);
+  }
+  return Array.from(groups, ([shard, group]) => ({ shard, group }));
+}
+
+interface Unsettled {
+  /** Notes appended to the outbox whose put is not confirmed. */
+  notes: number;
+  /** The last one that was appended; a confirmation of all up to here settles the shard. */
+  last: number;
+  /** By slot: up to where the outbox has it. */
+  marks: Map<number, number>;
+}
+
+/**
+ * Which of this node's own notes Redis has, shard by shard: a shard is unsettled from the moment a note enters the outbox
+ * (it may get to Redis by way of Kafka and the ledger before it is put there) until all its notes are known to be there.
+ * Only then `pushed` moves, and readings of the shard may be believed again (see Freshness).
+ */
+export class Notes {
+  readonly #table: CounterTable;
+  readonly #freshness: Freshness;
+  readonly #shards = new Map<number, Unsettled>();
+
+  constructor(parts: { table: CounterTable; freshness: Freshness }) {
+    this.#table = parts.table;
+    this.#freshness = parts.freshness;
+  }
+
+  /** Before a note of this run is appended. */
+  appending(records: readonly LogRecord[]): void {
+    const touched = new Set<number>();
+    for (const record of records) {
+      if (record.kind !== "tally" || record.once) continue;
+      let there = this.#shards.get(record.shard);
+      if (!there) {
+        there = { notes: 0, last: 0, marks: new Map() };
+        this.#shards.set(record.shard, there);
+        this.#freshness.open(record.shard);
+      }
+      if (!touched.has(record.shard)) {
+        touched.add(record.shard);
+        there.notes++;
+        there.last++;
+      }
+      there.marks.set(record.slot, record.notedAfter);
+    }
+  }
+
+  /** What an earlier run left in the outbox: until Redis has it, readings would show less than was shown before. */
+  inherit(records: readonly LogRecord[]): void {
+    for (const record of records) {
+      if (record.kind !== "tally" || record.once || this.#shards.has(record.shard)) continue;
+      this.#shards.set(record.shard, { notes: 1, last: 1, marks: new Map() });
+      this.#freshness.open(record.shard);
+    }
+  }
+
+  /** What `confirmAll` is to be told later. */
+  lastOf(shard: number): number {
+    return this.#shards.get(shard)?.last ?? 0;
+  }
+
+  isSettled(shard: number): boolean {
+    return !this.#shards.has(shard);
+  }
+
+  unsettled(): number[] {
+    return [...this.#shards.keys()];
+  }
+
+  /** One note's put was confirmed, with what its counts show now, asked for at `tick`. */
+  confirm(
+    shard: number,
+    { group, counts, tick }: { group: TallyGroup; counts: (number | null)[]; tick: number },
+  ): void {
+    const there = this.#shards.get(shard);
+    if (!there) return;
+    there.notes--;
+    if (there.notes > 0) return;
+    this.#push(there);
+    this.#takeIn(shard, group, counts, tick);
+    this.#settle(shard);
+  }
+
+  /** Everything of the shard up to note `last` was put again and confirmed. */
+  confirmAll(shard: number, last: number): void {
+    const there = this.#shards.get(shard);
+    if (!there || there.last !== last) return;
+    this.#push(there);
+    this.#settle(shard);
+  }
+
+  #push({ marks }: Unsettled): void {
+    for (const [slot, mark] of marks) this.#freshness.push(slot, mark);
+  }
+
+  /** The puts' answers are readings too: counters that are added to all the time need no other. */
+  #takeIn(shard: number, group: TallyGroup, counts: (number | null)[], asked: number): void {
+    this.#table.enter();
+    try {
+      for (const [i, [metric, subject]] of group.amounts.entries()) {
+        const count = counts[i];
+        if (count === null || count === undefined) continue;
+        const slot = this.#table.find(metric, subject);
+        if (slot < 0 || !this.#table.isLoaded(slot)) continue;
+        this.#freshness.take(this.#table, slot, { count, asked, shard, seq: null });
+      }
+    } finally {
+      this.#table.leave();
+    }
+  }
+
+  #settle(shard: number): void {
+    this.#shards.delete(shard);
+    this.#freshness.close(shard);
+  }
+}

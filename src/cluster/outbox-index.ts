@@ -1,0 +1,106 @@
+import { SHARDS } from "../arithmetic/shard.ts";
+import type { SourceState } from "../ports/ledger.ts";
+import type { Position } from "../ports/log.ts";
+import type { Frame } from "../records.ts";
+
+/** A stretch of the outbox, and the highest numbers in it. */
+interface Stretch {
+  end: Position;
+  bytes: number;
+  last: Map<string, Float64Array>;
+}
+
+/** 4 KiB of numbers for each so many bytes of outbox: what an outage of days leaves behind costs little memory. */
+const STRETCH_BYTES = 1024 * 1024;
+
+/**
+ * Which part of the outbox the ledger has: all in front of `applied`. Kept by stretches, so it is a little behind.
+ */
+export class OutboxIndex {
+  readonly #stretches: Stretch[] = [];
+  #isOpen = false;
+  /** What the ledger has decided, by source and shard. */
+  readonly #decided = new Map<string, Float64Array>();
+  applied: Position;
+
+  constructor(start: Position) {
+    this.applied = start;
+  }
+
+  /** A frame that ends at `end`. */
+  add(frame: Frame, end: Position, bytes: number): void {
+    let stretch = this.#stretches.at(-1);
+    if (!stretch || !this.#isOpen || stretch.bytes > STRETCH_BYTES) {
+      stretch = { end, bytes: 0, last: new Map() };
+      this.#stretches.push(stretch);
+      this.#isOpen = true;
+    }
+    stretch.end = end;
+    stretch.bytes += bytes;
+    const last = numbersOf(stretch.last, frame.source);
+    for (const { shard, n } of frame.records) if (n > (last[shard] as number)) last[shard] = n;
+  }
+
+  /** The sources that the ledger may lack something of. */
+  sources(): string[] {
+    return [...new Set(this.#stretches.flatMap(({ last }) => [...last.keys()]))];
+  }
+
+  /** What the ledger says of them; the stretch that is being written is closed, so that it can go with the next call. */
+  take(states: readonly SourceState[]): void {
+    for (const { source, shard, last } of states) {
+      const numbers = numbersOf(this.#decided, source);
+      if (last > (numbers[shard] as number)) numbers[shard] = last;
+    }
+    this.#isOpen = false;
+    for (let first = this.#stretches[0]; first && this.#hasAll(first); first = this.#stretches[0]) {
+      this.applied = first.end;
+      this.#stretches.shift();
+    }
+    const live = new Set(this.sources());
+    for (const source of this.#decided.keys()) if (!live.has(source)) this.#decided.delete(source);
+  }
+
+  isDecided(source: string, shard: number, n: number): boolean {
+    return n <= (this.#decided.get(source)?.[shard] ?? 0);
+  }
+
+  /** The shards of which the ledger lacks something. */
+  shards(): number[] {
+    const shards = new Set<number>();
+    for (const { last } of this.#stretches) {
+      for (const [source, numbers] of last) {
+        for (let shard = 0; shard < SHARDS; shard++) {
+          const n = numbers[shard] as number;
+          if (n > 0 && !this.isDecided(source, shard, n)) shards.add(shard);
+        }
+      }
+    }
+    return [...shards];
+  }
+
+  /** The highest number of a source on a shard that stands in the outbox, 0 where there is none. */
+  highest(source: string, shard: number): number {
+    let highest = 0;
+    for (const { last } of this.#stretches) highest = Math.max(highest, last.get(source)?.[shard] ?? 0);
+    return highest;
+  }
+
+  #hasAll({ last }: Stretch): boolean {
+    for (const [source, numbers] of last) {
+      for (let shard = 0; shard < SHARDS; shard++) {
+        if (!this.isDecided(source, shard, numbers[shard] as number)) return false;
+      }
+    }
+    return true;
+  }
+}
+
+function numbersOf(map: Map<string, Float64Array>, source: string): Float64Array {
+  let numbers = map.get(source);
+  if (!numbers) {
+    numbers = new Float64Array(SHARDS);
+    map.set(source, numbers);
+  }
+  return numbers;
+}

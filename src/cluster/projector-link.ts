@@ -1,0 +1,57 @@
+import { MessageChannel, type MessagePort, Worker } from "node:worker_threads";
+import type { Settings } from "../config.ts";
+import { threadEntry } from "../lib/thread-entry.ts";
+import type { Reading } from "../telemetry/prometheus.ts";
+import type { ProjectorCommand, ProjectorData, ProjectorMessage, StoreName, StoreState } from "./messages.ts";
+
+export type Progress = Omit<Extract<ProjectorMessage, { kind: "progress" }>, "kind">;
+
+export interface ProjectorEvents {
+  store(name: StoreName, state: StoreState): void;
+  died(error: unknown): void;
+}
+
+/** Main's end of the projector thread. */
+export class ProjectorLink {
+  readonly #worker: Worker;
+  readonly #commands: MessagePort;
+  #stopped: (() => void) | null = null;
+  progress: Progress = { records: 0, lag: 0, lagMs: 0, deadLetters: 0, losses: 0 };
+
+  constructor(data: { settings: Settings; partitions: number }, events: ProjectorEvents) {
+    const { port1, port2 } = new MessageChannel();
+    this.#commands = port1;
+    const workerData: ProjectorData = { ...data, commands: port2 };
+    this.#worker = new Worker(threadEntry("cluster/projector-thread.ts"), { workerData, transferList: [port2] });
+    this.#worker.on("message", (message: ProjectorMessage) => {
+      if (message.kind === "store") events.store(message.name, message.state);
+      else if (message.kind === "stopped") this.#stopped?.();
+      else if (message.kind === "progress") this.progress = message;
+    });
+    this.#worker.on("error", events.died);
+    this.#worker.on("exit", (code) => {
+      if (!this.#stopped) events.died(new Error(`the projector ended with ${code}`));
+    });
+  }
+
+  readings(): Reading[] {
+    const { lag, lagMs, records, deadLetters, losses } = this.progress;
+    const gauge = (name: string, help: string, value: number): Reading => ({ name, help, value });
+    const counter = (name: string, help: string, value: number): Reading => ({ name, help, value, type: "counter" });
+    return [
+      gauge("tally_projector_lag_messages", "Messages of the log not yet in the ledger", lag),
+      gauge("tally_projector_lag_seconds", "How long the batch under way has been tried", lagMs / 1000),
+      counter("tally_projector_records_total", "Records brought into the ledger", records),
+      counter("tally_dead_letters_total", "Messages set aside because they cannot be applied", deadLetters),
+      counter("tally_projector_losses_total", "Gaps found in the log", losses),
+    ];
+  }
+
+  async stop(): Promise<void> {
+    await new Promise<void>((resolve) => {
+      this.#stopped = resolve;
+      this.#commands.postMessage({ kind: "stop" } satisfies ProjectorCommand);
+    });
+    this.#commands.close();
+  }
+}

@@ -1,0 +1,221 @@
+import { type MessagePort, parentPort, workerData } from "node:worker_threads";
+import type { Settings } from "../config.ts";
+import { fault } from "../lib/fault.ts";
+import type { ShardCommit } from "../ports/hot-store.ts";
+import { LedgerUnavailable } from "../ports/ledger.ts";
+import { log, setUpLog } from "../telemetry/log.ts";
+import { isAway } from "./acts.ts";
+import { Poison } from "./kafka/applier.ts";
+import { logTopic } from "./kafka/client.ts";
+import { type ConsumerHandlers, LogConsumer } from "./kafka/consumer.ts";
+import type { LogMessage as Received } from "./kafka/gather.ts";
+import { KafkaProducer } from "./kafka/producer.ts";
+import { ensureTopics } from "./kafka/topics.ts";
+import type { ProjectorCommand, ProjectorData, ProjectorMessage } from "./messages.ts";
+import { MysqlLedgerWriter } from "./mysql/ledger.ts";
+import type { AppliedMessages, Gap, LogMessage } from "./mysql/messages.ts";
+import { Shards } from "./shards.ts";
+import { openHot, openSharedLedger, storesOf } from "./stores.ts";
+
+/** A source sends again what the ledger lacks within seconds; after so long nobody has it any more. */
+const GAP_MS_MAX = 10 * 60_000;
+/** An act that the ledger has before Redis cannot be told what it changed: puts, which follow at once, get a start. */
+const ACTS_FIRST_MS = 100;
+const TIDY_EVERY_MS = 30_000;
+const TELL_EVERY_MS = 500;
+/** Larger transactions cost less for each row: 80,000 rows a second against 58,000 with half as many. */
+const GATHER_RECORDS = 40_000;
+
+/**
+ * Log → ledger → hot store. Any number of these may run: the group gives each some partitions, the rows of the shards keep
+ * two that have the same one apart, and numbers decide what is applied.
+ *
+ *     messages → one transaction → advance the touched shards → forget the actors' hints
+ *
+ * Dying between any two: the ledger is the truth, and a shard that was not told is found behind and brought up to it.
+ */
+class ProjectorThread {
+  readonly #settings: Settings;
+  readonly #writer: MysqlLedgerWriter;
+  readonly #reader;
+  readonly #hot;
+  readonly #shards: Shards;
+  readonly #ends: KafkaProducer;
+  readonly #consumer: LogConsumer;
+  readonly #gapsSince = new Map<string, number>();
+  #held: LogMessage[] = [];
+  /** Offsets of a log that was cut or made again say nothing about those before: it gets another name. */
+  #topic: string;
+  #records = 0;
+  #losses = 0;
+  #oldestMs = 0;
+  readonly #timers: ReturnType<typeof setInterval>[] = [];
+
+  constructor(data: ProjectorData) {
+    const { settings, partitions } = data;
+    this.#settings = settings;
+    this.#topic = logTopic(settings.prefix);
+    this.#writer = new MysqlLedgerWriter(storesOf(settings).mysqlUrl);
+    this.#reader = openSharedLedger(settings, partitions);
+    this.#hot = openHot(settings);
+    this.#ends = new KafkaProducer(settings, { topic: this.#topic, onMissing: () => ensureTopics(settings) });
+    void this.#ends.start();
+    const end = async (shard: number) => {
+      const partition = shard % partitions;
+      return (await this.#ends.ends([partition])).get(partition) as number;
+    };
+    this.#shards = new Shards({ hot: this.#hot, ledger: this.#reader, end });
+    const handlers: ConsumerHandlers = {
+      positions: () => this.#positions(),
+      apply: (messages, positions) => this.#apply(messages, positions),
+      alert: ({ kind }) => {
+        if (kind === "ahead") this.#topic = `${logTopic(settings.prefix)} ${crypto.randomUUID()}`;
+      },
+      onState: (isUp) => tell({ kind: "store", name: "kafka", state: { isUp, detail: isUp ? "" : "cannot be read" } }),
+    };
+    this.#consumer = new LogConsumer(settings, handlers, { gatherRecords: GATHER_RECORDS });
+    data.commands.on("message", (message: ProjectorCommand) => {
+      if (message.kind === "stop") void this.#stop(data.commands);
+    });
+    this.#timers.push(setInterval(() => this.#tell(), TELL_EVERY_MS));
+    this.#timers.push(setInterval(() => void this.#tidy(), TIDY_EVERY_MS));
+    this.#consumer.start();
+  }
+
+  /** Offsets of another topic (another prefix on the same ledger) say nothing about this one. */
+  async #positions(): Promise<Map<number, number>> {
+    const [positions, topics] = await Promise.all([this.#reader.positions(), this.#reader.topics()]);
+    const name = logTopic(this.#settings.prefix);
+    for (const partition of positions.keys()) {
+      const topic = topics.get(partition);
+      if (topic !== name && topic?.startsWith(`${name} `) !== true) positions.delete(partition);
+    }
+    return positions;
+  }
+
+  async #apply(received: readonly Received[], positions: Map<number, number>): Promise<void> {
+    const messages: LogMessage[] = [...this.#held, ...received];
+    if (messages.length === 0 && positions.size === 0) return;
+    this.#oldestMs ||= Date.now();
+    await Bun.sleep(ACTS_FIRST_MS);
+    fault("projector.apply");
+    const applied = await this.#store(messages, positions);
+    fault("projector.committed");
+    this.#held = applied.held;
+    this.#note(applied.gaps);
+    for (const loss of applied.losses) {
+      this.#losses++;
+      log.error("records are missing from the log, and nobody has sent them again: they are lost", { ...loss });
+    }
+    this.#records += applied.records;
+    this.#oldestMs = 0;
+    await this.#advance(applied.commits);
+  }
+
+  async #store(messages: readonly LogMessage[], positions?: ReadonlyMap<number, number>): Promise<AppliedMessages> {
+    const acceptsGap = (gap: Gap) => this.#hasWaited(gap);
+    const options = { topic: this.#topic, acceptsGap, ...(positions && { positions }) };
+    try {
+      const applied = await this.#writer.apply(messages, options);
+      this.#onMysql(null);
+      return applied;
+    } catch (error) {
+      this.#onMysql(error);
+      if (error instanceof LedgerUnavailable) throw error;
+      throw await this.#poison(messages, error);
+    }
+  }
+
+  /** The message that can never be stored: found by storing one after the other, which the numbers allow. */
+  async #poison(messages: readonly LogMessage[], error: unknown): Promise<unknown> {
+    if (messages.length === 1) return new Poison(messages[0] as LogMessage, String(error));
+    for (const message of messages) {
+      try {
+        await this.#writer.apply([message], { topic: this.#topic });
+      } catch (why) {
+        return why instanceof LedgerUnavailable ? why : new Poison(message, String(why));
+      }
+    }
+    return error;
+  }
+
+  /** What fails here is mended by whoever needs the shard. */
+  async #advance(commits: readonly ShardCommit[]): Promise<void> {
+    try {
+      const done = await this.#hot.advance(commits);
+      fault("projector.advanced");
+      const hints = commits.flatMap(({ registers }) =>
+        registers.map(([metric, subject, actor, stamp]) => ({ metric, subject, actor, stamp })),
+      );
+      if (hints.length > 0) await this.#hot.unhintActors(hints);
+      const behind = commits.filter((_, i) => !done[i]);
+      await Promise.all(behind.map(({ shard }) => this.#shards.repair(shard)));
+    } catch (error) {
+      if (!isAway(error)) log.limited("advance", 10_000).error("Redis was not told of a commit", { error });
+    }
+  }
+
+  #note(gaps: readonly Gap[]): void {
+    const now = Date.now();
+    const names = new Set(gaps.map(nameOf));
+    for (const name of this.#gapsSince.keys()) if (!names.has(name)) this.#gapsSince.delete(name);
+    for (const gap of gaps) {
+      if (this.#gapsSince.has(nameOf(gap))) continue;
+      this.#gapsSince.set(nameOf(gap), now);
+      log.warn("a gap in the log: what follows it waits until its source sends again", { ...gap });
+    }
+  }
+
+  #hasWaited(gap: Gap): boolean {
+    const since = this.#gapsSince.get(nameOf(gap));
+    return since !== undefined && Date.now() - since > GAP_MS_MAX;
+  }
+
+  #onMysql(error: unknown): void {
+    const isUp = error === null;
+    if (!isUp && !(error instanceof LedgerUnavailable)) return;
+    tell({ kind: "store", name: "mysql", state: { isUp, detail: isUp ? "" : (error as Error).message } });
+  }
+
+  #tell(): void {
+    const lagMs = this.#oldestMs === 0 ? 0 : Date.now() - this.#oldestMs;
+    const { lag, deadLetters } = this.#consumer;
+    tell({ kind: "progress", records: this.#records, lag, lagMs, deadLetters, losses: this.#losses });
+  }
+
+  async #tidy(): Promise<void> {
+    // The writer does one thing after the other: not while a batch is applied.
+    await this.#consumer.pause();
+    try {
+      while (await this.#writer.tidy());
+    } catch (error) {
+      if (!(error instanceof LedgerUnavailable)) throw error;
+    } finally {
+      this.#consumer.resume();
+    }
+  }
+
+  async #stop(commands: MessagePort): Promise<void> {
+    for (const timer of this.#timers) clearInterval(timer);
+    await Promise.race([this.#consumer.stop(), Bun.sleep(4_000)]);
+    this.#ends.close();
+    await this.#writer.close();
+    this.#reader.close();
+    await this.#hot.close();
+    tell({ kind: "stopped" });
+    commands.close();
+  }
+}
+
+function nameOf({ source, shard, from }: Gap): string {
+  return `${source} ${shard} ${from}`;
+}
+
+function tell(message: ProjectorMessage): void {
+  parentPort?.postMessage(message);
+}
+
+const data = workerData as ProjectorData;
+setUpLog({ level: data.settings.logLevel, format: data.settings.logFormat, fd: 1 });
+new ProjectorThread(data);
+tell({ kind: "ready" });

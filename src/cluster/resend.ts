@@ -1,0 +1,124 @@
+import { NOTE_BYTES_MAX } from "../limits.ts";
+import type { HotStore, RelationPut, TallyGroup } from "../ports/hot-store.ts";
+import type { LogReader, Position } from "../ports/log.ts";
+import { type LogRecord, readFrame } from "../records.ts";
+import type { SharedLedger } from "./ledger.ts";
+import { groupsOf } from "./notes.ts";
+import type { Shards } from "./shards.ts";
+
+const ROUNDS = 20;
+const EVENTS_AT_ONCE = 256;
+
+type IsDecided = (source: string, shard: number, n: number) => boolean;
+
+/** What stands in the outbox from `from` on for the shards wanted, and is not decided. */
+export interface Due {
+  outbox: LogReader;
+  from: Position;
+  wanted: ReadonlySet<number>;
+  isDecided: IsDecided;
+}
+
+/**
+ * Puts into the hot store, once more, what stands in the outbox and not in the ledger: after Redis has lost data, and for
+ * what an earlier run of this node had not put. Everything in it may be there already; repeats change nothing.
+ */
+export class Resend {
+  readonly #hot: HotStore;
+  readonly #ledger: SharedLedger;
+  readonly #shards: Shards;
+
+  constructor(parts: { hot: HotStore; ledger: SharedLedger; shards: Shards }) {
+    this.#hot = parts.hot;
+    this.#ledger = parts.ledger;
+    this.#shards = parts.shards;
+  }
+
+  /** Notes from `from` to the outbox's end. Rejects, as `acts` does, where a store is away or a shard does not rest. */
+  notes(due: Due): Promise<void> {
+    return this.#each(due, Number.POSITIVE_INFINITY, async (source, records) => {
+      for (const { shard, group } of groupsOf(source, records)) await this.#group(shard, group);
+    });
+  }
+
+  /** Acts from `from` to `upTo`: those behind it have somebody who puts them. */
+  acts(due: Due, upTo: Position): Promise<void> {
+    return this.#each(due, upTo, (source, records) => this.#acts(source, records));
+  }
+
+  async #each(
+    { outbox, from, wanted, isDecided }: Due,
+    upTo: Position,
+    put: (source: string, records: LogRecord[]) => Promise<void>,
+  ): Promise<void> {
+    for (let at = from; ; ) {
+      const frames = outbox.read(at, NOTE_BYTES_MAX);
+      for (const { bytes, next } of frames) {
+        if (next > upTo) return;
+        at = next;
+        const { source, records } = readFrame(bytes);
+        const due = records.filter(({ shard, n }) => wanted.has(shard) && !isDecided(source, shard, n));
+        if (due.length > 0) await put(source, due);
+      }
+      if (frames.length === 0) return;
+    }
+  }
+
+  async #acts(source: string, records: readonly LogRecord[]): Promise<void> {
+    let events: { shard: number; event: RelationPut }[] = [];
+    for (const record of records) {
+      if (record.kind === "tally" && record.once) {
+        await this.#keyed(source, record as LogRecord & { kind: "tally" });
+      } else if (record.kind === "relation") {
+        const { shard, n, metric, subject, actor, stamp } = record;
+        events.push({ shard, event: { metric, subject, actor, stamp, source, n, hint: null } });
+        if (events.length >= EVENTS_AT_ONCE) {
+          await this.#relations(events);
+          events = [];
+        }
+      }
+    }
+    if (events.length > 0) await this.#relations(events);
+  }
+
+  async #group(shard: number, group: TallyGroup): Promise<void> {
+    for (let round = 0; round < ROUNDS; round++) {
+      const [answer] = await this.#hot.putTallies([{ shard, group }]);
+      if (answer !== "none" && answer !== "foreign") return;
+      await this.#shards.repair(shard);
+    }
+    throw new Error(`shard ${shard} does not come to rest`);
+  }
+
+  async #keyed(source: string, record: LogRecord & { kind: "tally" }): Promise<void> {
+    const { shard, n, metric, subject, amount, once } = record;
+    if (!once) return;
+    for (let round = 0; round < ROUNDS; round++) {
+      const { known, version } = await this.#ledger.keyHint(shard, once.key);
+      if (known) return;
+      const answer = await this.#hot.putKeyed(shard, { metric, subject, source, n, amount, version, ...once });
+      if (typeof answer !== "string" && answer.status !== "behind") return;
+      await this.#shards.repair(shard);
+    }
+    throw new Error(`shard ${shard} does not come to rest`);
+  }
+
+  async #relations(events: { shard: number; event: RelationPut }[]): Promise<void> {
+    await this.#hot.hintActors(events.map(({ event }) => event));
+    let due = events;
+    for (let round = 0; due.length > 0; round++) {
+      if (round === ROUNDS) throw new Error(`shard ${due[0]?.shard} does not come to rest`);
+      const hints = await this.#ledger.hints(due.map(({ shard, event }) => ({ shard, ...event })));
+      for (const [i, { event }] of due.entries()) event.hint = hints[i] ?? null;
+      const answers = await this.#hot.putRelations(due.map(({ shard, event }) => ({ shard, events: [event] })));
+      const again: typeof due = [];
+      for (const [i, each] of due.entries()) {
+        const answer = answers[i];
+        const isDone = Array.isArray(answer) && (answer[0]?.status === "ok" || answer[0]?.status === "decided");
+        if (!isDone) again.push(each);
+      }
+      for (const shard of new Set(again.map((each) => each.shard))) await this.#shards.repair(shard);
+      due = again;
+    }
+  }
+}

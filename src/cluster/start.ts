@@ -1,0 +1,219 @@
+import { randomBytes } from "node:crypto";
+import { mkdirSync } from "node:fs";
+import { type Time, timeOf } from "../arithmetic/stamp.ts";
+import type { Settings } from "../config.ts";
+import { EXIT, isSystemError, StartError } from "../errors.ts";
+import type { Files } from "../local/files.ts";
+import { DataLock } from "../local/lock.ts";
+import { FileLogReader, LogHead, LogWriter } from "../local/log.ts";
+import { recoverCounters } from "../local/recovery.ts";
+import type { Metric } from "../model.ts";
+import { HotStoreAway } from "../ports/hot-store.ts";
+import { LedgerUnavailable } from "../ports/ledger.ts";
+import { readFrame } from "../records.ts";
+import { CounterTable } from "../tallies/table.ts";
+import { log } from "../telemetry/log.ts";
+import { clusterFilesOf } from "./files.ts";
+import { Freshness } from "./freshness.ts";
+import { KafkaAway } from "./kafka/client.ts";
+import { MESSAGE_BYTES_MAX } from "./kafka/rounds.ts";
+import { ensureTopics } from "./kafka/topics.ts";
+import { HEIR } from "./log-data.ts";
+import { LogLink } from "./log-link.ts";
+import { ensureMetrics, prepareLedger } from "./mysql/open-ledger.ts";
+import { ClusterNode, type NodeEvents } from "./node.ts";
+import { NOTE_FRAME_BYTES } from "./note-frames.ts";
+import { ProjectorLink } from "./projector-link.ts";
+import { readRemembered, writeRemembered } from "./remembered.ts";
+import { StoreStates } from "./store-states.ts";
+import { openHot, openSharedLedger, storesOf } from "./stores.ts";
+
+/** How long a start waits for what an earlier run left to show in Redis, so that no count is seen to fall. */
+const CATCH_UP_MS_MAX = 5_000;
+const FIRST_TRY_MS = 1_000;
+const TRY_MS_MAX = 5_000;
+
+/**
+ * Each step stands on the one before: lock → schema, metrics and topics (or, while a store is away, what this directory
+ * remembers of them) → what a killed run owed goes into the outbox → an empty counter table → the log thread, which ships
+ * and shows what the outbox holds → the projector.
+ *
+ * Throws StartError for what only a person can mend. A store that is away is none of that: the node is `degraded` then. But
+ * a new directory has nothing to remember, and waits.
+ */
+export async function startCluster(settings: Settings, events: NodeEvents): Promise<ClusterNode> {
+  try {
+    return await start(settings, events);
+  } catch (error) {
+    if (!isSystemError(error)) throw error;
+    const { data } = settings;
+    throw new StartError(`the data directory ${data} cannot be used: ${error.message}`, EXIT.unavailable);
+  }
+}
+
+async function start(settings: Settings, events: NodeEvents): Promise<ClusterNode> {
+  const files = clusterFilesOf(settings.data);
+  const lock = takeFolder(settings.data);
+  await checkRedis(settings);
+  const { metrics, partitions } = await agree(settings);
+  const head = new LogHead();
+  const outboxTime = recoverOutbox(files, head, partitions);
+  const source = randomBytes(8).toString("hex");
+  const table = CounterTable.create({
+    path: files.counters,
+    countersMax: settings.countersMax,
+    source,
+    nowMs: Date.now(),
+  });
+  const freshness = Freshness.allocate(table.slotsMax);
+  const applied = new LogHead();
+  const clock = Math.max(outboxTime, await ledgerTime(settings, partitions));
+  const caughtUp = Promise.withResolvers<void>();
+  const node: { current: ClusterNode | null } = { current: null };
+  const stores = new StoreStates(events.changed);
+  const link = await LogLink.start(
+    {
+      settings,
+      logFolder: files.log,
+      logHead: head.share,
+      applied: applied.share,
+      table: table.share(),
+      freshness,
+      source,
+      partitions,
+      clock,
+    },
+    {
+      disk: (trouble) => node.current?.onDisk(trouble),
+      store: (name, state) => stores.set("log", name, state),
+      caughtUp: caughtUp.resolve,
+      died: events.broken,
+    },
+  );
+  await Promise.race([caughtUp.promise, Bun.sleep(CATCH_UP_MS_MAX)]);
+  const projector = settings.consumer
+    ? new ProjectorLink(
+        { settings, partitions },
+        {
+          // Whether MySQL is there the log thread finds out; the projector hears of it only when there is something to do.
+          store: (name, state) => name !== "mysql" && stores.set("projector", name, state),
+          died: events.broken,
+        },
+      )
+    : null;
+  node.current = new ClusterNode({
+    settings,
+    lock,
+    metrics,
+    partitions,
+    head,
+    applied,
+    table,
+    freshness,
+    link,
+    projector,
+    stores,
+    source,
+    events,
+  });
+  return node.current;
+}
+
+/** What every node must agree on. */
+async function agree(settings: Settings): Promise<{ metrics: Metric[]; partitions: number }> {
+  const remembered = readRemembered(settings.data);
+  for (let waitMs = FIRST_TRY_MS; ; waitMs = Math.min(2 * waitMs, TRY_MS_MAX)) {
+    try {
+      const { mysqlUrl } = storesOf(settings);
+      const [partitions, metrics] = await Promise.all([
+        ensureTopics(settings),
+        prepareLedger(mysqlUrl, settings.migrate).then(() => ensureMetrics(mysqlUrl, settings.metrics)),
+      ]);
+      writeRemembered(settings.data, { metrics, partitions });
+      return { metrics, partitions };
+    } catch (error) {
+      if (!(error instanceof LedgerUnavailable || error instanceof KafkaAway)) throw error;
+      const known = remembered && settings.metrics.map(({ name }) => remembered.metrics.find((it) => it.name === name));
+      if (remembered && known?.every((metric) => metric !== undefined)) {
+        log.warn("a store is away: started with what this directory remembers of it", { reason: error.message });
+        return { metrics: known, partitions: remembered.partitions };
+      }
+      log.warn("a store is away, and this directory knows nothing of it yet: waiting", { reason: error.message });
+      await Bun.sleep(waitMs);
+    }
+  }
+}
+
+/** Refuses a Redis that would lose what is in it; one that is away may be fit. */
+async function checkRedis(settings: Settings): Promise<void> {
+  const hot = openHot(settings);
+  try {
+    await hot.checkServer();
+  } catch (error) {
+    if (!(error instanceof HotStoreAway)) throw error;
+    log.warn("Redis is away", { reason: error.message });
+  } finally {
+    await hot.close();
+  }
+}
+
+/** What a killed node had counted and not logged goes into the outbox; the time of the newest stamp in it. */
+function recoverOutbox(files: Files, head: LogHead, partitions: number): Time {
+  const logWriter = new LogWriter(files.log, head, { isLoose: true });
+  const reader = new FileLogReader(files.log, head);
+  try {
+    const frames = { heir: HEIR, partitions, bytesMax: NOTE_FRAME_BYTES };
+    const recovered = recoverCounters(files.counters, logWriter, reader, { lastOf: () => 0, frames });
+    if (recovered && !recovered.trusted) {
+      log.warn("the machine stopped: what was counted after the last flush is lost", {
+        flushedAt: recovered.flushedAt,
+      });
+    } else if (recovered && recovered.counters > 0) {
+      log.info("counts of a killed server were recovered", { counters: recovered.counters, sum: recovered.amount });
+    }
+    let time = 0;
+    for (let at = reader.start(); ; ) {
+      const read = reader.read(at, MESSAGE_BYTES_MAX);
+      for (const { bytes, next } of read) {
+        at = next;
+        for (const record of readFrame(bytes).records) {
+          if (record.kind === "relation") time = Math.max(time, timeOf(record.stamp));
+        }
+      }
+      if (read.length === 0) return time;
+    }
+  } finally {
+    reader.close();
+    logWriter.close();
+  }
+}
+
+/** The clock goes on above every stamp there is, so that lists stay newest first when the wall clock was set back. */
+async function ledgerTime(settings: Settings, partitions: number): Promise<Time> {
+  const ledger = openSharedLedger(settings, partitions);
+  try {
+    return Math.max(0, ...(await ledger.shards()).map(({ stampMax }) => timeOf(stampMax)));
+  } catch (error) {
+    if (error instanceof LedgerUnavailable) return 0;
+    throw error;
+  } finally {
+    ledger.close();
+  }
+}
+
+function takeFolder(folder: string): DataLock {
+  mkdirSync(folder, { recursive: true });
+  return DataLock.takeOrRefuse(folder);
+}
+
+/** The schema alone. */
+export async function migrateCluster(settings: Settings): Promise<string> {
+  const { mysqlUrl } = storesOf(settings);
+  try {
+    await prepareLedger(mysqlUrl, true);
+  } catch (error) {
+    if (!(error instanceof LedgerUnavailable)) throw error;
+    throw new StartError(error.message, EXIT.unavailable);
+  }
+  return "the schema in MySQL is up to date";
+}

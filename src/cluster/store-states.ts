@@ -1,0 +1,48 @@
+import type { Reading } from "../telemetry/prometheus.ts";
+import type { StoreName, StoreState } from "./messages.ts";
+
+export interface Part {
+  status: "up" | "down";
+  /** ISO 8601: since when it is down. */
+  since?: string;
+  detail?: string;
+}
+
+/** The stores as the threads of this process find them, for /readyz and /metrics: up where nobody says anything else. */
+export class StoreStates {
+  readonly #changed: () => void;
+  /** By thread and store. */
+  readonly #down = new Map<string, { name: StoreName; part: Part }>();
+
+  constructor(changed: () => void) {
+    this.#changed = changed;
+  }
+
+  /** What one thread says of a store. */
+  set(thread: "log" | "projector", name: StoreName, { isUp, detail }: StoreState): void {
+    const key = `${thread} ${name}`;
+    if (this.#down.has(key) !== isUp) return;
+    if (isUp) this.#down.delete(key);
+    else this.#down.set(key, { name, part: { status: "down", since: new Date().toISOString(), detail } });
+    this.#changed();
+  }
+
+  parts(): Record<StoreName, Part> {
+    const parts: Record<StoreName, Part> = {
+      redis: { status: "up" },
+      kafka: { status: "up" },
+      mysql: { status: "up" },
+    };
+    for (const { name, part } of this.#down.values()) parts[name] = part;
+    return parts;
+  }
+
+  readings(): Reading[] {
+    return Object.entries(this.parts()).map(([store, { status }]) => ({
+      name: "tally_store_up",
+      help: "Whether a store can be reached",
+      value: status === "up" ? 1 : 0,
+      labels: { store },
+    }));
+  }
+}

@@ -1,0 +1,22 @@
+import type { Settings } from "../config.ts";
+import { FirstConnection } from "./first-connection.ts";
+import { MysqlLedgerReader } from "./mysql/reads.ts";
+import { RedisHotStore } from "./redis/hot-store.ts";
+import { openDriver } from "./redis/open-driver.ts";
+
+/** The settings of a cluster, which has all three stores. */
+export function storesOf({ redisUrl, redisToken, mysqlUrl, prefix }: Settings) {
+  if (redisUrl === null || mysqlUrl === null) throw new Error("a cluster has all three stores");
+  return { redisUrl, redisToken, mysqlUrl, prefix };
+}
+
+/** This thread's connection to Redis. It begins to connect at once, and goes on for ever. */
+export function openHot(settings: Settings): RedisHotStore {
+  const stores = storesOf(settings);
+  return new RedisHotStore(new FirstConnection(openDriver(stores)), stores.prefix);
+}
+
+/** This thread's connections to MySQL. */
+export function openSharedLedger(settings: Settings, partitions: number): MysqlLedgerReader {
+  return new MysqlLedgerReader(storesOf(settings).mysqlUrl, { partitions });
+}

@@ -1,0 +1,173 @@
+import { SHARDS } from "../arithmetic/shard.ts";
+import type { Settings } from "../config.ts";
+import { EXIT, StartError } from "../errors.ts";
+import type { CountName, HotStore } from "../ports/hot-store.ts";
+import type { Say, Verified } from "../ports/verified.ts";
+import { isAway } from "./acts.ts";
+import { logTopic } from "./kafka/client.ts";
+import { KafkaProducer } from "./kafka/producer.ts";
+import { ensureTopics } from "./kafka/topics.ts";
+import { raiseVersion } from "./mysql/raise-version.ts";
+import type { MysqlLedgerReader } from "./mysql/reads.ts";
+import { recount } from "./mysql/recount.ts";
+import { Inspector } from "./redis/inspector.ts";
+import { openDriver } from "./redis/open-driver.ts";
+import { Shards, shardOf } from "./shards.ts";
+import { openHot, openSharedLedger, storesOf } from "./stores.ts";
+
+/** A shard changes while it is looked at: so often it is tried until ledger and Redis are seen at one version. */
+const TRIES = 40;
+const PAUSE_MS = 25;
+const PAGE = 2_000;
+
+/**
+ * Recounts the ledger from its rows, and compares with it what Redis has of each shard at the same version: every base that is
+ * loaded, and what is on its way with its sums. Beside servers that count; needs no node, only the stores.
+ */
+export async function verifyCluster(settings: Settings, repair: boolean, say: Say): Promise<Verified> {
+  const verify = new Verify(settings, repair, say);
+  try {
+    return await verify.run();
+  } catch (error) {
+    if (!isAway(error)) throw error;
+    throw new StartError(`a store cannot be asked: ${(error as Error).message}`, EXIT.unavailable);
+  } finally {
+    await verify.close();
+  }
+}
+
+class Verify {
+  readonly #settings: Settings;
+  readonly #repair: boolean;
+  readonly #say: Say;
+  readonly #hot: HotStore;
+  readonly #driver;
+  readonly #inspector: Inspector;
+  readonly #ends: KafkaProducer;
+  readonly #result: Verified = { differences: 0, mended: 0, counters: 0, frames: 0 };
+  #ledger: MysqlLedgerReader | null = null;
+  #shards: Shards | null = null;
+
+  constructor(settings: Settings, repair: boolean, say: Say) {
+    this.#settings = settings;
+    this.#repair = repair;
+    this.#say = say;
+    const stores = storesOf(settings);
+    this.#hot = openHot(settings);
+    this.#driver = openDriver(stores);
+    this.#inspector = new Inspector(this.#driver, stores.prefix);
+    this.#ends = new KafkaProducer(settings, { topic: logTopic(settings.prefix) });
+  }
+
+  async run(): Promise<Verified> {
+    const partitions = await ensureTopics(this.#settings);
+    await this.#ends.start();
+    const ledger = openSharedLedger(this.#settings, partitions);
+    this.#ledger = ledger;
+    const end = async (shard: number) => {
+      const partition = shard % partitions;
+      return (await this.#ends.ends([partition])).get(partition) as number;
+    };
+    this.#shards = new Shards({ hot: this.#hot, ledger, end });
+    await this.#driver.checkServer();
+    await this.#recount();
+    for (let shard = 0; shard < SHARDS; shard++) await this.#overlay(shard);
+    await this.#bases(ledger);
+    return this.#result;
+  }
+
+  async close(): Promise<void> {
+    this.#ledger?.close();
+    this.#ends.close();
+    await Promise.all([this.#hot.close(), this.#driver.close()]);
+  }
+
+  async #recount(): Promise<void> {
+    const { mysqlUrl } = storesOf(this.#settings);
+    const found = recount(mysqlUrl, { repair: this.#repair });
+    for (let next = await found.next(); ; next = await found.next()) {
+      if (next.done) {
+        this.#result.counters = next.value;
+        return;
+      }
+      const { metric, subject, found: has, expected, mended } = next.value;
+      this.#differs(`MySQL: count ${metric} of ${subject} is ${has}, its rows say ${expected}`, mended);
+    }
+  }
+
+  /** What is on its way: the sums against the entries, and the ledger's stamps under them at the same version. */
+  async #overlay(shard: number): Promise<void> {
+    let problems: string[] = [];
+    for (let tries = 0; tries < TRIES; tries++) {
+      if (tries > 0) await Bun.sleep(PAUSE_MS);
+      const overlay = await this.#inspector.overlay(shard);
+      if (overlay === null) return;
+      problems = overlay.stale.map((entry) => `${entry} is on its way, and the ledger has decided it`);
+      for (const count of new Set([...overlay.sums.keys(), ...overlay.recounted.keys()])) {
+        const [has = 0, expected = 0] = [overlay.sums.get(count), overlay.recounted.get(count)];
+        if (has !== expected) problems.push(`the sum on its way of ${count} is ${has}, its entries say ${expected}`);
+      }
+      const { version, stamps } = await this.#known.versionOf(shard, overlay.registers, []);
+      // Between commit and advance: look again.
+      if (version.version !== overlay.version) continue;
+      for (const [i, { metric, subject, actor, under }] of overlay.registers.entries()) {
+        if (stamps[i] === under) continue;
+        problems.push(`${metric}:${subject} of ${actor} rests on ${under}, the ledger has ${stamps[i]}`);
+      }
+      if (problems.length === 0) return;
+    }
+    const isMended = problems.length > 0 && this.#repair && (await this.#mend(shard));
+    for (const problem of problems) this.#differs(`Redis, shard ${shard}: ${problem}`, isMended);
+  }
+
+  /** Every base that is loaded against the ledger's count at the same version. */
+  async #bases(ledger: MysqlLedgerReader): Promise<void> {
+    let after = "";
+    for (;;) {
+      const page = await ledger.countNames(after, PAGE);
+      const byShard = Map.groupBy(page, ({ subject }) => shardOf(subject));
+      await Promise.all(Array.from(byShard, ([shard, names]) => this.#basesOf(shard, names)));
+      if (page.length === 0) return;
+      after = page.at(-1)?.subject as string;
+    }
+  }
+
+  async #basesOf(shard: number, names: readonly CountName[]): Promise<void> {
+    for (let tries = 0; tries < TRIES; tries++) {
+      if (tries > 0) await Bun.sleep(PAUSE_MS);
+      const there = await this.#inspector.bases(shard, names);
+      if (there === null) return;
+      const stored = await this.#known.bases(names.map((name) => ({ shard, ...name })));
+      if (stored.some(({ version }) => version !== there.version)) continue;
+      const differing = names.flatMap(({ metric, subject }, i) => {
+        const [base, count] = [there.bases[i], stored[i]?.count];
+        return base === null || base === count
+          ? []
+          : [`the base of ${metric}:${subject} is ${base}, the ledger has ${count}`];
+      });
+      const isMended = differing.length > 0 && this.#repair && (await this.#mend(shard));
+      for (const problem of differing) this.#differs(`Redis, shard ${shard}: ${problem}`, isMended);
+      return;
+    }
+    this.#differs(`Redis, shard ${shard}: it is behind the ledger and does not come up to it`, false);
+  }
+
+  /** A new version in the ledger makes everyone drop the bases and rest the overlay on what the ledger has. */
+  async #mend(shard: number): Promise<boolean> {
+    await raiseVersion(storesOf(this.#settings).mysqlUrl, shard);
+    await this.#shards?.repair(shard);
+    await this.#inspector.resum(shard);
+    return true;
+  }
+
+  get #known(): MysqlLedgerReader {
+    if (this.#ledger === null) throw new Error("not begun");
+    return this.#ledger;
+  }
+
+  #differs(text: string, isMended: boolean): void {
+    this.#result.differences++;
+    if (isMended) this.#result.mended++;
+    this.#say(text, isMended);
+  }
+}

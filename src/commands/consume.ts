@@ -1,0 +1,65 @@
+import type { Settings } from "../config.ts";
+import { EXIT } from "../errors.ts";
+import { createHandler } from "../http/app.ts";
+import { STOP_MS_MAX } from "../limits.ts";
+import { openConsumer } from "../open.ts";
+import { noCounting } from "../ports/no-counting.ts";
+import { log } from "../telemetry/log.ts";
+import { createPrometheus } from "../telemetry/prometheus.ts";
+import { RequestStats, requestStatsMemory } from "../telemetry/requests.ts";
+import { VERSION } from "../version.ts";
+import { cannotListen } from "./listening.ts";
+
+/** The projector alone, with the three addresses that tell how it is. */
+export async function run(settings: Settings): Promise<number> {
+  const stopped = Promise.withResolvers<string>();
+  let signals = 0;
+  for (const signal of ["SIGTERM", "SIGINT"] as const) {
+    process.on(signal, () => {
+      if (++signals > 1) process.exit(EXIT.bug);
+      stopped.resolve(signal);
+    });
+  }
+  let broken: unknown = null;
+  const consumer = await openConsumer(settings, {
+    changed: () => undefined,
+    broken: (error) => {
+      broken ??= error ?? new Error("a thread ended");
+      log.error("the projector ended", { error });
+      stopped.resolve("broken");
+    },
+  });
+  const requests = requestStatsMemory(1);
+  const readings = () => consumer.readings();
+  const prometheus = createPrometheus({ requests, metrics: () => [], readings, version: VERSION });
+  const server = listen(settings, {
+    settings,
+    metrics: () => [],
+    counting: noCounting("this process only brings the log into the ledger: ask a server"),
+    health: () => {
+      const parts = consumer.parts();
+      const isDegraded = Object.values(parts).some(({ status }) => status === "down");
+      return { status: signals > 0 ? "draining" : isDegraded ? "degraded" : "ready", parts };
+    },
+    scrape: () => prometheus.scrape(),
+    stats: new RequestStats(requests, 0),
+    log,
+  });
+  log.info("listening", { url: server.url.href, version: VERSION });
+  log.info("stopping", { reason: await stopped.promise });
+  if (broken !== null) return EXIT.bug;
+  setTimeout(() => process.exit(EXIT.bug), STOP_MS_MAX).unref();
+  await consumer.stop();
+  await server.stop(true);
+  log.info("stopped");
+  return EXIT.ok;
+}
+
+function listen(settings: Settings, deps: Parameters<typeof createHandler>[0]) {
+  try {
+    const fetch = createHandler(deps);
+    return Bun.serve({ hostname: settings.host, port: settings.port, development: false, fetch });
+  } catch (error) {
+    throw cannotListen(settings, error);
+  }
+}
