@@ -5,11 +5,12 @@ import { endChildren } from "./children.ts";
 import { type Filled, fill } from "./fill.ts";
 import { type FillPlan, requestsIn } from "./fill-plan.ts";
 import { settled } from "./gauges.ts";
-import { type Load, oha } from "./oha.ts";
+import { type Load, oha, type RunOptions } from "./oha.ts";
 import type { Options } from "./options.ts";
 import { cpuSecondsOf } from "./process.ts";
 import { ROOT, Scratch } from "./scratch.ts";
 import { type Server, startServer } from "./server.ts";
+import { type Stores, startStores } from "./stores.ts";
 import { type ServerRun, type Summary, summaryOf } from "./summary.ts";
 
 const BARE = join(import.meta.dir, "bare.ts");
@@ -35,6 +36,7 @@ export class Bench {
   readonly options: Options;
   readonly scratch = new Scratch();
   readonly workers = Math.min(availableParallelism(), WORKERS_MAX);
+  readonly #stores: Stores[] = [];
 
   constructor(options: Options) {
     this.options = options;
@@ -49,8 +51,21 @@ export class Bench {
   }
 
   /** Tally with its default settings, except that several can run side by side. */
-  startTally(data: string): Promise<Server> {
-    return startServer([...this.command(), "serve", "--port", "0", "--grpc-port", "0", "--data", data], { cwd: data });
+  startTally(data: string, flags: readonly string[] = []): Promise<Server> {
+    const ports = ["--port", "0", "--grpc-port", "0"];
+    return startServer([...this.command(), "serve", ...ports, "--data", data, ...flags], { cwd: data });
+  }
+
+  /** A Redis, a MariaDB and a Kafka, empty. */
+  async startStores(): Promise<Stores> {
+    const stores = await startStores();
+    this.#stores.push(stores);
+    return stores;
+  }
+
+  /** A node of a cluster, with an empty data directory. */
+  startNode(stores: Stores, flags: readonly string[] = []): Promise<Server> {
+    return this.startTally(this.scratch.directory(), [...stores.flags, ...flags]);
   }
 
   /** Bun.serve with as many workers, which gives every request this answer. */
@@ -65,12 +80,19 @@ export class Bench {
   }
 
   /** A run that counts, after one that warms up. */
-  async run(server: Server, load: Load, options: { seconds?: number } = {}): Promise<ServerRun> {
-    await oha(server.url, load, { seconds: this.options.warmupSeconds });
+  async run(server: Server, load: Load, options: Partial<RunOptions> = {}): Promise<ServerRun> {
+    await oha(server.url, load, { ...options, seconds: this.options.warmupSeconds });
     const before = cpuSecondsOf(server.pid);
-    const run = await oha(server.url, load, { seconds: options.seconds ?? this.options.seconds });
+    const run = await oha(server.url, load, { seconds: this.options.seconds, ...options });
     const cpuSeconds = cpuSecondsOf(server.pid) - before;
     return { ...run, cpuMicrosPerRequest: (cpuSeconds / run.requests) * 1e6 };
+  }
+
+  /** A run that does not count, before the first round: Java and Bun translate for some seconds what runs often. */
+  async warm(server: Server, load: Load): Promise<void> {
+    this.say("  warming up");
+    await oha(server.url, load, { seconds: this.options.seconds });
+    await this.quiet(server);
   }
 
   /** Lets both sides take turns; the one that begins changes, so that neither profits from what drifts. */
@@ -86,24 +108,31 @@ export class Bench {
     return { tally: ours, against: theirs, ratio: ours.requestsPerSecond / theirs.requestsPerSecond };
   }
 
-  /** Waits until a server has nothing left to do, so that it leaves the machine to the next run. */
-  async quiet(server: Server, options: { secondsMax?: number } = {}): Promise<void> {
-    await settled(server.url, { secondsMax: options.secondsMax ?? SETTLE_SECONDS_MAX });
+  /** Waits until a server has nothing left to do, so that it leaves the machine to the next run; how long that took. */
+  quiet(server: Server, options: { secondsMax?: number } = {}): Promise<number> {
+    return settled(server.url, { secondsMax: options.secondsMax ?? SETTLE_SECONDS_MAX });
   }
 
   /** Sends a plan to a server and waits until the ledger has it. */
   async fill(server: Server, plan: FillPlan): Promise<Filled> {
+    const filled = await this.fillOnly(server, plan);
+    await this.quiet(server, { secondsMax: SETTLE_SECONDS_MAX + filled.requests / SETTLED_PER_SECOND_MIN });
+    return filled;
+  }
+
+  /** Sends a plan to a server. */
+  async fillOnly(server: Server, plan: FillPlan): Promise<Filled> {
     this.say(`  filling with ${requestsIn(plan).toLocaleString("en")} ${plan.kind}`);
     const filled = await fill(server.url, plan);
     const perSecond = Math.round(filled.requests / filled.seconds).toLocaleString("en");
     this.say(`  filled in ${filled.seconds.toFixed(1)} s, ${perSecond}/s`);
-    await this.quiet(server, { secondsMax: SETTLE_SECONDS_MAX + filled.requests / SETTLED_PER_SECOND_MIN });
     return filled;
   }
 
   /** Between two rows: ends what a row that failed has left running, and frees the disk. */
   async clear(): Promise<void> {
     await endChildren();
+    await Promise.all(this.#stores.splice(0).map((stores) => stores.stop()));
     this.scratch.clear();
   }
 

@@ -16,7 +16,7 @@ const PIPELINED: Mode = { connections: 16, depth: 32 };
 const ONE_BY_ONE: Mode = { connections: 256, depth: 1 };
 const SECONDS_MAX_START = 60;
 /** Slower than this is no filling, but a fault. */
-const PER_SECOND_MIN = 5_000;
+const PER_SECOND_MIN = 2_000;
 
 /** What filling took. */
 export interface Filled {

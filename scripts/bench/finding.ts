@@ -3,7 +3,7 @@ import type { Summary } from "./summary.ts";
 /** A bound of the project and the value measured against it. */
 export interface Goal {
   readonly name: string;
-  readonly unit: "" | "ms" | "s" | "GB";
+  readonly unit: "" | "%" | "ms" | "s" | "MB" | "GB";
   readonly bound: number;
   readonly is: "at least" | "at most";
   readonly value: number;

@@ -3,8 +3,15 @@ import { Bench } from "./bench.ts";
 import type { Finding } from "./finding.ts";
 import { findOha } from "./oha.ts";
 import { type Options, parseOptions, USAGE } from "./options.ts";
-import { REPORT_PATH, tableOf, warningsOf, writeReport } from "./report.ts";
+import { tableOf, warningsOf, writeReport } from "./report.ts";
 import type { Row } from "./row.ts";
+import { backlog } from "./rows/cluster/backlog.ts";
+import { flush } from "./rows/cluster/flush.ts";
+import { idle } from "./rows/cluster/idle.ts";
+import { clusterLikes } from "./rows/cluster/likes.ts";
+import { memory } from "./rows/cluster/memory.ts";
+import { mysql } from "./rows/cluster/mysql.ts";
+import { clusterViews } from "./rows/cluster/views.ts";
 import { likes } from "./rows/likes.ts";
 import { read } from "./rows/read.ts";
 import { rows } from "./rows/rows.ts";
@@ -13,13 +20,15 @@ import { subjects } from "./rows/subjects.ts";
 import { views } from "./rows/views.ts";
 
 const ROWS: readonly Row[] = [views, likes, read, subjects, rows, start];
+const CLUSTER_ROWS: readonly Row[] = [clusterViews, clusterLikes, mysql, backlog, flush, memory, idle];
 const STATUS_FAILED = 1;
 const STATUS_USAGE = 64;
 
-function chosen({ only }: Options): readonly Row[] {
-  const unknown = only.filter((name) => !ROWS.some((row) => row.name === name));
+function chosen({ cluster, only }: Options): readonly Row[] {
+  const rows = cluster ? CLUSTER_ROWS : ROWS;
+  const unknown = only.filter((name) => !rows.some((row) => row.name === name));
   if (unknown.length > 0) throw new Error(`no row is called ${unknown.join(", ")}`);
-  return only.length === 0 ? ROWS : ROWS.filter((row) => only.includes(row.name));
+  return only.length === 0 ? rows : rows.filter((row) => only.includes(row.name));
 }
 
 /** Measures row after row; one that fails is reported, and the others are still measured. */
@@ -28,6 +37,7 @@ async function measure(options: Options, chosenRows: readonly Row[]): Promise<nu
   const bench = new Bench(options);
   bench.command();
   const findings: Finding[] = [];
+  let reportPath = "";
   let status = 0;
   for (const row of chosenRows) {
     bench.say(`${row.name}:`);
@@ -38,11 +48,11 @@ async function measure(options: Options, chosenRows: readonly Row[]): Promise<nu
       bench.say(`  not measured: ${(error as Error).message}`);
     }
     await bench.clear();
-    writeReport(findings, options);
+    reportPath = writeReport(findings, options);
   }
   console.log(`${tableOf(findings)}\n`);
   for (const warning of warningsOf(findings, options)) console.log(`${warning}\n`);
-  bench.say(`All rounds: ${REPORT_PATH}`);
+  bench.say(`All rounds: ${reportPath}`);
   return status;
 }
 

@@ -11,9 +11,16 @@ export interface Load {
   readonly path: string;
 }
 
+export interface RunOptions {
+  readonly seconds: number;
+  readonly connections?: number;
+}
+
 /** One run of oha. */
 export interface Run {
   readonly requests: number;
+  /** Of these, answered 202: durable, but not shown yet. */
+  readonly accepted: number;
   readonly requestsPerSecond: number;
   readonly p50Ms: number;
   readonly p99Ms: number;
@@ -36,9 +43,9 @@ export function findOha(): string {
 }
 
 /** Loads a server for a while; throws unless every answer was 2xx. */
-export async function oha(url: string, load: Load, options: { seconds: number }): Promise<Run> {
-  const { seconds } = options;
-  const limits = ["-z", `${seconds}s`, "-w", "-c", String(CONNECTIONS)];
+export async function oha(url: string, load: Load, options: RunOptions): Promise<Run> {
+  const { seconds, connections = CONNECTIONS } = options;
+  const limits = ["-z", `${seconds}s`, "-w", "-c", String(connections)];
   const target = ["-m", load.method, "--rand-regex-url", url + load.path];
   const command = [findOha(), ...limits, "--no-tui", "--output-format", "json", ...target];
   const output = JSON.parse(await runChild(command, { secondsMax: seconds + OVERTIME_SECONDS_MAX })) as Output;
@@ -49,6 +56,7 @@ export async function oha(url: string, load: Load, options: { seconds: number })
   }
   return {
     requests: Object.values(statuses).reduce((sum, count) => sum + count, 0),
+    accepted: statuses["202"] ?? 0,
     requestsPerSecond: summary.requestsPerSec,
     p50Ms: latencyPercentiles.p50 * 1000,
     p99Ms: latencyPercentiles.p99 * 1000,

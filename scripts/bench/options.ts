@@ -2,6 +2,8 @@ import { parseArgs } from "node:util";
 
 /** What the command line says about a run. */
 export interface Options {
+  /** The rows of the cluster, with real stores, rather than those of one machine. */
+  readonly cluster: boolean;
   /** Names of the rows to measure; all when empty. */
   readonly only: readonly string[];
   /** One side of one round. */
@@ -21,7 +23,9 @@ export interface Options {
 
 export const USAGE = `npm run bench -- [options]
 
-  --only NAMES   rows to measure, separated by commas: views,likes,read,subjects,rows,start
+  --cluster      the rows of the cluster, on a Redis, a MariaDB and a Kafka that it starts
+  --only NAMES   rows to measure, separated by commas: views,likes,read,subjects,rows,start;
+                 with --cluster: views,likes,mysql,backlog,flush,memory,idle
   --seconds N    length of every run (default 10; durable likes 60)
   --rounds N     rounds, in which both sides take turns (default 3)
   --quick        small data and short runs: does it work, not how fast is it
@@ -34,6 +38,7 @@ export function parseOptions(args: readonly string[]): Options {
   const { values } = parseArgs({
     args: [...args],
     options: {
+      cluster: { type: "boolean", default: false },
       only: { type: "string", default: "" },
       seconds: { type: "string" },
       rounds: { type: "string" },
@@ -49,6 +54,7 @@ export function parseOptions(args: readonly string[]): Options {
     ? { seconds: 2, likesSeconds: 4, rounds: 1 }
     : { seconds: 10, likesSeconds: 60, rounds: 3 };
   return {
+    cluster: values.cluster,
     only: values.only.split(",").filter((name) => name !== ""),
     seconds: seconds ?? usual.seconds,
     likesSeconds: seconds ?? usual.likesSeconds,

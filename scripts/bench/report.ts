@@ -5,9 +5,9 @@ import type { Finding, Goal } from "./finding.ts";
 import { CONNECTIONS } from "./oha.ts";
 import type { Options } from "./options.ts";
 import { BENCH_DIRECTORY } from "./scratch.ts";
+import { STORE_SETTINGS } from "./stores.ts";
 import type { Summary } from "./summary.ts";
 
-export const REPORT_PATH = join(BENCH_DIRECTORY, "report.json");
 const NOISY_SPREAD = 1.2;
 const HEADINGS = ["what", "goal", "measured", "requests/s", "against", "p50", "p99"];
 
@@ -17,8 +17,9 @@ export function tableOf(findings: readonly Finding[]): string {
   return lines.map((cells) => `| ${cells.join(" | ")} |`).join("\n");
 }
 
-/** Keeps everything that was measured, every round included, as JSON. */
-export function writeReport(findings: readonly Finding[], options: Options): void {
+/** Keeps everything that was measured, every round included, as JSON; where. */
+export function writeReport(findings: readonly Finding[], options: Options): string {
+  const path = join(BENCH_DIRECTORY, options.cluster ? "report-cluster.json" : "report.json");
   const machine = {
     cpu: cpus()[0]?.model,
     cpus: cpus().length,
@@ -26,8 +27,10 @@ export function writeReport(findings: readonly Finding[], options: Options): voi
     system: `${process.platform} ${release()} ${arch()}`,
     bun: Bun.version,
   };
-  const report = { at: new Date().toISOString(), machine, connections: CONNECTIONS, options, findings };
-  writeFileSync(REPORT_PATH, `${JSON.stringify(report, null, 2)}\n`);
+  const stores = options.cluster ? STORE_SETTINGS : undefined;
+  const report = { at: new Date().toISOString(), machine, stores, connections: CONNECTIONS, options, findings };
+  writeFileSync(path, `${JSON.stringify(report, null, 2)}\n`);
+  return path;
 }
 
 /** What a reader should know before believing the numbers. */

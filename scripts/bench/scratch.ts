@@ -17,11 +17,7 @@ export class Scratch {
     mkdirSync(BENCH_DIRECTORY, { recursive: true });
     removeLeftovers();
     mkdirSync(this.#directory);
-    if (statfsSync(this.#directory).type === TMPFS_MAGIC) {
-      throw new Error(
-        `${this.#directory} is memory, not a disk: an fsync there costs nothing and would flatter every number`,
-      );
-    }
+    refuseMemory(this.#directory);
     atEnd(() => rmSync(this.#directory, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 }));
   }
 
@@ -46,6 +42,12 @@ export class Scratch {
   remove(path: string): void {
     rmSync(path, { recursive: true, force: true });
   }
+}
+
+/** Throws where a folder is on no disk. */
+export function refuseMemory(folder: string): void {
+  if (statfsSync(folder).type !== TMPFS_MAGIC) return;
+  throw new Error(`${folder} is memory, not a disk: an fsync there costs nothing and would flatter every number`);
 }
 
 /** A run that was killed could not clean up after itself. */

@@ -6,7 +6,7 @@ export interface ServerRun extends Run {
 }
 
 /** The medians over the rounds of one side. */
-export interface Summary extends Omit<ServerRun, "requests"> {
+export interface Summary extends Omit<ServerRun, "requests" | "accepted"> {
   /** Fastest against slowest round: above 1.2 the machine had other things to do. */
   readonly spread: number;
   readonly rounds: readonly ServerRun[];

@@ -5,7 +5,7 @@ import type { Row } from "../row.ts";
 
 /** 10,000 subjects and 1,000,000 actors: nearly every like is a new one. */
 export const LIKES: Load = { method: "PUT", path: "/v1/subjects/article/[0-9]{4}/likes/[0-9]{6}" };
-const ANSWER = { active: true, changed: true, count: 12, at: "2026-11-20T12:00:00.000Z" };
+export const LIKE_ANSWER = { active: true, changed: true, count: 12, at: "2026-11-20T12:00:00.000Z" };
 
 /** Durable likes, with the projector running behind them. */
 export const likes: Row = {
@@ -13,7 +13,7 @@ export const likes: Row = {
   async measure(bench) {
     const seconds = bench.options.likesSeconds;
     const tally = await bench.startTally(bench.scratch.directory());
-    const bare = await bench.startBare(ANSWER);
+    const bare = await bench.startBare(LIKE_ANSWER);
     const progress: (Progress & { readonly caughtUpSeconds: number })[] = [];
     const comparison = await bench.compare({
       async tally() {

@@ -2,7 +2,7 @@ import { atLeast } from "../finding.ts";
 import type { Load } from "../oha.ts";
 import type { Row } from "../row.ts";
 
-const LOAD: Load = { method: "POST", path: "/v1/subjects/article/[0-9]{4}/views" };
+export const VIEWS: Load = { method: "POST", path: "/v1/subjects/article/[0-9]{4}/views" };
 const ANSWER = { count: 1235 };
 
 /** One view a request over 10,000 subjects. */
@@ -13,11 +13,11 @@ export const views: Row = {
     const bare = await bench.startBare(ANSWER);
     const comparison = await bench.compare({
       async tally() {
-        const run = await bench.run(tally, LOAD);
+        const run = await bench.run(tally, VIEWS);
         await bench.quiet(tally);
         return run;
       },
-      against: () => bench.run(bare, LOAD),
+      against: () => bench.run(bare, VIEWS),
     });
     await bare.stop();
     await tally.stop();
