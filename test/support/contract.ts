@@ -3,6 +3,10 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { TestServer } from "./server.ts";
+import { Told } from "./told.ts";
+
+/** Hooks: several servers, on a machine that does much else. */
+const START_MS_MAX = 60_000;
 
 export interface Reply {
   status: number;
@@ -20,29 +24,62 @@ export interface Sending {
   body?: string | Uint8Array;
 }
 
-/** Speaks to one server as its users do. */
-export class Api {
-  url = "";
-  pid = 0;
+/** Where the servers of a suite run. */
+export interface Deployment {
+  name: string;
+  /** How many of them make one whole. */
+  nodes: number;
+  /** Opens stores that nobody else uses; the flags name them. */
+  open(): Promise<{ flags: string[]; stop(): Promise<void> }>;
+}
 
-  async send(method: string, path: string, { headers = {}, json, body }: Sending = {}): Promise<Reply> {
-    const isJson = json !== undefined;
-    const answer = await fetch(new URL(path, this.url), {
-      method,
-      headers: isJson ? { "content-type": "application/json", ...headers } : headers,
-      ...(isJson ? { body: JSON.stringify(json) } : body === undefined ? {} : { body }),
-      redirect: "manual",
-    });
-    const text = await answer.text();
-    expect(answer.headers.get("x-request-id")).toBeTruthy();
-    const isProblem = answer.headers.get("content-type") === "application/problem+json";
-    if (isProblem && method !== "HEAD") expect(JSON.parse(text)).toMatchObject({ status: answer.status });
-    return {
-      status: answer.status,
-      headers: answer.headers,
-      text,
-      json: text.startsWith("{") ? JSON.parse(text) : null,
-    };
+export const EMBEDDED: Deployment = {
+  name: "embedded",
+  nodes: 1,
+  open: async () => ({ flags: [], stop: async () => undefined }),
+};
+
+/**
+ * Speaks to the nodes of one deployment in turn, as users behind a load balancer do. What one node has counted of a tally
+ * another shows after a flush: before it is asked for that it is waited for.
+ */
+export class Api {
+  urls: string[] = [];
+  readonly #told: Told;
+  #turn = 0;
+
+  constructor(told = new Told()) {
+    this.#told = told;
+  }
+
+  /** One of them. */
+  node(index: number): Api {
+    const api = new Api(this.#told);
+    api.urls = [this.urls[index] as string];
+    return api;
+  }
+
+  /** As one who knows nothing of what others were told, and waits for nothing. */
+  alone(): Api {
+    const api = new Api();
+    api.urls = this.urls;
+    return api;
+  }
+
+  /** The first one's. */
+  get url(): string {
+    return this.urls[0] ?? "";
+  }
+
+  async send(method: string, path: string, sending: Sending = {}): Promise<Reply> {
+    const { headers = {} } = sending;
+    const url = this.urls[this.#turn++ % this.urls.length] as string;
+    await this.#told.untilShown(url, path, headers);
+    const reply = await send(url, method, path, sending);
+    if (method === "POST" && (reply.status === 200 || reply.status === 204)) {
+      await this.#told.note(url, path, headers, reply.json?.count ?? null);
+    }
+    return reply;
   }
 
   get = (path: string, sending?: Sending) => this.send("GET", path, sending);
@@ -51,20 +88,60 @@ export class Api {
   delete = (path: string, sending?: Sending) => this.send("DELETE", path, sending);
 }
 
-/** A server of its own for the tests of a file or a describe. */
-export function useServer(options: { args?: string[]; env?: Record<string, string> } = {}): Api {
-  const api = new Api();
-  let server: TestServer | undefined;
-  let data: string;
-  beforeAll(async () => {
-    data = mkdtempSync(join(tmpdir(), "tally-"));
-    server = await TestServer.start({ data, ...options });
-    api.url = server.url;
-    api.pid = server.pid;
+async function send(url: string, method: string, path: string, { headers = {}, json, body }: Sending): Promise<Reply> {
+  const isJson = json !== undefined;
+  const answer = await fetch(new URL(path, url), {
+    method,
+    headers: isJson ? { "content-type": "application/json", ...headers } : headers,
+    ...(isJson ? { body: JSON.stringify(json) } : body === undefined ? {} : { body }),
+    redirect: "manual",
   });
+  const text = await answer.text();
+  expect(answer.headers.get("x-request-id")).toBeTruthy();
+  const isProblem = answer.headers.get("content-type") === "application/problem+json";
+  if (isProblem && method !== "HEAD") expect(JSON.parse(text)).toMatchObject({ status: answer.status });
+  return {
+    status: answer.status,
+    headers: answer.headers,
+    text,
+    json: text.startsWith("{") ? JSON.parse(text) : null,
+  };
+}
+
+/** Opens something for the tests of a file or a describe; the function gives it to them. */
+export function useOpened<T extends { stop(): Promise<unknown> }>(open: () => Promise<T>): () => T {
+  let opened: T | undefined;
+  beforeAll(async () => {
+    opened = await open();
+  }, START_MS_MAX);
   afterAll(async () => {
-    await server?.stop();
-    rmSync(data, { recursive: true, force: true });
+    await opened?.stop();
+  }, START_MS_MAX);
+  return () => opened as T;
+}
+
+/** Servers of their own, started together, for the tests of a file or a describe. */
+export function useServer(
+  deployment: Deployment,
+  { args = [], env = {} }: { args?: string[]; env?: Record<string, string> } = {},
+): Api {
+  const api = new Api();
+  useOpened(async () => {
+    const stores = await deployment.open();
+    const folder = mkdtempSync(join(tmpdir(), "tally-"));
+    const servers = Array.from({ length: deployment.nodes }, (_, i) =>
+      TestServer.spawn({ data: join(folder, String(i)), args: [...stores.flags, ...args], env }),
+    );
+    await Promise.all(servers.map((server) => server.listening()));
+    api.urls = servers.map(({ url }) => url);
+    return {
+      async stop() {
+        const ends = await Promise.all(servers.map((server) => server.stop()));
+        for (const [i, end] of ends.entries()) expect(end, servers[i]?.stderr).toEqual({ status: 0, signal: null });
+        await stores.stop();
+        rmSync(folder, { recursive: true, force: true });
+      },
+    };
   });
   return api;
 }

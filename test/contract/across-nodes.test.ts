@@ -1,0 +1,102 @@
+import { describe, expect, test } from "bun:test";
+import { type Api, freshSubject, useServer } from "../support/contract.ts";
+import { eventually } from "../support/eventually.ts";
+import { sharedServices } from "../support/services.ts";
+
+/** How late the other node may be: its own knowledge is a flush old, the flush, and a machine that does much else. */
+const SHOWN_MS_MAX = 5_000;
+
+describe("two nodes", () => {
+  const api = useServer({ name: "two nodes", nodes: 2, open: sharedServices });
+  const both = (): [Api, Api] => [api.node(0).alone(), api.node(1).alone()];
+
+  test("a tally counted on one shows on the other after a flush", async () => {
+    const [here, there] = both();
+    const path = `${freshSubject().path}/views`;
+    for (let count = 1; count <= 3; count++) expect((await here.post(path)).json).toEqual({ count });
+    await eventually(async () => expect((await there.get(path)).json.count).toBe(3), SHOWN_MS_MAX);
+    expect((await there.post(path)).json).toEqual({ count: 4 });
+    await eventually(async () => expect((await here.get(path)).json.count).toBe(4), SHOWN_MS_MAX);
+  });
+
+  test("tallies counted on both at once add up, and neither shows less than before", async () => {
+    const [here, there] = both();
+    const path = `${freshSubject().path}/views`;
+    const shown = [0, 0];
+    const adding = [here, there].map(async (node, i) => {
+      for (let added = 1; added <= 200; added++) {
+        const { count } = (await node.post(path)).json;
+        expect(count).toBeGreaterThan(shown[i] as number);
+        expect(count).toBeGreaterThanOrEqual(added);
+        shown[i] = count;
+      }
+    });
+    await Promise.all(adding);
+    for (const [i, node] of [here, there].entries()) {
+      await eventually(async () => {
+        const { count } = (await node.get(path)).json;
+        expect(count).toBeGreaterThanOrEqual(shown[i] as number);
+        shown[i] = count;
+        expect(count).toBe(400);
+      }, SHOWN_MS_MAX);
+    }
+  });
+
+  test("a relation shows on the other at once, in every list and count", async () => {
+    const [here, there] = both();
+    for (let i = 0; i < 20; i++) {
+      const { path, subject } = freshSubject();
+      const actor = `across-${i}`;
+      const { at, ...put } = (await here.put(`${path}/likes/${actor}`)).json;
+      expect(put).toEqual({ active: true, changed: true, count: 1 });
+      const [state, whole, actors, counts, subjects, repeat] = await Promise.all([
+        there.get(`${path}/likes/${actor}`),
+        there.get(`${path}?actor=${actor}`),
+        there.get(`${path}/likes?limit=5`),
+        there.get(`/v1/actors/${actor}`),
+        there.get(`/v1/actors/${actor}/likes`),
+        there.put(`${path}/likes/${actor}`),
+      ]);
+      expect(state.json).toEqual({ active: true, count: 1, at });
+      expect(whole.json).toMatchObject({ counts: { likes: 1 }, mine: ["likes"] });
+      expect(actors.json).toMatchObject({ count: 1, actors: [{ actor, at }] });
+      expect(counts.json.counts).toMatchObject({ likes: 1 });
+      expect(subjects.json).toEqual({ count: 1, subjects: [{ subject, at }], next: null });
+      expect(repeat.json).toEqual({ active: true, changed: false, count: 1, at });
+
+      expect((await there.delete(`${path}/likes/${actor}`)).json).toMatchObject({ changed: true, count: 0 });
+      expect((await here.get(`${path}/likes/${actor}`)).json).toEqual({ active: false, count: 0, at: null });
+      expect((await here.get(`${path}/likes?limit=5`)).json).toMatchObject({ count: 0, actors: [] });
+      expect((await here.get(`/v1/actors/${actor}/likes`)).json).toMatchObject({ count: 0, subjects: [] });
+    }
+  });
+
+  test("of likes that race on both, one is told that it changed", async () => {
+    for (let round = 0; round < 10; round++) {
+      const path = `${freshSubject().path}/likes/7`;
+      const replies = await Promise.all(Array.from({ length: 20 }, () => api.put(path)));
+      expect(replies.map(({ status }) => status)).toEqual(replies.map(() => 200));
+      expect(replies.filter(({ json }) => json.changed)).toHaveLength(1);
+      expect(new Set(replies.map(({ json }) => json.count))).toEqual(new Set([1]));
+      const { at } = (await api.get(path)).json;
+      expect(replies.map(({ json }) => json.at)).toContain(at);
+    }
+  });
+
+  test("an Idempotency-Key counts once on both", async () => {
+    const [here, there] = both();
+    const path = `${freshSubject().path}/views`;
+    const sending = { headers: { "idempotency-key": "k" }, json: { by: 3 } };
+    const replies = await Promise.all([here, there, here, there].map((node) => node.post(path, sending)));
+    expect(replies.map(({ json }) => json)).toEqual(replies.map(() => ({ count: 3 })));
+    expect((await there.post(path, { ...sending, json: { by: 4 } })).status).toBe(422);
+  });
+
+  test("/readyz names the stores", async () => {
+    for (const node of both()) {
+      const { status, parts } = (await node.get("/readyz")).json;
+      expect(status).toBe("ready");
+      expect(parts).toMatchObject({ redis: { status: "up" }, kafka: { status: "up" }, mysql: { status: "up" } });
+    }
+  });
+});

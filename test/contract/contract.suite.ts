@@ -1,0 +1,34 @@
+import { describe } from "bun:test";
+import { type Deployment, useServer } from "../support/contract.ts";
+import { access } from "./access.suite.ts";
+import { http } from "./http.suite.ts";
+import { ids } from "./ids.suite.ts";
+import { lists } from "./lists.suite.ts";
+import { once } from "./once.suite.ts";
+import { relations } from "./relations.suite.ts";
+import { tallies } from "./tallies.suite.ts";
+
+/** Everything that HTTP promises. */
+export function wholeContract(deployment: Deployment): void {
+  describe(deployment.name, () => {
+    const api = useServer(deployment);
+    http(api);
+    ids(api);
+    lists(api);
+    once(api);
+    relations(api);
+    tallies(api);
+    access(deployment);
+  });
+}
+
+/** What goes through the stores. */
+export function storedContract(deployment: Deployment): void {
+  describe(deployment.name, () => {
+    const api = useServer(deployment);
+    lists(api);
+    once(api);
+    relations(api);
+    tallies(api);
+  });
+}

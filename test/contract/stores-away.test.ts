@@ -1,0 +1,193 @@
+import { afterEach, describe, expect, test } from "bun:test";
+import { type Api, expectProblem, freshSubject, type Reply, useOpened } from "../support/contract.ts";
+import { eventually } from "../support/eventually.ts";
+import { TwoNodes } from "../support/two-nodes.ts";
+
+/** "A store known to be away costs no answer more than 1 s", on a machine that does much else. */
+const ANSWER_MS_MAX = 1_500;
+const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/;
+const STORES = ["redis", "kafka", "mysql"] as const;
+type StoreName = (typeof STORES)[number];
+
+const nodes = useOpened(TwoNodes.start);
+/** The node that stores are taken from, and the other one. */
+const here = () => nodes().api(0);
+const there = () => nodes().api(1);
+
+const cut = (...names: StoreName[]) => Promise.all(names.map((name) => nodes().ways(0)[name].cut()));
+const heal = (...names: StoreName[]) => Promise.all(names.map((name) => nodes().ways(0)[name].heal()));
+
+async function soon(answer: Promise<Reply>): Promise<Reply> {
+  const since = performance.now();
+  const reply = await answer;
+  expect(performance.now() - since).toBeLessThan(ANSWER_MS_MAX);
+  return reply;
+}
+
+async function untilDegraded(api: Api, ...names: StoreName[]): Promise<void> {
+  await eventually(async () => {
+    const reply = await api.get("/readyz");
+    expect(reply.status).toBe(200);
+    expect(reply.json.status).toBe("degraded");
+    for (const name of names) {
+      expect(reply.json.parts[name]).toMatchObject({ status: "down", since: expect.stringMatching(TIME) });
+    }
+  });
+}
+
+async function untilReady(api: Api): Promise<void> {
+  await eventually(async () => expect((await api.get("/readyz")).json.status).toBe("ready"));
+}
+
+/** Everything that is known of the subject is the same here, there and in MySQL. */
+async function untilEqual(subject: string, counts: Record<string, number>): Promise<void> {
+  const path = `/v1/subjects/${subject}`;
+  await eventually(async () => {
+    for (const api of [here(), there()]) expect((await api.get(path)).json?.counts).toMatchObject(counts);
+    for (const [metric, count] of Object.entries(counts)) expect(await nodes().stored(subject, metric)).toBe(count);
+  });
+}
+
+afterEach(async () => {
+  await heal(...STORES);
+  await untilReady(here());
+});
+
+describe("Redis is away", () => {
+  test("writes go on and are 202, reads come from the ledger, and all of it shows once it is back", async () => {
+    const { path, subject } = freshSubject();
+    await here().put(`${path}/likes/7`);
+    expect((await here().post(`${path}/views`)).json).toEqual({ count: 1 });
+    await untilEqual(subject, { likes: 1, views: 1 });
+    await cut("redis");
+
+    const put = await soon(here().put(`${path}/likes/8`));
+    expect([put.status, put.json]).toEqual([202, { active: true, at: expect.stringMatching(TIME) }]);
+    const gone = await soon(here().delete(`${path}/likes/7`));
+    expect([gone.status, gone.json]).toEqual([202, { active: false, at: expect.stringMatching(TIME) }]);
+    // What it has known for less than a flush is still told; of this one it knows nothing.
+    const shared = await soon(here().post(`${path}/shares`));
+    expect([shared.status, shared.json]).toEqual([202, {}]);
+    expect([200, 202]).toContain((await soon(here().post(`${path}/views`))).status);
+    const once = await soon(here().post(`${path}/views`, { headers: { "idempotency-key": "k" } }));
+    expect([once.status, once.json]).toEqual([202, {}]);
+    await untilDegraded(here(), "redis");
+
+    const { at } = put.json;
+    await eventually(async () => {
+      expect((await soon(here().get(`${path}/likes/8`))).json).toEqual({ active: true, count: 1, at });
+      expect((await soon(here().get(`${path}/likes?limit=5`))).json.actors).toEqual([{ actor: "8", at }]);
+      expect((await soon(here().get(`${path}?actor=8`))).json).toMatchObject({ counts: { views: 3 }, mine: ["likes"] });
+      expect((await there().get(`${path}/likes/8`)).json).toEqual({ active: true, count: 1, at });
+    });
+
+    await heal("redis");
+    await untilReady(here());
+    await untilEqual(subject, { likes: 1, views: 3, shares: 1 });
+    await eventually(async () => {
+      const again = await here().put(`${path}/likes/8`);
+      expect([again.status, again.json]).toEqual([200, { active: true, changed: false, count: 1, at }]);
+    });
+    const repeat = await here().post(`${path}/views`, { headers: { "idempotency-key": "k" } });
+    expect([repeat.status, repeat.json]).toEqual([200, { count: 3 }]);
+    expect((await here().post(`${path}/views`)).json).toEqual({ count: 4 });
+  });
+});
+
+describe("Kafka is away", () => {
+  test("writes go on, show everywhere, survive SIGKILL, and reach MySQL once it is back", async () => {
+    const { path, subject } = freshSubject();
+    await here().put(`${path}/likes/6`);
+    await untilEqual(subject, { likes: 1 });
+    await cut("kafka");
+    const put = await soon(here().put(`${path}/likes/7`));
+    expect(put.json).toMatchObject({ active: true, changed: true, count: 2 });
+    expect((await there().get(`${path}/likes/7`)).json).toMatchObject({ active: true, count: 2 });
+    expect((await soon(here().put(`${path}/likes/8`))).json).toMatchObject({ changed: true, count: 3 });
+    expect((await soon(here().delete(`${path}/likes/7`))).json).toMatchObject({ changed: true, count: 2 });
+    expect((await soon(here().post(`${path}/views`))).json).toEqual({ count: 1 });
+    await eventually(async () => expect((await there().get(`${path}/views`)).json.count).toBe(1));
+    expect(await nodes().stored(subject, "likes")).toBe(1);
+    await untilDegraded(here(), "kafka");
+
+    await nodes().server(0).kill();
+    await nodes().startNode(0);
+    await untilDegraded(here(), "kafka");
+    expect((await soon(here().get(path))).json.counts).toMatchObject({ likes: 2, views: 1 });
+    expect((await soon(here().post(`${path}/views`))).json).toEqual({ count: 2 });
+
+    await heal("kafka");
+    await untilReady(here());
+    await untilEqual(subject, { likes: 2, views: 2 });
+  });
+});
+
+describe("MySQL is away", () => {
+  test("writes go on, and so does every read of what is at hand", async () => {
+    const { path, subject } = freshSubject();
+    await here().put(`${path}/likes/7`);
+    await here().post(`${path}/views`);
+    await untilEqual(subject, { likes: 1, views: 1 });
+    await here().get(path);
+    await cut("mysql");
+
+    const put = await soon(here().put(`${path}/likes/8`));
+    expect([put.status, put.json]).toEqual([202, { active: true, at: expect.stringMatching(TIME) }]);
+    expect((await soon(here().post(`${path}/views`))).json).toEqual({ count: 2 });
+    expect((await soon(here().get(`${path}/views`))).json.count).toBe(2);
+    await untilDegraded(here(), "mysql");
+    expectProblem(await soon(here().get(`${freshSubject().path}/likes`)), 503, "unavailable");
+    expect((await soon(here().post(`${freshSubject().path}/views`))).status).toBe(202);
+
+    await heal("mysql");
+    await untilReady(here());
+    await untilEqual(subject, { likes: 2, views: 2 });
+  });
+});
+
+describe("every store is away", () => {
+  test("writes are 202, what cannot be known is 503, and nothing is lost or twice there", async () => {
+    const { path, subject } = freshSubject();
+    await here().put(`${path}/likes/7`);
+    await untilEqual(subject, { likes: 1 });
+    await cut(...STORES);
+    for (const actor of ["7", "8", "9"]) {
+      expect((await soon(here().put(`${path}/likes/${actor}`))).status).toBe(202);
+      expect((await soon(here().post(`${path}/views`, { json: { by: 5 } }))).status).toBe(202);
+    }
+    expect((await soon(here().delete(`${path}/likes/8`))).status).toBe(202);
+    await untilDegraded(here(), ...STORES);
+    expectProblem(await soon(here().get(`${path}/likes/7`)), 503, "unavailable");
+
+    await heal(...STORES);
+    await untilReady(here());
+    await untilEqual(subject, { likes: 2, views: 15 });
+    expect(
+      (await here().get(`${path}/likes?limit=5`)).json.actors.map(({ actor }: { actor: string }) => actor),
+    ).toEqual(["9", "7"]);
+  });
+});
+
+describe("a server started with a store away", () => {
+  test.each(STORES)("%s: is degraded, takes writes, and is ready once it is back", async (store) => {
+    const { path, subject } = freshSubject();
+    await nodes().server(0).stop();
+    await cut(store);
+    await nodes().startNode(0);
+    await untilDegraded(here(), store);
+    expect([200, 202]).toContain((await soon(here().put(`${path}/likes/7`))).status);
+    expect([200, 202]).toContain((await soon(here().post(`${path}/views`))).status);
+    await heal(store);
+    await untilReady(here());
+    await untilEqual(subject, { likes: 1, views: 1 });
+  });
+
+  test("a new one that has never seen Redis too", async () => {
+    await nodes().server(0).stop();
+    await cut("redis");
+    await nodes().startNode(0, "new");
+    await untilDegraded(here(), "redis");
+    await heal("redis");
+    await untilReady(here());
+  });
+});
