@@ -70,6 +70,6 @@ export type ProjectorCommand = { kind: "stop" };
 export type ProjectorMessage =
   | { kind: "ready" }
   | { kind: "store"; name: StoreName; state: StoreState }
-  /** `lag`: messages not yet applied; `lagMs`: how long the batch under way has been tried. */
+  /** `lag`: messages not yet applied; `lagMs`: for how long the oldest of them has been known. */
   | { kind: "progress"; records: number; lag: number; lagMs: number; deadLetters: number; losses: number }
   | { kind: "stopped" };

@@ -40,7 +40,7 @@ export class ProjectorLink {
     const counter = (name: string, help: string, value: number): Reading => ({ name, help, value, type: "counter" });
     return [
       gauge("tally_projector_lag_messages", "Messages of the log not yet in the ledger", lag),
-      gauge("tally_projector_lag_seconds", "How long the batch under way has been tried", lagMs / 1000),
+      gauge("tally_projector_lag_seconds", "How long the oldest record waits for the ledger", lagMs / 1000),
       counter("tally_projector_records_total", "Records brought into the ledger", records),
       counter("tally_dead_letters_total", "Messages set aside because they cannot be applied", deadLetters),
       counter("tally_projector_losses_total", "Gaps found in the log", losses),

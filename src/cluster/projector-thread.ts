@@ -23,6 +23,8 @@ const GAP_MS_MAX = 10 * 60_000;
 const ACTS_FIRST_MS = 100;
 const TIDY_EVERY_MS = 30_000;
 const TELL_EVERY_MS = 500;
+/** The oldest is what counts: of so many the second is forgotten. */
+const SEEN_MAX = 1_000;
 /** Larger transactions cost less for each row: 80,000 rows a second against 58,000 with half as many. */
 const GATHER_RECORDS = 40_000;
 
@@ -48,7 +50,9 @@ class ProjectorThread {
   #topic: string;
   #records = 0;
   #losses = 0;
-  #oldestMs = 0;
+  #messages = 0;
+  /** When the log was seen to hold so many messages (as this thread counts them), oldest first; those applied are gone. */
+  readonly #seen: { atMs: number; end: number }[] = [];
   readonly #timers: ReturnType<typeof setInterval>[] = [];
 
   constructor(data: ProjectorData) {
@@ -96,7 +100,6 @@ class ProjectorThread {
   async #apply(received: readonly Received[], positions: Map<number, number>): Promise<void> {
     const messages: LogMessage[] = [...this.#held, ...received];
     if (messages.length === 0 && positions.size === 0) return;
-    this.#oldestMs ||= Date.now();
     await Bun.sleep(ACTS_FIRST_MS);
     fault("projector.apply");
     const applied = await this.#store(messages, positions);
@@ -108,7 +111,7 @@ class ProjectorThread {
       log.error("records are missing from the log, and nobody has sent them again: they are lost", { ...loss });
     }
     this.#records += applied.records;
-    this.#oldestMs = 0;
+    this.#messages += received.length;
     await this.#advance(applied.commits);
   }
 
@@ -178,8 +181,12 @@ class ProjectorThread {
   }
 
   #tell(): void {
-    const lagMs = this.#oldestMs === 0 ? 0 : Date.now() - this.#oldestMs;
     const { lag, deadLetters } = this.#consumer;
+    const now = Date.now();
+    this.#seen.push({ atMs: now, end: this.#messages + lag });
+    for (let [first] = this.#seen; first && first.end <= this.#messages; [first] = this.#seen) this.#seen.shift();
+    const lagMs = now - (this.#seen[0]?.atMs ?? now);
+    if (this.#seen.length > SEEN_MAX) this.#seen.splice(1, 1);
     tell({ kind: "progress", records: this.#records, lag, lagMs, deadLetters, losses: this.#losses });
   }
 

@@ -239,5 +239,5 @@ export class RedisHotStore implements HotStore {
 
 /** A name that no generation of the shard's bases still to be deleted has. Short: it stands in every bucket's name. */
 function generation(): string {
-  return randomBytes(5).toString("base64url");
+  return randomBytes(3).toString("base64url");
 }
