@@ -23,6 +23,9 @@ const GAP_MS_MAX = 10 * 60_000;
 const ACTS_FIRST_MS = 100;
 const TIDY_EVERY_MS = 30_000;
 const TELL_EVERY_MS = 500;
+/** How long a ledger that cannot be written is tried, and how often it is asked whether it is back. */
+const LEAVE_MS = 5_000;
+const BACK_MS = 1_000;
 /** The oldest is what counts: of so many the second is forgotten. */
 const SEEN_MAX = 1_000;
 /** Larger transactions cost less for each row: 80,000 rows a second against 58,000 with half as many. */
@@ -43,7 +46,12 @@ class ProjectorThread {
   readonly #hot;
   readonly #shards: Shards;
   readonly #ends: KafkaProducer;
-  readonly #consumer: LogConsumer;
+  #consumer: LogConsumer;
+  /** Dead letters of consumers before this one. */
+  #deadLetters = 0;
+  #failingSinceMs = 0;
+  #isLeaving = false;
+  #isStopping = false;
   readonly #gapsSince = new Map<string, number>();
   #held: LogMessage[] = [];
   /** Offsets of a log that was cut or made again say nothing about those before: it gets another name. */
@@ -69,20 +77,44 @@ class ProjectorThread {
       return (await this.#ends.ends([partition])).get(partition) as number;
     };
     this.#shards = new Shards({ hot: this.#hot, ledger: this.#reader, end });
-    const handlers: ConsumerHandlers = {
-      positions: () => this.#positions(),
-      apply: (messages, positions) => this.#apply(messages, positions),
-      alert: ({ kind }) => {
-        if (kind === "ahead") this.#topic = `${logTopic(settings.prefix)} ${crypto.randomUUID()}`;
-      },
-      onState: (isUp) => tell({ kind: "store", name: "kafka", state: { isUp, detail: isUp ? "" : "cannot be read" } }),
-    };
-    this.#consumer = new LogConsumer(settings, handlers, { gatherRecords: GATHER_RECORDS });
+    this.#consumer = this.#newConsumer();
     data.commands.on("message", (message: ProjectorCommand) => {
       if (message.kind === "stop") void this.#stop(data.commands);
     });
     this.#timers.push(setInterval(() => this.#tell(), TELL_EVERY_MS));
     this.#timers.push(setInterval(() => void this.#tidy(), TIDY_EVERY_MS));
+    this.#consumer.start();
+  }
+
+  #newConsumer(): LogConsumer {
+    const { prefix } = this.#settings;
+    const handlers: ConsumerHandlers = {
+      positions: () => this.#positions(),
+      apply: (messages, positions) => this.#apply(messages, positions),
+      alert: ({ kind }) => {
+        if (kind === "ahead") this.#topic = `${logTopic(prefix)} ${crypto.randomUUID()}`;
+      },
+      onState: (isUp) => tell({ kind: "store", name: "kafka", state: { isUp, detail: isUp ? "" : "cannot be read" } }),
+    };
+    return new LogConsumer(this.#settings, handlers, { gatherRecords: GATHER_RECORDS });
+  }
+
+  /**
+   * MySQL may be away from here only: a projector that cannot write gives its partitions to those who can, and comes back
+   * when it is answered again.
+   */
+  async #leave(): Promise<void> {
+    if (this.#isLeaving || this.#isStopping) return;
+    this.#isLeaving = true;
+    log.warn("the ledger cannot be written from here: other projectors may have this one's partitions");
+    this.#deadLetters += this.#consumer.deadLetters;
+    await this.#consumer.stop();
+    while (!this.#isStopping && (await this.#reader.positions().catch(() => null)) === null) await Bun.sleep(BACK_MS);
+    this.#isLeaving = false;
+    this.#failingSinceMs = 0;
+    if (this.#isStopping) return;
+    this.#held = [];
+    this.#consumer = this.#newConsumer();
     this.#consumer.start();
   }
 
@@ -121,10 +153,15 @@ class ProjectorThread {
     try {
       const applied = await this.#writer.apply(messages, options);
       this.#onMysql(null);
+      this.#failingSinceMs = 0;
       return applied;
     } catch (error) {
       this.#onMysql(error);
-      if (error instanceof LedgerUnavailable) throw error;
+      if (error instanceof LedgerUnavailable) {
+        this.#failingSinceMs ||= Date.now();
+        if (Date.now() - this.#failingSinceMs > LEAVE_MS) void this.#leave();
+        throw error;
+      }
       throw await this.#poison(messages, error);
     }
   }
@@ -181,7 +218,8 @@ class ProjectorThread {
   }
 
   #tell(): void {
-    const { lag, deadLetters } = this.#consumer;
+    const { lag } = this.#consumer;
+    const deadLetters = this.#deadLetters + this.#consumer.deadLetters;
     const now = Date.now();
     this.#seen.push({ atMs: now, end: this.#messages + lag });
     for (let [first] = this.#seen; first && first.end <= this.#messages; [first] = this.#seen) this.#seen.shift();
@@ -191,6 +229,7 @@ class ProjectorThread {
   }
 
   async #tidy(): Promise<void> {
+    if (this.#isLeaving) return;
     // The writer does one thing after the other: not while a batch is applied.
     await this.#consumer.pause();
     try {
@@ -203,6 +242,7 @@ class ProjectorThread {
   }
 
   async #stop(commands: MessagePort): Promise<void> {
+    this.#isStopping = true;
     for (const timer of this.#timers) clearInterval(timer);
     await Promise.race([this.#consumer.stop(), Bun.sleep(4_000)]);
     this.#ends.close();
