@@ -11,7 +11,7 @@ import { type FillPlan, likedAt, requestsIn } from "./fill-plan.ts";
 /** The default of `--prefix`. */
 const PREFIX = "tally";
 const SOURCE = "0123456789abcdefr";
-/** In one message: what a busy node sends, whose acts of some milliseconds are spread over 16 partitions. */
+/** In one message: what a busy node sends, whose acts of some milliseconds are spread over the partitions. */
 const FRAME_RECORDS = 16;
 /** Sent together. */
 const CHUNK_RECORDS = 50_000;
@@ -112,6 +112,7 @@ function settingsOf(brokers: string): KafkaSettings {
     kafkaUsername: null,
     kafkaPassword: null,
     prefix: PREFIX,
+    kafkaPartitions: 4,
     logRetention: 7 * DAY_MS,
   };
 }

@@ -25,7 +25,6 @@ const PAUSE_MS = 5;
 /** A register as an act finds it: its newest stamp, and what the ledger has of it where that had to be asked. */
 interface Seen {
   stamp: Stamp;
-  count: number;
   hint: RelationPut["hint"];
 }
 
@@ -95,14 +94,14 @@ export class Acts {
     const seen = await this.#see(shard, name);
     const isRepeat = seen !== null && (isRepeatedKey || isActive(seen.stamp) === active);
     if (isRepeatedKey && seen === null) return { active, changed: null, count: null, at: null };
-    if (seen && isRepeat && (isRepeatedKey || !once)) return related(seen.stamp, false, seen.count);
+    if (seen && isRepeat && (isRepeatedKey || !once)) return this.#repeated(shard, name, seen.stamp);
 
     const act = { shard, ...name, active, by: 0, seen: seen?.stamp ?? null, isKept: isRepeat, once: once ?? null };
     const logged = await this.#log.append(act);
     const later: Related = { active, changed: null, count: null, at: msOf(logged.stamp) };
     if (seen === null) return later;
     if (once && key) await this.#putKey(shard, { ...name, ...logged, ...once, amount: 0, version: key.version });
-    if (isRepeat) return related(seen.stamp, false, seen.count);
+    if (isRepeat) return this.#repeated(shard, name, seen.stamp);
     // Both before the answer, in any order: the actor's lists find the act by the hint, the subject's by the entry.
     const [isHinted, put] = await Promise.all([
       this.#actorHints.submit({ ...name, stamp: logged.stamp }).catch(storeAway),
@@ -116,6 +115,14 @@ export class Acts {
     const changed = hasWon && isActive(put.seen ?? seen.stamp) !== active;
     const isSame = isActive(put.stamp) === active;
     return { active, changed, count: put.count, at: msOf(isSame ? put.stamp : logged.stamp) };
+  }
+
+  /** Only a repeat must ask for the count: a put answers with it. */
+  async #repeated(shard: number, name: CountName, stamp: Stamp): Promise<Related> {
+    const count = await this.#count(shard, name).catch(storeAway);
+    const at = stamp === 0 ? null : msOf(stamp);
+    const isKnown = count !== AWAY;
+    return { active: isActive(stamp), changed: isKnown ? false : null, count: isKnown ? count : null, at };
   }
 
   async #addOnce(name: { metric: number; subject: string }, by: number, once: OnceKey): Promise<number | null> {
@@ -187,16 +194,14 @@ export class Acts {
   /** The register as everyone must see it, or null where that cannot be known in time. */
   async #see(shard: number, name: RegisterName): Promise<Seen | null> {
     const deadline = performance.now() + LAG_MS_MAX;
-    const { metric, subject } = name;
     try {
       for (;;) {
-        const looked = await this.#looks.look({ shard, counts: [{ metric, subject }], registers: [name] });
+        const looked = await this.#looks.look({ shard, counts: [], registers: [name] });
         if (looked.isSettled) {
-          const count = looked.counts[0] as number;
           const stamp = looked.registers[0] ?? null;
-          if (stamp !== null) return { stamp, count, hint: null };
+          if (stamp !== null) return { stamp, hint: null };
           const hint = await this.#looks.hint(shard, name);
-          return { stamp: hint.stamp, count, hint };
+          return { stamp: hint.stamp, hint };
         }
         if (performance.now() > deadline) return null;
         await this.#shards.repair(shard);
@@ -277,8 +282,4 @@ function storeAway(error: unknown): typeof AWAY {
 
 function keyReused(): Problem {
   return new Problem("key-reused", "this Idempotency-Key came with another body before");
-}
-
-function related(stamp: Stamp, changed: boolean, count: number): Related {
-  return { active: isActive(stamp), changed, count, at: stamp === 0 ? null : msOf(stamp) };
 }

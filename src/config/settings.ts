@@ -74,6 +74,8 @@ export interface Settings {
   kafkaSasl: "plain" | "scram-sha-256" | "scram-sha-512" | null;
   kafkaUsername: string | null;
   kafkaPassword: string | null;
+  /** Of the log's topic, where it is created. */
+  kafkaPartitions: number;
   /** Milliseconds. */
   logRetention: number;
   mysqlUrl: string | null;

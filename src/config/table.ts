@@ -339,6 +339,13 @@ export const SETTINGS: Table = {
     secret: "all",
     example: '"replace-me"',
   },
+  kafkaPartitions: {
+    group: "cluster",
+    value: "N",
+    schema: schema.count(1, 256),
+    default: 4,
+    doc: "partitions of the log where it is created; so many projectors can share it, and each costs every send a little",
+  },
   logRetention: {
     group: "cluster",
     value: "DURATION",

@@ -3,9 +3,18 @@ import { Kafka, logLevel } from "kafkajs";
 import { KafkaAway } from "../../src/cluster/kafka/client.ts";
 import { KafkaProducer } from "../../src/cluster/kafka/producer.ts";
 import { MESSAGE_BYTES_MAX } from "../../src/cluster/kafka/rounds.ts";
-import { ensureTopics, LOG_PARTITIONS, partitionsOf } from "../../src/cluster/kafka/topics.ts";
+import { ensureTopics, partitionsOf } from "../../src/cluster/kafka/topics.ts";
 import { KafkaServer } from "../support/services.ts";
-import { message, PARTITIONS, readAll, row, settingsFor, startProducer, until } from "./kafka-support.ts";
+import {
+  LOG_PARTITIONS,
+  message,
+  PARTITIONS,
+  readAll,
+  row,
+  settingsFor,
+  startProducer,
+  until,
+} from "./kafka-support.ts";
 
 let kafka: KafkaServer;
 
@@ -65,7 +74,7 @@ describe("topics", () => {
     expect(await partitionsOf(settings, `${settings.prefix}.log`)).toBeNull();
     const all = await Promise.all([1, 2, 3, 4].map(() => ensureTopics(settings)));
     expect(all).toEqual([LOG_PARTITIONS, LOG_PARTITIONS, LOG_PARTITIONS, LOG_PARTITIONS]);
-    expect(await ensureTopics(settings, 4)).toBe(LOG_PARTITIONS);
+    expect(await ensureTopics({ ...settings, kafkaPartitions: 4 })).toBe(LOG_PARTITIONS);
     expect(await partitionsOf(settings, `${settings.prefix}.log.dead`)).toBe(1);
   });
 

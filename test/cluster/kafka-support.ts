@@ -3,9 +3,10 @@ import { type ConsumerHandlers, type ConsumerOptions, LogConsumer } from "../../
 import type { LogMessage } from "../../src/cluster/kafka/gather.ts";
 import { KafkaProducer } from "../../src/cluster/kafka/producer.ts";
 import type { OutgoingMessage } from "../../src/cluster/kafka/rounds.ts";
-import { ensureTopics, LOG_PARTITIONS } from "../../src/cluster/kafka/topics.ts";
+import { ensureTopics } from "../../src/cluster/kafka/topics.ts";
 import { FrameWriter } from "../../src/records.ts";
 
+export const LOG_PARTITIONS = 16;
 export const PARTITIONS = Array.from({ length: LOG_PARTITIONS }, (_, partition) => partition);
 
 let prefixes = 0;
@@ -19,6 +20,7 @@ export function settingsFor(brokers: string, prefix = `t${process.pid}-${++prefi
     kafkaUsername: null,
     kafkaPassword: null,
     prefix,
+    kafkaPartitions: LOG_PARTITIONS,
     logRetention: 7 * 86_400_000,
   };
 }

@@ -9,7 +9,15 @@ import { log } from "../../telemetry/log.ts";
 
 export type KafkaSettings = Pick<
   Settings,
-  "kafkaBrokers" | "kafkaTls" | "kafkaCa" | "kafkaSasl" | "kafkaUsername" | "kafkaPassword" | "prefix" | "logRetention"
+  | "kafkaBrokers"
+  | "kafkaTls"
+  | "kafkaCa"
+  | "kafkaSasl"
+  | "kafkaUsername"
+  | "kafkaPassword"
+  | "kafkaPartitions"
+  | "prefix"
+  | "logRetention"
 >;
 
 /** Kafka cannot be asked now, or did not answer in time: what was sent may or may not be in the log. */

@@ -7,9 +7,6 @@ import { errorType, reasonOf } from "./errors.ts";
 import { BATCH_BYTES_MAX } from "./rounds.ts";
 import { within } from "./wait.ts";
 
-/** Shard → partition is `shard % partitions`; 256 shards divide evenly by 16, and 16 projectors can share them. */
-export const LOG_PARTITIONS = 16;
-
 const REQUEST_MS_MAX = 5_000;
 /** A cluster that starts needs some seconds until its brokers know each other and have leaders. */
 const READY_MS_MAX = 30_000;
@@ -24,14 +21,14 @@ const SAFE_IN_SYNC = 2;
  * nodes may do it at once: one creates, the others find it. What exists stays as it is, but unsafe settings are named.
  * Throws KafkaAway where Kafka is.
  */
-export async function ensureTopics(settings: KafkaSettings, partitions = LOG_PARTITIONS): Promise<number> {
+export async function ensureTopics(settings: KafkaSettings): Promise<number> {
   const link = new KafkaLink(settings, REQUEST_MS_MAX);
   const admin = link.kafka.admin();
   try {
     await within(admin.connect(), REQUEST_MS_MAX);
     const untilMs = performance.now() + READY_MS_MAX;
     const wanted = new Map([
-      [logTopic(settings.prefix), partitions],
+      [logTopic(settings.prefix), settings.kafkaPartitions],
       [deadTopic(settings.prefix), 1],
     ]);
     for (;;) {
