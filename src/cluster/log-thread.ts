@@ -1,10 +1,11 @@
 import { type MessagePort, parentPort, workerData } from "node:worker_threads";
+import { SHARDS } from "../arithmetic/shard.ts";
 import { HybridClock } from "../arithmetic/stamp.ts";
 import { isSystemError } from "../errors.ts";
 import { fault } from "../lib/fault.ts";
 import { LAG_MS_MAX, LOOK_MS_MAX } from "../limits.ts";
 import { FileLogReader, LogHead, LogWriter } from "../local/log.ts";
-import { HotStoreAway } from "../ports/hot-store.ts";
+
 import type { Position } from "../ports/log.ts";
 import { readFrame } from "../records.ts";
 import { CounterTable } from "../tallies/table.ts";
@@ -17,6 +18,7 @@ import { KafkaProducer } from "./kafka/producer.ts";
 import { ensureTopics } from "./kafka/topics.ts";
 import { Lane, type Parcel, shardOfFrame } from "./lane.ts";
 import { ACTS, LOG_THREAD, type LogData } from "./log-data.ts";
+import { LogEnds } from "./log-ends.ts";
 import type { Act, FromLog, LogCommand, LogMessage, StoreName, ToLog } from "./messages.ts";
 import { groupsOf, Notes } from "./notes.ts";
 import { OutboxIndex } from "./outbox-index.ts";
@@ -58,7 +60,7 @@ class LogThread {
   readonly #noteLane: Lane;
   /** Those that have tried to connect. */
   readonly #producers: KafkaProducer[] = [];
-  readonly #ends: KafkaProducer;
+  readonly #ends: LogEnds;
   readonly #hot;
   readonly #ledger;
   readonly #shards: Shards;
@@ -93,10 +95,10 @@ class LogThread {
     this.#acts = new ActsLog({ log: this.#outbox, clock, source: source + ACTS, partitions });
     this.#hot = openHot(settings);
     this.#ledger = openSharedLedger(settings, partitions);
-    this.#ends = this.#producer();
+    this.#ends = new LogEnds(this.#producer(), partitions);
     this.#actLane = this.#lane((name) => name.endsWith(ACTS));
     this.#noteLane = this.#lane((name) => !name.endsWith(ACTS));
-    const end = (shard: number) => this.#endOf(shard);
+    const end = (shard: number) => this.#ends.of(shard);
     this.#shards = new Shards({ hot: this.#hot, ledger: this.#ledger, end });
     this.#resend = new Resend({ hot: this.#hot, ledger: this.#ledger, shards: this.#shards });
     const table = CounterTable.attach(data.table, LOG_THREAD);
@@ -136,7 +138,7 @@ class LogThread {
         this.#queue.push({ port, id: message.id, acts: message.acts });
         void this.#pump();
       } else {
-        this.#endOf(message.shard).then(
+        this.#ends.of(message.shard).then(
           (end) => reply(port, { kind: "end", id: message.id, end }),
           () => reply(port, { kind: "end", id: message.id, end: null }),
         );
@@ -219,7 +221,10 @@ class LogThread {
 
   readonly #look = async (): Promise<void> => {
     const mysql = await tried(() => this.#askLedger());
-    const redis = await tried(() => this.#askRedis());
+    const redis = await tried(async () => {
+      if (!this.#isCaughtUp) await this.#begin();
+      await this.#askRedis();
+    });
     if (mysql === null && redis === null) {
       if (!this.#isCaughtUp) tell({ kind: "caught-up" });
       this.#isCaughtUp = true;
@@ -296,14 +301,11 @@ class LogThread {
     return { outbox: this.#reader, from: this.#index.applied, wanted, isDecided };
   }
 
-  async #endOf(shard: number): Promise<number> {
-    const partition = shard % this.#data.partitions;
-    try {
-      const ends = await this.#ends.ends([partition]);
-      return ends.get(partition) as number;
-    } catch (error) {
-      throw new HotStoreAway(`the log's end cannot be asked for: ${error instanceof Error ? error.message : error}`);
-    }
+  /** Every shard has a copy in Redis: else the first requests of each would wait for it, which took seconds. */
+  async #begin(): Promise<void> {
+    const shards = Array.from({ length: SHARDS }, (_, shard) => shard);
+    const heads = await this.#hot.heads(shards);
+    await Promise.all(shards.filter((shard) => heads[shard] === null).map((shard) => this.#shards.repair(shard)));
   }
 
   // Start and stop

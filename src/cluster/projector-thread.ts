@@ -11,6 +11,7 @@ import { type ConsumerHandlers, LogConsumer } from "./kafka/consumer.ts";
 import type { LogMessage as Received } from "./kafka/gather.ts";
 import { KafkaProducer } from "./kafka/producer.ts";
 import { ensureTopics } from "./kafka/topics.ts";
+import { LogEnds } from "./log-ends.ts";
 import type { ProjectorCommand, ProjectorData, ProjectorMessage } from "./messages.ts";
 import { MysqlLedgerWriter } from "./mysql/ledger.ts";
 import type { AppliedMessages, Gap, LogMessage } from "./mysql/messages.ts";
@@ -47,7 +48,7 @@ class ProjectorThread {
   readonly #reader;
   readonly #hot;
   readonly #shards: Shards;
-  readonly #ends: KafkaProducer;
+  readonly #ends: LogEnds;
   #consumer: LogConsumer;
   /** Dead letters of consumers before this one. */
   #deadLetters = 0;
@@ -72,12 +73,10 @@ class ProjectorThread {
     this.#writer = new MysqlLedgerWriter(storesOf(settings).mysqlUrl);
     this.#reader = openSharedLedger(settings, partitions);
     this.#hot = openHot(settings);
-    this.#ends = new KafkaProducer(settings, { topic: this.#topic, onMissing: () => ensureTopics(settings) });
-    void this.#ends.start();
-    const end = async (shard: number) => {
-      const partition = shard % partitions;
-      return (await this.#ends.ends([partition])).get(partition) as number;
-    };
+    const producer = new KafkaProducer(settings, { topic: this.#topic, onMissing: () => ensureTopics(settings) });
+    void producer.start();
+    this.#ends = new LogEnds(producer, partitions);
+    const end = (shard: number) => this.#ends.of(shard);
     this.#shards = new Shards({ hot: this.#hot, ledger: this.#reader, end });
     this.#consumer = this.#newConsumer();
     data.commands.on("message", (message: ProjectorCommand) => {

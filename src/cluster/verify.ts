@@ -7,6 +7,7 @@ import { isAway } from "./acts.ts";
 import { logTopic } from "./kafka/client.ts";
 import { KafkaProducer } from "./kafka/producer.ts";
 import { ensureTopics } from "./kafka/topics.ts";
+import { LogEnds } from "./log-ends.ts";
 import { raiseVersion } from "./mysql/raise-version.ts";
 import type { MysqlLedgerReader } from "./mysql/reads.ts";
 import { recount } from "./mysql/recount.ts";
@@ -64,10 +65,8 @@ class Verify {
     await this.#ends.start();
     const ledger = openSharedLedger(this.#settings, partitions);
     this.#ledger = ledger;
-    const end = async (shard: number) => {
-      const partition = shard % partitions;
-      return (await this.#ends.ends([partition])).get(partition) as number;
-    };
+    const ends = new LogEnds(this.#ends, partitions);
+    const end = (shard: number) => ends.of(shard);
     this.#shards = new Shards({ hot: this.#hot, ledger, end });
     await this.#driver.checkServer();
     await this.#recount();
