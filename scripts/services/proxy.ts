@@ -9,6 +9,8 @@ import { freePort, HOST } from "./ports.ts";
  */
 export type Mode = "open" | "silent" | "mute" | "cut";
 
+const LISTEN_TRIES = 5;
+
 /** Stands between a client and a server on a port of its own, so that one of their ways can be broken. */
 export class TcpProxy {
   readonly port: number;
@@ -25,9 +27,16 @@ export class TcpProxy {
   }
 
   static async start(target: number): Promise<TcpProxy> {
-    const proxy = new TcpProxy(await freePort(), target);
-    await proxy.#listen();
-    return proxy;
+    for (let tries = 1; ; tries++) {
+      const proxy = new TcpProxy(await freePort(), target);
+      try {
+        await proxy.#listen();
+        return proxy;
+      } catch (error) {
+        // Somebody was faster, or a server that was just started has inherited the look at the port.
+        if ((error as NodeJS.ErrnoException).code !== "EADDRINUSE" || tries === LISTEN_TRIES) throw error;
+      }
+    }
   }
 
   get mode(): Mode {

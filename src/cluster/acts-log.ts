@@ -1,6 +1,7 @@
 import { SHARDS } from "../arithmetic/shard.ts";
 import type { HybridClock } from "../arithmetic/stamp.ts";
 import { isSystemError, Problem } from "../errors.ts";
+import { wallMs } from "../lib/fault.ts";
 import { LogBroken, type LogWriter } from "../local/log.ts";
 import { FrameWriter, type LogRecord, NO_SLOT } from "../records.ts";
 import type { Parcel } from "./lane.ts";
@@ -27,7 +28,7 @@ export class ActsLog {
   /** Null for an act that is not in the log: the disk or the clock refused it. The frames are its own until the next call. */
   append(acts: readonly Act[]): { logged: (Logged | null)[]; parcels: Parcel[]; trouble: string | null } {
     const logged: (Logged | null)[] = new Array(acts.length).fill(null);
-    const nowMs = Date.now();
+    const nowMs = wallMs();
     for (const { writer, places } of this.#frames) {
       writer.begin(this.#source);
       places.length = 0;
@@ -65,7 +66,7 @@ export class ActsLog {
       frame.writer.add(record);
       frame.places.push(place);
       this.#last[shard] = n;
-      return { stamp, source: this.#source, n };
+      return { stamp, source: this.#source, n, isShipped: false };
     } catch (error) {
       // A clock far behind: this act is refused, the others go on.
       if (error instanceof Problem) return null;

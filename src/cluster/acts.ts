@@ -2,7 +2,7 @@ import { isActive, msOf, type Stamp } from "../arithmetic/stamp.ts";
 import { Problem, unavailable } from "../errors.ts";
 import { Batcher } from "../lib/batcher.ts";
 import { Turns } from "../lib/turns.ts";
-import { LAG_MS_MAX, LOOKS_AT_ONCE, SHARED_ACTS_MAX } from "../limits.ts";
+import { LAG_MS_MAX, LOOK_MS_MAX, LOOKS_AT_ONCE, SHARED_ACTS_MAX } from "../limits.ts";
 import type { OnceKey, Related } from "../ports/counting.ts";
 import {
   type CountName,
@@ -15,9 +15,12 @@ import {
   type RelationPut,
 } from "../ports/hot-store.ts";
 import { LedgerUnavailable } from "../ports/ledger.ts";
+import { log } from "../telemetry/log.ts";
+import type { Freshness } from "./freshness.ts";
 import type { SharedLedger } from "./ledger.ts";
 import type { LogClient } from "./log-client.ts";
 import type { Looks } from "./looks.ts";
+import type { Logged } from "./messages.ts";
 import { type Shards, shardOf } from "./shards.ts";
 
 const PAUSE_MS = 5;
@@ -48,12 +51,22 @@ export class Acts {
   readonly #shards: Shards;
   readonly #looks: Looks;
   readonly #log: LogClient;
+  readonly #freshness: Freshness;
   readonly #turns = new Turns();
   readonly #puts: Batcher<Put, RelationAnswer | Missing>;
   readonly #actorHints: Batcher<RegisterName & { stamp: Stamp }, undefined>;
+  readonly #unsettled: Batcher<number, undefined>;
   #underWay = 0;
 
-  constructor(parts: { hot: HotStore; ledger: SharedLedger; shards: Shards; looks: Looks; log: LogClient }) {
+  constructor(parts: {
+    hot: HotStore;
+    ledger: SharedLedger;
+    shards: Shards;
+    looks: Looks;
+    log: LogClient;
+    freshness: Freshness;
+  }) {
+    this.#freshness = parts.freshness;
     this.#hot = parts.hot;
     this.#ledger = parts.ledger;
     this.#shards = parts.shards;
@@ -64,6 +77,10 @@ export class Acts {
     this.#actorHints = new Batcher(async (names) => {
       await this.#hot.hintActors(names);
       return names.map(() => undefined);
+    }, bounds);
+    this.#unsettled = new Batcher(async (shards) => {
+      await this.#hot.unsettle([...new Set(shards)]);
+      return shards.map(() => undefined);
     }, bounds);
   }
 
@@ -98,8 +115,11 @@ export class Acts {
 
     const act = { shard, ...name, active, by: 0, seen: seen?.stamp ?? null, isKept: isRepeat, once: once ?? null };
     const logged = await this.#log.append(act);
-    const later: Related = { active, changed: null, count: null, at: msOf(logged.stamp) };
-    if (seen === null) return later;
+    const later = async (): Promise<Related> => {
+      await this.#leave(shard, logged);
+      return { active, changed: null, count: null, at: msOf(logged.stamp) };
+    };
+    if (seen === null) return later();
     if (once && key) await this.#putKey(shard, { ...name, ...logged, ...once, amount: 0, version: key.version });
     if (isRepeat) return this.#repeated(shard, name, seen.stamp);
     // Both before the answer, in any order: the actor's lists find the act by the hint, the subject's by the entry.
@@ -107,8 +127,9 @@ export class Acts {
       this.#actorHints.submit({ ...name, stamp: logged.stamp }).catch(storeAway),
       this.#put(shard, { ...name, ...logged, hint: seen.hint }),
     ]);
-    if (isHinted === AWAY) return later;
-    if (put === null) return later;
+    if (isHinted === AWAY || put === null) return later();
+    // Redis has lost what was seen: what this act has changed cannot be said.
+    if (put.seen !== null && put.seen < seen.stamp) return later();
     const hasWon = put.stamp === logged.stamp;
     // `put.seen` may be its own stamp: another node's act of the same tick, which has changed it. Nobody but this thread puts
     // this act now (see LogThread). Null: the projector was faster, and what was seen before must do.
@@ -191,20 +212,31 @@ export class Acts {
     return false;
   }
 
+  /**
+   * The act is in the log and in no copy. Whoever acts on the register next must not take what he sees for all there is: a
+   * DELETE after a PUT that was left like this would find nothing to do, and the PUT would come into the ledger behind it.
+   */
+  async #leave(shard: number, { isShipped }: Logged): Promise<void> {
+    if (!isShipped || (await this.#unsettled.submit(shard).catch(storeAway)) === AWAY) this.#freshness.hide(shard);
+  }
+
   /** The register as everyone must see it, or null where that cannot be known in time. */
   async #see(shard: number, name: RegisterName): Promise<Seen | null> {
-    const deadline = performance.now() + LAG_MS_MAX;
+    const began = performance.now();
     try {
       for (;;) {
+        // Before the look: what is told in Redis from then on is seen by it.
+        const isHidden = this.#freshness.hidden(shard) > 0;
         const looked = await this.#looks.look({ shard, counts: [], registers: [name] });
-        if (looked.isSettled) {
+        if (looked.isSettled && !isHidden) {
           const stamp = looked.registers[0] ?? null;
           if (stamp !== null) return { stamp, hint: null };
           const hint = await this.#looks.hint(shard, name);
           return { stamp: hint.stamp, hint };
         }
-        if (performance.now() > deadline) return null;
-        await this.#shards.repair(shard);
+        // The log thread tells soon, unless Kafka is away.
+        if (performance.now() - began > (isHidden ? LOOK_MS_MAX : LAG_MS_MAX)) return null;
+        if (!isHidden) await this.#shards.repair(shard);
         await Bun.sleep(PAUSE_MS);
       }
     } catch (error) {
@@ -273,6 +305,17 @@ const AWAY: unique symbol = Symbol("away");
 
 export function isAway(error: unknown): boolean {
   return error instanceof HotStoreAway || error instanceof LedgerUnavailable;
+}
+
+/** A look at the stores that will come again: null, or what it failed with. */
+export async function tried(look: () => Promise<void>): Promise<unknown> {
+  try {
+    await look();
+    return null;
+  } catch (error) {
+    if (!isAway(error)) log.limited("look", 10_000).error("the stores cannot be compared; tried again", { error });
+    return error;
+  }
 }
 
 function storeAway(error: unknown): typeof AWAY {

@@ -18,6 +18,7 @@ export interface FreshnessShare {
   slots: SharedArrayBuffer;
   seqs: SharedArrayBuffer;
   versions: SharedArrayBuffer;
+  hidden: SharedArrayBuffer;
   /** Date.now() when the ticks began. */
   originMs: number;
 }
@@ -34,12 +35,15 @@ export class Freshness {
   readonly #seqs: Int32Array;
   /** By shard: the highest version that was shown from the ledger, while Redis was away. */
   readonly #versions: Int32Array;
+  /** By shard: acts that are hidden. */
+  readonly #hidden: Int32Array;
   readonly #originMs: number;
 
   constructor(share: FreshnessShare) {
     this.#words = new Int32Array(share.slots);
     this.#seqs = new Int32Array(share.seqs);
     this.#versions = new Int32Array(share.versions);
+    this.#hidden = new Int32Array(share.hidden);
     this.#originMs = share.originMs;
   }
 
@@ -48,6 +52,7 @@ export class Freshness {
       slots: new SharedArrayBuffer(4 * WORDS * slots),
       seqs: new SharedArrayBuffer(4 * SHARDS),
       versions: new SharedArrayBuffer(4 * SHARDS),
+      hidden: new SharedArrayBuffer(4 * SHARDS),
       originMs: Date.now() - TICK_MS,
     };
   }
@@ -89,6 +94,24 @@ export class Freshness {
 
   versionOf(shard: number): number {
     return Atomics.load(this.#versions, shard);
+  }
+
+  /**
+   * An act of this node was answered that no copy shows, and nobody could be told in Redis: what is seen of the shard is not
+   * all there is. Until the log thread has told them (`HotStore.unsettle`).
+   */
+  hide(shard: number): void {
+    Atomics.add(this.#hidden, shard, 1);
+  }
+
+  /** How many acts were hidden, 0: none. Ask before the shard is looked at. */
+  hidden(shard: number): number {
+    return Atomics.load(this.#hidden, shard);
+  }
+
+  /** The log thread's: so many are seen by now, or everybody has been told of them. */
+  unhide(shard: number, known: number): void {
+    Atomics.sub(this.#hidden, shard, known);
   }
 
   seq(shard: number): number {

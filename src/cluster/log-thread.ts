@@ -10,9 +10,10 @@ import type { Position } from "../ports/log.ts";
 import { readFrame } from "../records.ts";
 import { CounterTable } from "../tallies/table.ts";
 import { log, setUpLog } from "../telemetry/log.ts";
-import { isAway } from "./acts.ts";
+import { isAway, tried } from "./acts.ts";
 import { ActsLog } from "./acts-log.ts";
 import { Freshness } from "./freshness.ts";
+import { HiddenActs } from "./hidden-acts.ts";
 import { logTopic } from "./kafka/client.ts";
 import { KafkaProducer } from "./kafka/producer.ts";
 import { ensureTopics } from "./kafka/topics.ts";
@@ -24,6 +25,7 @@ import { groupsOf, Notes } from "./notes.ts";
 import { OutboxIndex } from "./outbox-index.ts";
 import { type Due, Resend } from "./resend.ts";
 import { Shards } from "./shards.ts";
+import { Standstill } from "./standstill.ts";
 import { openHot, openSharedLedger } from "./stores.ts";
 
 /** How often the ledger is asked what it has, and Redis whether it is still the same. */
@@ -31,9 +33,6 @@ const LOOK_MS = 500;
 const READ_BYTES = 4 * 1024 * 1024;
 /** After so long an act is put, or has been given up by who did it. */
 const PUT_MS_MAX = LAG_MS_MAX + LOOK_MS_MAX;
-/** How long the ledger may stand still before its records are sent again; doubled each time. */
-const STUCK_MS = 30_000;
-const STUCK_MS_MAX = 600_000;
 
 interface Waiting {
   port: MessagePort;
@@ -73,9 +72,10 @@ class LogThread {
   readonly #beganAt: Position;
   /** Acts up to `upTo` that are put once nobody can be putting them any more: the shards' copies are new. */
   readonly #late: { upTo: Position; atMs: number; shards: ReadonlySet<number> }[] = [];
+  readonly #hidden: HiddenActs;
   readonly #joined = new Map<number, MessagePort>();
   #queue: Waiting[] = [];
-  #stuck = { sinceMs: Date.now(), waitMs: STUCK_MS };
+  readonly #standstill = new Standstill();
   #isPumping = false;
   #isStopping = false;
   #isCaughtUp = false;
@@ -104,6 +104,7 @@ class LogThread {
     const table = CounterTable.attach(data.table, LOG_THREAD);
     this.#freshness = new Freshness(data.freshness);
     this.#notes = new Notes({ table, freshness: this.#freshness });
+    this.#hidden = new HiddenActs({ freshness: this.#freshness, hot: this.#hot });
     this.#readOutbox();
     this.#beganAt = this.#head.position;
     this.#hot.onState((state) => {
@@ -169,7 +170,9 @@ class LogThread {
     this.#onDisk(trouble);
     for (const { bytes, end } of parcels) this.#index.add(readFrame(bytes), end, bytes.length);
     fault("log.acts.appended");
-    if (!(await this.#actLane.ship(parcels))) this.#outbox.sync();
+    const isShipped = await this.#actLane.ship(parcels);
+    if (!isShipped) this.#outbox.sync();
+    for (const each of logged) if (each) each.isShipped = isShipped;
     fault("log.acts.shipped");
     let from = 0;
     for (const { port, id, acts } of batch) {
@@ -202,12 +205,13 @@ class LogThread {
   /** What fails here is put again by `#look`, once the store is back. */
   async #putNote(source: string, records: ReturnType<typeof readFrame>["records"]): Promise<void> {
     const puts = groupsOf(source, records);
+    const runs = puts.map(({ shard }) => this.#notes.runOf(shard));
     const tick = this.#freshness.tick();
     try {
       const answers = await this.#hot.putTallies(puts);
       for (const [i, { shard, group }] of puts.entries()) {
         const counts = answers[i];
-        if (Array.isArray(counts)) this.#notes.confirm(shard, { group, counts, tick });
+        if (Array.isArray(counts)) this.#notes.confirm(shard, { run: runs[i] as number, group, counts, tick });
         else this.#epochs.delete(shard);
       }
       fault("log.note.put");
@@ -230,8 +234,9 @@ class LogThread {
       this.#isCaughtUp = true;
       await tried(() => this.#putLate());
     }
+    const hidden = await tried(() => this.#hidden.tell(() => this.#actLane.isEmpty));
     tellStore("mysql", isAway(mysql) ? String(mysql) : null);
-    tellStore("redis", this.#hot.state.up ? null : this.#hot.state.reason);
+    tellStore("redis", this.#hot.state.up && hidden === null ? null : this.#hot.state.reason || "has just come back");
     tellStore("kafka", this.#producers.every(({ isUp }) => isUp) ? null : "away");
     if (!this.#isStopping) this.#lookTimer = setTimeout(this.#look, LOOK_MS);
   };
@@ -243,8 +248,7 @@ class LogThread {
     const before = this.#index.applied;
     this.#index.take(await this.#ledger.lastOf(sources));
     this.#applied.position = this.#index.applied;
-    if (this.#index.applied !== before || this.#index.sources().length === 0)
-      this.#stuck = { sinceMs: Date.now(), waitMs: STUCK_MS };
+    if (this.#index.applied !== before || this.#index.sources().length === 0) this.#standstill.end();
     else this.#sendAgain();
   }
 
@@ -253,10 +257,8 @@ class LogThread {
    * Nobody can tell from here, so it is sent again, ever more seldom; what is there already is skipped by its numbers.
    */
   #sendAgain(): void {
-    const { sinceMs, waitMs } = this.#stuck;
-    if (!this.#actLane.isEmpty || !this.#noteLane.isEmpty || Date.now() - sinceMs < waitMs) return;
-    this.#stuck = { sinceMs: Date.now(), waitMs: Math.min(2 * waitMs, STUCK_MS_MAX) };
-    log.warn("the ledger has not taken what is in the log: it is sent again", { waitMs });
+    if (!this.#actLane.isEmpty || !this.#noteLane.isEmpty || !this.#standstill.isTooLong()) return;
+    log.warn("the ledger has not taken what is in the log: it is sent again", { againMs: this.#standstill.waitMs });
     this.#actLane.rewind(this.#index.applied);
     this.#noteLane.rewind(this.#index.applied);
   }
@@ -277,13 +279,19 @@ class LogThread {
     // Only what is durable may be shown: a power cut could take the rest back, and Redis would have it for ever.
     this.#outbox.sync();
     const shardsDue = new Set(due.keys());
+    // What is decided is not put again: a copy that is behind would show less of it than this node has.
+    const versions = await this.#ledger.shards();
+    for (const shard of shardsDue) this.#freshness.shownAt(shard, versions[shard]?.version ?? 0);
+    // The new epoch's end may be read before the rest of the spool is in Kafka.
+    if (!this.#actLane.isEmpty) for (const shard of shardsDue) this.#freshness.hide(shard);
     await this.#resend.notes(this.#dueFor(shardsDue));
     await this.#resend.acts(this.#dueFor(shardsDue), this.#beganAt);
     this.#late.push({ upTo: this.#head.position, atMs: performance.now() + PUT_MS_MAX, shards: shardsDue });
     for (const [shard, last] of due) {
       const epoch = epochs.get(shard);
-      if (epoch !== undefined) this.#epochs.set(shard, epoch);
-      this.#notes.confirmAll(shard, last);
+      // A note that came meanwhile confirms itself only: those before it are put once more.
+      if (this.#notes.confirmAll(shard, last) && epoch !== undefined) this.#epochs.set(shard, epoch);
+      this.#hidden.shown(shard);
     }
   }
 
@@ -334,6 +342,7 @@ class LogThread {
         const frame = readFrame(bytes);
         this.#index.add(frame, next, bytes.length);
         this.#notes.inherit(frame.records);
+        this.#hidden.inherit(frame.records);
         at = next;
       }
       if (frames.length === 0) return;
@@ -361,17 +370,6 @@ class LogThread {
     for (const port of this.#joined.values()) port.close();
     tell({ kind: "stopped" });
     this.#data.commands.close();
-  }
-}
-
-/** Null, or what it failed with. */
-async function tried(look: () => Promise<void>): Promise<unknown> {
-  try {
-    await look();
-    return null;
-  } catch (error) {
-    if (!isAway(error)) log.limited("look", 10_000).error("the stores cannot be compared; tried again", { error });
-    return error;
   }
 }
 

@@ -60,15 +60,16 @@ export class Looks {
   async look(look: Look): Promise<Looked> {
     const deadline = performance.now() + LAG_MS_MAX;
     for (let round = 0; ; round++) {
+      const before = look.counts.map((name) => this.#locks.before(nameOf(name)));
       const read = await this.#reads.submit(look);
       if (read === "none" || read === "foreign" || read.head.version < this.#freshness.versionOf(look.shard)) {
         await this.#shards.repair(look.shard);
       } else {
-        const missing = look.counts.filter((_, i) => read.counts[i] === null);
         const { position, end } = read.head;
         const isSettled = position >= end;
+        const missing = [...look.counts.keys()].filter((i) => read.counts[i] === null);
         if (missing.length === 0) return { isSettled, counts: read.counts as number[], registers: read.registers };
-        await Promise.all(missing.map((name) => this.#load(look.shard, name)));
+        await Promise.all(missing.map((i) => this.#load(look.shard, look.counts[i] as CountName, before[i] as number)));
       }
       if (performance.now() > deadline) throw new HotStoreAway(`shard ${look.shard} does not come to rest`);
       if (round > 2) await Bun.sleep(PAUSE_MS);
@@ -81,9 +82,10 @@ export class Looks {
     return this.#hints.submit({ shard, metric, subject, actor });
   }
 
-  #load(shard: number, { metric, subject }: CountName): Promise<void> {
-    const name = `${metric} ${subject}`;
-    return this.#loads.do(name, () => this.#locks.hold(name, () => this.#bases.submit({ shard, metric, subject })));
+  #load(shard: number, { metric, subject }: CountName, before: number): Promise<void> {
+    const name = nameOf({ metric, subject });
+    const load = () => this.#bases.submit({ shard, metric, subject });
+    return this.#loads.do(name, () => this.#locks.hold(name, before, load));
   }
 
   /** Reads counts from the ledger and installs them; a shard at another version is brought to the ledger's first. */
@@ -108,4 +110,8 @@ export class Looks {
     );
     return names.map(() => undefined);
   }
+}
+
+function nameOf({ metric, subject }: CountName): string {
+  return `${metric} ${subject}`;
 }

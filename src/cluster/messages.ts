@@ -23,6 +23,8 @@ export interface Logged {
   stamp: Stamp;
   source: string;
   n: number;
+  /** Whether Kafka has it; otherwise this node's disk. */
+  isShipped: boolean;
 }
 
 /** A request thread to the log thread. */

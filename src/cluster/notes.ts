@@ -20,9 +20,11 @@ export function groupsOf(source: string, records: readonly LogRecord[]): { shard
 }
 
 interface Unsettled {
+  /** The first one: a put of a note before it, confirmed after all was put again, says nothing of these. */
+  since: number;
   /** Notes appended to the outbox whose put is not confirmed. */
   notes: number;
-  /** The last one that was appended; a confirmation of all up to here settles the shard. */
+  /** The last one that was appended, numbered over all shards; a confirmation of all up to here settles the shard. */
   last: number;
   /** By slot: up to where the outbox has it. */
   marks: Map<number, number>;
@@ -37,6 +39,7 @@ export class Notes {
   readonly #table: CounterTable;
   readonly #freshness: Freshness;
   readonly #shards = new Map<number, Unsettled>();
+  #lastNote = 0;
 
   constructor(parts: { table: CounterTable; freshness: Freshness }) {
     this.#table = parts.table;
@@ -50,14 +53,14 @@ export class Notes {
       if (record.kind !== "tally" || record.once) continue;
       let there = this.#shards.get(record.shard);
       if (!there) {
-        there = { notes: 0, last: 0, marks: new Map() };
+        there = { since: this.#lastNote + 1, notes: 0, last: 0, marks: new Map() };
         this.#shards.set(record.shard, there);
         this.#freshness.open(record.shard);
       }
       if (!touched.has(record.shard)) {
         touched.add(record.shard);
         there.notes++;
-        there.last++;
+        there.last = ++this.#lastNote;
       }
       there.marks.set(record.slot, record.notedAfter);
     }
@@ -67,7 +70,8 @@ export class Notes {
   inherit(records: readonly LogRecord[]): void {
     for (const record of records) {
       if (record.kind !== "tally" || record.once || this.#shards.has(record.shard)) continue;
-      this.#shards.set(record.shard, { notes: 1, last: 1, marks: new Map() });
+      const last = ++this.#lastNote;
+      this.#shards.set(record.shard, { since: last, notes: 1, last, marks: new Map() });
       this.#freshness.open(record.shard);
     }
   }
@@ -75,6 +79,11 @@ export class Notes {
   /** What `confirmAll` is to be told later. */
   lastOf(shard: number): number {
     return this.#shards.get(shard)?.last ?? 0;
+  }
+
+  /** What `confirm` is to be told later; after `appending`. */
+  runOf(shard: number): number {
+    return this.#shards.get(shard)?.since ?? 0;
   }
 
   isSettled(shard: number): boolean {
@@ -88,10 +97,10 @@ export class Notes {
   /** One note's put was confirmed, with what its counts show now, asked for at `tick`. */
   confirm(
     shard: number,
-    { group, counts, tick }: { group: TallyGroup; counts: (number | null)[]; tick: number },
+    { run, group, counts, tick }: { run: number; group: TallyGroup; counts: (number | null)[]; tick: number },
   ): void {
     const there = this.#shards.get(shard);
-    if (!there) return;
+    if (there?.since !== run) return;
     there.notes--;
     if (there.notes > 0) return;
     this.#push(there);
@@ -99,12 +108,14 @@ export class Notes {
     this.#settle(shard);
   }
 
-  /** Everything of the shard up to note `last` was put again and confirmed. */
-  confirmAll(shard: number, last: number): void {
+  /** Everything of the shard up to note `last` was put again and confirmed. False: there is more by now. */
+  confirmAll(shard: number, last: number): boolean {
     const there = this.#shards.get(shard);
-    if (!there || there.last !== last) return;
+    if (!there) return true;
+    if (there.last !== last) return false;
     this.#push(there);
     this.#settle(shard);
+    return true;
   }
 
   #push({ marks }: Unsettled): void {

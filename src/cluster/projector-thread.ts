@@ -4,7 +4,7 @@ import { fault } from "../lib/fault.ts";
 import type { ShardCommit } from "../ports/hot-store.ts";
 import { LedgerUnavailable } from "../ports/ledger.ts";
 import { log, setUpLog } from "../telemetry/log.ts";
-import { isAway } from "./acts.ts";
+import { isAway, tried } from "./acts.ts";
 import { Poison } from "./kafka/applier.ts";
 import { logTopic } from "./kafka/client.ts";
 import { type ConsumerHandlers, LogConsumer } from "./kafka/consumer.ts";
@@ -12,6 +12,7 @@ import type { LogMessage as Received } from "./kafka/gather.ts";
 import { KafkaProducer } from "./kafka/producer.ts";
 import { ensureTopics } from "./kafka/topics.ts";
 import { LogEnds } from "./log-ends.ts";
+import { Mender } from "./mender.ts";
 import type { ProjectorCommand, ProjectorData, ProjectorMessage } from "./messages.ts";
 import { MysqlLedgerWriter } from "./mysql/ledger.ts";
 import type { AppliedMessages, Gap, LogMessage } from "./mysql/messages.ts";
@@ -23,6 +24,7 @@ const GAP_MS_MAX = 10 * 60_000;
 /** An act that the ledger has before Redis cannot be told what it changed: puts, which follow at once, get a start. */
 const ACTS_FIRST_MS = 100;
 const TIDY_EVERY_MS = 30_000;
+const MEND_EVERY_MS = 1_000;
 const TELL_EVERY_MS = 500;
 /** How long a ledger that cannot be written is tried, and how often it is asked whether it is back. */
 const LEAVE_MS = 5_000;
@@ -40,7 +42,8 @@ const GATHER_MS = 1_000;
  *
  *     messages → one transaction → advance the touched shards → forget the actors' hints
  *
- * Dying between any two: the ledger is the truth, and a shard that was not told is found behind and brought up to it.
+ * Dying between any two: the ledger is the truth, and a shard that was not told is found behind and brought up to it, by who
+ * acts on it or by the next projector (see Mender).
  */
 class ProjectorThread {
   readonly #settings: Settings;
@@ -48,6 +51,7 @@ class ProjectorThread {
   readonly #reader;
   readonly #hot;
   readonly #shards: Shards;
+  readonly #mender: Mender;
   readonly #ends: LogEnds;
   #consumer: LogConsumer;
   /** Dead letters of consumers before this one. */
@@ -78,19 +82,24 @@ class ProjectorThread {
     this.#ends = new LogEnds(producer, partitions);
     const end = (shard: number) => this.#ends.of(shard);
     this.#shards = new Shards({ hot: this.#hot, ledger: this.#reader, end });
+    this.#mender = new Mender({ hot: this.#hot, ledger: this.#reader, shards: this.#shards });
     this.#consumer = this.#newConsumer();
     data.commands.on("message", (message: ProjectorCommand) => {
       if (message.kind === "stop") void this.#stop(data.commands);
     });
     this.#timers.push(setInterval(() => this.#tell(), TELL_EVERY_MS));
     this.#timers.push(setInterval(() => void this.#tidy(), TIDY_EVERY_MS));
+    this.#timers.push(setInterval(() => void tried(() => this.#mender.mend()), MEND_EVERY_MS));
     this.#consumer.start();
   }
 
   #newConsumer(): LogConsumer {
     const { prefix } = this.#settings;
     const handlers: ConsumerHandlers = {
-      positions: () => this.#positions(),
+      positions: () => {
+        this.#mender.suspectAll();
+        return this.#positions();
+      },
       apply: (messages, positions) => this.#apply(messages, positions),
       alert: ({ kind }) => {
         if (kind === "ahead") this.#topic = `${logTopic(prefix)} ${crypto.randomUUID()}`;
@@ -192,6 +201,7 @@ class ProjectorThread {
       const behind = commits.filter((_, i) => !done[i]);
       await Promise.all(behind.map(({ shard }) => this.#shards.repair(shard)));
     } catch (error) {
+      this.#mender.suspect(commits.map(({ shard }) => shard));
       if (!isAway(error)) log.limited("advance", 10_000).error("Redis was not told of a commit", { error });
     }
   }

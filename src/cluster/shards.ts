@@ -2,7 +2,7 @@ import { shardOfSubject } from "../arithmetic/shard.ts";
 import { SingleFlight } from "../lib/single-flight.ts";
 import { encodeUtf8 } from "../lib/utf8.ts";
 import { SUBJECT_SCRATCH_BYTES } from "../limits.ts";
-import type { HotStore, ShardHead } from "../ports/hot-store.ts";
+import { type HotStore, NO_END, type ShardHead } from "../ports/hot-store.ts";
 import type { SharedLedger } from "./ledger.ts";
 
 /** How long a shard that is behind is waited for. */
@@ -40,7 +40,7 @@ export class Shards {
   async #repair(shard: number): Promise<void> {
     const [head] = await this.#hot.heads([shard]);
     if (!head) return this.#renew(shard);
-    if (head.end === Number.POSITIVE_INFINITY) await this.#bound(shard, head.epoch);
+    if (head.end >= NO_END) await this.#bound(shard, head);
     else if (await this.#hasAdvanced(shard, head)) return;
     const there = await this.#hot.overlayOf(shard);
     if (there === "none" || there === "foreign") return this.#renew(shard);
@@ -54,7 +54,7 @@ export class Shards {
     const keys = there.keys.map((key, i): [string, boolean] => [key, stored[i] ?? false]);
     await this.#hot.catchUp(version, registers, keys);
     // The log may have lost its tail since its end was noted: then nothing would ever pass that end.
-    if (Math.max(version.position, there.head.position) < there.head.end) await this.#bound(shard, there.head.epoch);
+    if (Math.max(version.position, there.head.position) < there.head.end) await this.#bound(shard, there.head);
   }
 
   /**
@@ -72,13 +72,14 @@ export class Shards {
 
   async #renew(shard: number): Promise<void> {
     const { version } = await this.#ledger.versionOf(shard, [], []);
-    const epoch = await this.#hot.renew(version);
-    await this.#bound(shard, epoch);
+    await this.#hot.renew(version);
+    const [head] = await this.#hot.heads([shard]);
+    if (head && head.end >= NO_END) await this.#bound(shard, head);
   }
 
-  /** The end must be read after the epoch began: what was acknowledged before that lies in front of it. */
-  async #bound(shard: number, epoch: string): Promise<void> {
+  /** The end must be read after the head: what was acknowledged before the copy lost its end lies in front of it. */
+  async #bound(shard: number, { epoch, end: seen }: ShardHead): Promise<void> {
     const end = await this.#end(shard);
-    await this.#hot.setEnd(shard, epoch, end);
+    await this.#hot.setEnd(shard, epoch, end, seen);
   }
 }

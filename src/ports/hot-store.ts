@@ -15,6 +15,9 @@ export interface RegisterName extends CountName {
 /** The store cannot be asked now, or did not answer in time: what was sent may or may not have taken effect. */
 export class HotStoreAway extends Error {}
 
+/** Ends from here on are not known: no log is that long. Above it each is another one, so that `setEnd` can tell them apart. */
+export const NO_END = 2 ** 60;
+
 /** What a shard's copy says of itself. */
 export interface ShardHead {
   /** The ledger's incarnation and version that the bases are of. */
@@ -24,7 +27,7 @@ export interface ShardHead {
   position: number;
   /**
    * The partition's end, read after this copy came into being (or after data was found lost): settled when `position` has
-   * passed it. Infinite until it has been read.
+   * passed it. NO_END or more until it has been read.
    */
   end: number;
   /** New whenever data was lost: who sees a new one sends again what the ledger does not have. */
@@ -166,9 +169,15 @@ export interface HotStore {
   renew(version: ShardVersion): Promise<string>;
   /**
    * Tells the end of the shard's partition, read after `renew` had begun that epoch; the lowest one told stays. Nothing where
-   * it is another epoch by now.
+   * it is another epoch by now, or another end than `seen`, where the end told was read after that had been seen.
    */
-  setEnd(shard: number, epoch: string, end: number): Promise<void>;
+  setEnd(shard: number, epoch: string, end: number, seen?: number): Promise<void>;
+  /**
+   * The log has acts that these shards' copies do not show: their ends are not known any more, so that nobody takes what he
+   * sees for all there is until the ledger has passed an end that is read from now on. Copies that are missing or foreign
+   * stay as they are: they get such an end anyway.
+   */
+  unsettle(shards: readonly number[]): Promise<void>;
   /** Whoever is on its way in one subject's list: actor and newest stamp, inactive ones too. */
   actorsOnTheWay(shard: number, count: CountName): Promise<[actor: Actor, stamp: Stamp][] | Missing>;
   /**

@@ -1,7 +1,14 @@
 import { expect } from "bun:test";
 import type { RedisClient } from "bun";
 import { STAMP_MAX } from "../../src/arithmetic/stamp.ts";
-import type { HotStore, RelationPut, ShardCommit, ShardVersion } from "../../src/ports/hot-store.ts";
+import {
+  type HotStore,
+  NO_END,
+  type RelationPut,
+  type ShardCommit,
+  type ShardHead,
+  type ShardVersion,
+} from "../../src/ports/hot-store.ts";
 import type { Random } from "../support/random.ts";
 import { ShardModel } from "./hot-store.model.ts";
 
@@ -99,6 +106,19 @@ export class World {
       }
     }
     await this.#store.setEnd(shard, "another", 3);
+    if (chance(0.3)) await this.#unsettle(shard, epoch, model);
+  }
+
+  async #unsettle(shard: number, epoch: string, model: ShardModel): Promise<void> {
+    const [before] = await this.#store.heads([shard]);
+    await this.#store.unsettle([shard]);
+    const [head] = await this.#store.heads([shard]);
+    expect(head?.end).toBeGreaterThanOrEqual(NO_END);
+    // Read before: it may not cover what the shard was unsettled for.
+    await this.#store.setEnd(shard, epoch, 5, before?.end);
+    expect(await this.#store.heads([shard])).toEqual([head as ShardHead]);
+    await this.#store.setEnd(shard, epoch, 5, head?.end);
+    model.shard.end = 5;
   }
 
   async #putRelations(): Promise<void> {

@@ -12,7 +12,9 @@ const START_MS_MAX = 20_000;
 
 export interface ServerOptions {
   data: string;
-  /** Further flags of `serve`. */
+  /** What runs: the server, or only the projector. */
+  command?: "serve" | "consume";
+  /** Further flags of it. */
   args?: string[];
   env?: Record<string, string>;
   /** Stops (or ends a thread) here: `name`, `name:times` or `name:times:exit`. Needs dist/tally-faults, so takes that. */
@@ -48,7 +50,7 @@ export class TestServer {
       [
         ...(options.via ?? []),
         options.binary ?? (options.fault ? TALLY_FAULTS : TALLY),
-        "serve",
+        options.command ?? "serve",
         ...flags,
         ...(options.args ?? []),
       ],

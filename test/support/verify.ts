@@ -60,7 +60,7 @@ function settle(register: KnownRegister, at: string | undefined, book: Book): vo
   const isActive = at !== undefined;
   const promise = () => `${JSON.stringify(register)} is listed as ${isActive ? at : "not active"}`;
   book.must(active === isActive || doubts.includes(isActive), promise);
-  if (doubts.length === 0) book.must(!isActive || at === register.at, promise);
+  if (doubts.length === 0) book.must(!isActive || register.at === null || at === register.at, promise);
   else register.acted = null;
   register.active = isActive;
   register.doubts = [];

@@ -1,20 +1,21 @@
 import { randomBytes } from "node:crypto";
 import type { Stamp } from "../../arithmetic/stamp.ts";
 import type { Actor, Subject } from "../../model.ts";
-import type {
-  CountName,
-  HotStore,
-  KeyedAnswer,
-  KeyedPut,
-  Missing,
-  RegisterName,
-  RelationAnswer,
-  RelationPut,
-  ShardCommit,
-  ShardHead,
-  ShardRead,
-  ShardVersion,
-  TallyGroup,
+import {
+  type CountName,
+  type HotStore,
+  type KeyedAnswer,
+  type KeyedPut,
+  type Missing,
+  NO_END,
+  type RegisterName,
+  type RelationAnswer,
+  type RelationPut,
+  type ShardCommit,
+  type ShardHead,
+  type ShardRead,
+  type ShardVersion,
+  type TallyGroup,
 } from "../../ports/hot-store.ts";
 import { advanceArgs, CallArgs } from "./call-args.ts";
 import type { Driver, DriverState, Reply, ScriptCall } from "./driver.ts";
@@ -179,8 +180,13 @@ export class RedisHotStore implements HotStore {
     return String(await this.#one(SCRIPTS.renew, shard, args));
   }
 
-  async setEnd(shard: number, epoch: string, end: number): Promise<void> {
-    await this.#one(SCRIPTS.setEnd, shard, new CallArgs().push(epoch, end));
+  async setEnd(shard: number, epoch: string, end: number, seen?: number): Promise<void> {
+    await this.#one(SCRIPTS.setEnd, shard, new CallArgs().push(epoch, end, seen ?? ""));
+  }
+
+  async unsettle(shards: readonly number[]): Promise<void> {
+    const end = NO_END * (1 + Math.random());
+    await this.#driver.run(shards.map((shard) => this.#call(SCRIPTS.unsettle, shard, new CallArgs().push(end))));
   }
 
   async actorsOnTheWay(shard: number, count: CountName): Promise<[actor: Actor, stamp: Stamp][] | Missing> {

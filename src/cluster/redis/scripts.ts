@@ -19,6 +19,7 @@ import setEnd from "./lua/set-end.lua" with { type: "text" };
 import shift from "./lua/shift.lua" with { type: "text" };
 import sweep from "./lua/sweep.lua" with { type: "text" };
 import unhint from "./lua/unhint.lua" with { type: "text" };
+import unsettle from "./lua/unsettle.lua" with { type: "text" };
 
 /** A Lua script as Redis knows it. */
 export interface Script {
@@ -63,6 +64,7 @@ export const SCRIPTS = {
   catchUp: script("catchUp", head("incarnation", "version", "position", "bases"), counts, shift, drop, catchUp),
   renew: script("renew", renew),
   setEnd: script("setEnd", head("epoch", "end"), setEnd),
+  unsettle: script("unsettle", head(), unsettle),
   actors: script("actors", head(), actors),
   hint: script("hint", hint),
   unhint: script("unhint", unhint),

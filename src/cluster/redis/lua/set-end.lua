@@ -1,5 +1,6 @@
--- epoch, end. The lowest stays: all ends of an epoch were read after it began, and the log may have lost its tail since.
-local now = ARGV[rest + 1]
-if epoch ~= ARGV[rest] or (ending ~= "Infinity" and tonumber(now) >= tonumber(ending)) then return "other" end
+-- epoch, end, the end that was seen (or empty). The lowest stays: the log may have lost its tail since another was read.
+local now, seen = ARGV[rest + 1], ARGV[rest + 2]
+if epoch ~= ARGV[rest] or (seen ~= "" and seen ~= ending) then return "other" end
+if ending ~= "Infinity" and tonumber(now) >= tonumber(ending) then return "other" end
 call("HSET", shard, "end", now)
 return "ok"

@@ -1,0 +1,3 @@
+-- an end that is none, and that no other call has given
+call("HSET", shard, "end", ARGV[rest])
+return "ok"

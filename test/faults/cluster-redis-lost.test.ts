@@ -1,0 +1,60 @@
+import { expect, test } from "bun:test";
+import mysql from "mysql2/promise";
+import { ClusterWorld } from "../support/cluster-world.ts";
+import { eventually } from "../support/eventually.ts";
+
+const SEED = Number(process.env.SEED ?? Date.now() % 100_000);
+
+test(`Redis empty, older, and emptied while it runs, under load (SEED=${SEED})`, async () => {
+  await using world = await ClusterWorld.start({ seed: SEED });
+  const { book, allowed } = world;
+  const { redis, kafka } = world.stores;
+  allowed.stale = true;
+  await world.startLoad();
+  await Bun.sleep(1_000);
+  const old = await redis.snapshot();
+  await Bun.sleep(700);
+  await redis.kill();
+  await redis.start({ data: "empty" });
+  await Bun.sleep(1_500);
+  await redis.kill();
+  await redis.start({ data: old });
+  await Bun.sleep(1_500);
+  for (let flush = 0; flush < 3; flush++) {
+    await redis.ask("FLUSHALL");
+    await Bun.sleep(flush === 0 ? 50 : 900);
+  }
+  // And what only the spool and Redis had.
+  await kafka.pause();
+  await Bun.sleep(1_500);
+  await redis.ask("FLUSHALL");
+  await Bun.sleep(1_000);
+  await kafka.resume();
+  await Bun.sleep(1_500);
+  await world.stopLoad();
+  expect(await world.verify()).toEqual([]);
+  console.log(`${book.answers} answers, ${book.lost} lost, ${book.refused} refused`);
+}, 120_000);
+
+test("what the ledger took while Redis was away from all who knew of it shows once Redis is back", async () => {
+  await using world = await ClusterWorld.start({ seed: SEED, consumers: 1 });
+  const path = "/v1/subjects/article/quiet/views";
+  const views = async (node: number) => (await world.node(node).json<{ count: number }>(path)).count;
+  const view = () => fetch(new URL(path, world.node(0).url), { method: "POST" });
+  await view();
+  await eventually(async () => expect(await views(1)).toBe(1));
+  await world.settle();
+  const ways = [world.ways(0).redis, world.ways(2).redis];
+  await Promise.all(ways.map((way) => way.cut()));
+  await view();
+  const connection = await mysql.createConnection({ uri: world.stores.mysql.url });
+  await eventually(async () => {
+    const [rows] = await connection.query("SELECT count FROM counts WHERE subject = 'article/quiet'");
+    expect(rows).toMatchObject([{ count: 2 }]);
+  });
+  connection.destroy();
+  await Promise.all(ways.map((way) => way.heal()));
+  // Nothing more happens there, and this node knows nothing of it: only the projector can know that the copy is behind.
+  await eventually(async () => expect(await views(1)).toBe(2));
+  expect(await views(0)).toBe(2);
+}, 60_000);
