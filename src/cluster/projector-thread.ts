@@ -33,8 +33,6 @@ const BACK_MS = 1_000;
 const SEEN_MAX = 1_000;
 /** Larger transactions cost less for each row: 80,000 rows a second against 58,000 with half as many. */
 const GATHER_RECORDS = 40_000;
-/** Nobody waits for the ledger: what is on its way shows from Redis. A batch of a second changes each hot count once. */
-const GATHER_MS = 1_000;
 
 /**
  * Log → ledger → hot store. Any number of these may run: the group gives each some partitions, the rows of the shards keep
@@ -106,7 +104,7 @@ class ProjectorThread {
       },
       onState: (isUp) => tell({ kind: "store", name: "kafka", state: { isUp, detail: isUp ? "" : "cannot be read" } }),
     };
-    return new LogConsumer(this.#settings, handlers, { gatherMs: GATHER_MS, gatherRecords: GATHER_RECORDS });
+    return new LogConsumer(this.#settings, handlers, { gatherRecords: GATHER_RECORDS });
   }
 
   /**

@@ -113,6 +113,8 @@ class ClusterClient {
   readonly #index: number;
   readonly #options: Required<ClusterLoadOptions>;
   readonly #book: Book;
+  /** Registers with a 202 that may have been a repeat: which `at` stays is not known. */
+  readonly #unsure = new WeakSet<KnownRegister>();
   readonly #taken: Taken;
 
   constructor(index: number, random: Random, options: Required<ClusterLoadOptions>, taken: Taken) {
@@ -199,8 +201,10 @@ class ClusterClient {
     }
     register.active = active;
     register.doubts = [];
-    // Durable, but it is not known whether it was a repeat: then the first `at` stays.
-    register.at = answer.status === 200 ? now.at : null;
+    // After a 202 it is not known whether it was a repeat, whose first `at` stays; until the next change either may show.
+    if (answer.status === 202) this.#unsure.add(register);
+    else if (now.changed) this.#unsure.delete(register);
+    register.at = this.#unsure.has(register) ? null : now.at;
   }
 
   #checkChange(register: KnownRegister, now: RelateAnswer, told: () => string): void {
