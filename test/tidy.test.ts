@@ -10,6 +10,7 @@ const LINES_MAX = 400;
 /** Longer files, each with the reason why two would read worse. */
 const LONGER: Record<string, string> = {
   "src/config/table.ts": "every setting once, on one page; it grows with them",
+  "test/cluster/hot-store.world.ts": "every call of the hot store, each with what the model makes of it",
   "test/model/embedded.model.ts": "one world with its schedules and all that is checked of it, to be read in one go",
   "test/model/arithmetic.model.ts": "the whole arithmetic in one piece, to be read beside its rules",
 };

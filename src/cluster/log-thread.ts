@@ -169,11 +169,11 @@ class LogThread {
     const { logged, parcels, trouble } = this.#acts.append(batch.flatMap(({ acts }) => acts));
     this.#onDisk(trouble);
     for (const { bytes, end } of parcels) this.#index.add(readFrame(bytes), end, bytes.length);
-    fault("log.acts.appended");
+    fault("cluster.acts.appended");
     const isShipped = await this.#actLane.ship(parcels);
     if (!isShipped) this.#outbox.sync();
     for (const each of logged) if (each) each.isShipped = isShipped;
-    fault("log.acts.shipped");
+    fault("cluster.acts.shipped");
     let from = 0;
     for (const { port, id, acts } of batch) {
       reply(port, { kind: "logged", id, logged: logged.slice(from, from + acts.length) });
@@ -190,7 +190,7 @@ class LogThread {
       const end = this.#outbox.append(frame);
       this.#index.add({ source, records }, end, frame.length);
       this.#onDisk(null);
-      fault("log.note.appended");
+      fault("cluster.note.appended");
       tell({ kind: "noted", id, end });
       const partition = (records[0]?.shard ?? 0) % this.#data.partitions;
       void this.#noteLane.ship([{ partition, bytes: frame, end }] satisfies Parcel[]).catch(fatal);
@@ -214,7 +214,7 @@ class LogThread {
         if (Array.isArray(counts)) this.#notes.confirm(shard, { run: runs[i] as number, group, counts, tick });
         else this.#epochs.delete(shard);
       }
-      fault("log.note.put");
+      fault("cluster.note.put");
     } catch (error) {
       if (!isAway(error)) throw error;
       for (const { shard } of puts) this.#epochs.delete(shard);

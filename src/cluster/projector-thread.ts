@@ -141,9 +141,9 @@ class ProjectorThread {
     const messages: LogMessage[] = [...this.#held, ...received];
     if (messages.length === 0 && positions.size === 0) return;
     await Bun.sleep(ACTS_FIRST_MS);
-    fault("projector.apply");
+    fault("cluster.projector.apply");
     const applied = await this.#store(messages, positions);
-    fault("projector.committed");
+    fault("cluster.projector.committed");
     this.#held = applied.held;
     this.#note(applied.gaps);
     for (const loss of applied.losses) {
@@ -191,7 +191,7 @@ class ProjectorThread {
   async #advance(commits: readonly ShardCommit[]): Promise<void> {
     try {
       const done = await this.#hot.advance(commits);
-      fault("projector.advanced");
+      fault("cluster.projector.advanced");
       const hints = commits.flatMap(({ registers }) =>
         registers.map(([metric, subject, actor, stamp]) => ({ metric, subject, actor, stamp })),
       );

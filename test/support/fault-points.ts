@@ -5,8 +5,14 @@ import { Glob } from "bun";
 const SRC = join(import.meta.dir, "../../src");
 
 /** Every point of the source at which a test build can stop, by name. */
-export const FAULT_POINTS: readonly string[] = [...new Glob("**/*.ts").scanSync(SRC)]
+const ALL: readonly string[] = [...new Glob("**/*.ts").scanSync(SRC)]
   .filter((file) => !file.endsWith(".test.ts"))
   .flatMap((file) => [...readFileSync(join(SRC, file), "utf8").matchAll(/\bfault\("([^"]+)"/g)])
   .map((match) => match[1] as string)
   .sort();
+
+/** Those that a server on one machine comes by. */
+export const FAULT_POINTS = ALL.filter((point) => !point.startsWith("cluster."));
+
+/** Those that a cluster's node comes by while it is under load. */
+export const CLUSTER_POINTS = ALL.filter((point) => /^(?:cluster|flusher)\./.test(point));

@@ -59,7 +59,7 @@ export async function applyMessages(
   await storeShards(connection, versions);
   const positions = positionsAfter(messages, folded, before, options);
   await storePositions(connection, positions, options.topic);
-  fault("projector.commit");
+  fault("cluster.projector.commit");
   await connection.write("COMMIT");
   const commits = commitsOf({ touched, before, folded, versions, positions, counts, stamps });
   const { held, gaps, records } = folded;
