@@ -6,6 +6,7 @@ import { KafkaAway } from "./kafka/client.ts";
 import { ensureTopics } from "./kafka/topics.ts";
 import { prepareLedger } from "./mysql/open-ledger.ts";
 import type { NodeEvents } from "./node.ts";
+import { pause } from "./pause.ts";
 import { ProjectorLink } from "./projector-link.ts";
 import { StoreStates } from "./store-states.ts";
 import { storesOf } from "./stores.ts";
@@ -25,7 +26,7 @@ export class Consumer {
 
   /** Waits for stores that are away. */
   static async start(settings: Settings, events: NodeEvents): Promise<Consumer> {
-    const partitions = await untilThere(async () => {
+    const partitions = await untilThere(events.stopping, async () => {
       await prepareLedger(storesOf(settings).mysqlUrl, settings.migrate);
       return ensureTopics(settings);
     });
@@ -50,14 +51,14 @@ export class Consumer {
   }
 }
 
-async function untilThere<T>(work: () => Promise<T>): Promise<T> {
+async function untilThere<T>(stopping: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
   for (let waitMs = TRY_MS_MIN; ; waitMs = Math.min(2 * waitMs, TRY_MS_MAX)) {
     try {
       return await work();
     } catch (error) {
       if (!(error instanceof LedgerUnavailable || error instanceof KafkaAway)) throw error;
       log.warn("a store is away: waiting for it", { reason: error.message });
-      await Bun.sleep(waitMs);
+      await pause(waitMs, stopping);
     }
   }
 }

@@ -30,6 +30,8 @@ export interface NodeEvents {
   changed(): void;
   /** A thread without which nothing is safe has ended: the process must end too. */
   broken(error: unknown): void;
+  /** Aborted when the process is to stop, also before it has started: nobody waits for stores any longer then. */
+  stopping?: AbortSignal;
 }
 
 /** What start.ts has started. */

@@ -23,6 +23,7 @@ import { LogLink } from "./log-link.ts";
 import { ensureMetrics, prepareLedger } from "./mysql/open-ledger.ts";
 import { ClusterNode, type NodeEvents } from "./node.ts";
 import { NOTE_FRAME_BYTES } from "./note-frames.ts";
+import { pause } from "./pause.ts";
 import { ProjectorLink } from "./projector-link.ts";
 import { readRemembered, writeRemembered } from "./remembered.ts";
 import { StoreStates } from "./store-states.ts";
@@ -55,7 +56,7 @@ async function start(settings: Settings, events: NodeEvents): Promise<ClusterNod
   const files = clusterFilesOf(settings.data);
   const lock = takeFolder(settings.data);
   await checkRedis(settings);
-  const { metrics, partitions } = await agree(settings);
+  const { metrics, partitions } = await agree(settings, events.stopping);
   const head = new LogHead();
   const outboxTime = recoverOutbox(files, head, partitions);
   const source = randomBytes(8).toString("hex");
@@ -120,7 +121,10 @@ async function start(settings: Settings, events: NodeEvents): Promise<ClusterNod
 }
 
 /** What every node must agree on. */
-async function agree(settings: Settings): Promise<{ metrics: Metric[]; partitions: number }> {
+async function agree(
+  settings: Settings,
+  stopping: AbortSignal | undefined,
+): Promise<{ metrics: Metric[]; partitions: number }> {
   const remembered = readRemembered(settings.data);
   for (let waitMs = FIRST_TRY_MS; ; waitMs = Math.min(2 * waitMs, TRY_MS_MAX)) {
     try {
@@ -139,7 +143,7 @@ async function agree(settings: Settings): Promise<{ metrics: Metric[]; partition
         return { metrics: known, partitions: remembered.partitions };
       }
       log.warn("a store is away, and this directory knows nothing of it yet: waiting", { reason: error.message });
-      await Bun.sleep(waitMs);
+      await pause(waitMs, stopping);
     }
   }
 }

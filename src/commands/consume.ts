@@ -13,15 +13,18 @@ import { cannotListen } from "./listening.ts";
 /** The projector alone, with the three addresses that tell how it is. */
 export async function run(settings: Settings): Promise<number> {
   const stopped = Promise.withResolvers<string>();
+  const stopping = new AbortController();
   let signals = 0;
   for (const signal of ["SIGTERM", "SIGINT"] as const) {
     process.on(signal, () => {
       if (++signals > 1) process.exit(EXIT.bug);
+      stopping.abort();
       stopped.resolve(signal);
     });
   }
   let broken: unknown = null;
   const consumer = await openConsumer(settings, {
+    stopping: stopping.signal,
     changed: () => undefined,
     broken: (error) => {
       broken ??= error ?? new Error("a thread ended");

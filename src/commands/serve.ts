@@ -30,6 +30,7 @@ class Server {
   #toldHealth = "";
   #broken: unknown = null;
   #stop: (reason: string) => void = () => undefined;
+  readonly #stopping = new AbortController();
   readonly #stopped = new Promise<string>((resolve) => {
     this.#stop = resolve;
   });
@@ -49,6 +50,7 @@ class Server {
         log.error("a thread of the store ended: the server stops, the next start recovers", { error });
         this.#stop("broken");
       },
+      stopping: this.#stopping.signal,
     });
     this.#node = node;
     const requestStats = requestStatsMemory(settings.workers);
@@ -107,6 +109,7 @@ class Server {
     for (const signal of ["SIGTERM", "SIGINT"] as const) {
       process.on(signal, () => {
         if (++signals > 1) process.exit(EXIT.bug);
+        this.#stopping.abort();
         this.#stop(signal);
       });
     }
