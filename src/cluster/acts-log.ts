@@ -6,6 +6,19 @@ import { LogBroken, type LogWriter } from "../local/log.ts";
 import { FrameWriter, type LogRecord, NO_SLOT } from "../records.ts";
 import type { Parcel } from "./lane.ts";
 import type { Act, Logged } from "./messages.ts";
+import type { NumberedFrame } from "./outbox-index.ts";
+
+/** A frame for one partition: where its acts stand among those given, and their numbers. */
+interface OpenFrame {
+  writer: FrameWriter;
+  places: number[];
+  numbers: { shard: number; n: number }[];
+}
+
+/** A parcel whose numbers need not be read out of it again. */
+export interface NumberedParcel extends Parcel {
+  frame: NumberedFrame;
+}
 
 /**
  * Stamps and numbers acts and appends them to the outbox, a frame for each partition they touch: the only one on this node
@@ -15,36 +28,42 @@ export class ActsLog {
   readonly #log: LogWriter;
   readonly #clock: HybridClock;
   readonly #source: string;
-  readonly #frames: { writer: FrameWriter; places: number[] }[];
+  readonly #frames: OpenFrame[];
   readonly #last = new Float64Array(SHARDS);
 
   constructor(parts: { log: LogWriter; clock: HybridClock; source: string; partitions: number }) {
     this.#log = parts.log;
     this.#clock = parts.clock;
     this.#source = parts.source;
-    this.#frames = Array.from({ length: parts.partitions }, () => ({ writer: new FrameWriter(), places: [] }));
+    this.#frames = Array.from({ length: parts.partitions }, () => ({
+      writer: new FrameWriter(),
+      places: [],
+      numbers: [],
+    }));
   }
 
   /** Null for an act that is not in the log: the disk or the clock refused it. The frames are its own until the next call. */
-  append(acts: readonly Act[]): { logged: (Logged | null)[]; parcels: Parcel[]; trouble: string | null } {
+  append(acts: readonly Act[]): { logged: (Logged | null)[]; parcels: NumberedParcel[]; trouble: string | null } {
     const logged: (Logged | null)[] = new Array(acts.length).fill(null);
     const nowMs = wallMs();
-    for (const { writer, places } of this.#frames) {
-      writer.begin(this.#source);
-      places.length = 0;
+    for (const frame of this.#frames) {
+      frame.writer.begin(this.#source);
+      frame.places.length = 0;
+      frame.numbers = [];
     }
     for (const [place, act] of acts.entries()) logged[place] = this.#add(act, place, nowMs);
-    const parcels: Parcel[] = [];
+    const parcels: NumberedParcel[] = [];
     let trouble: string | null = null;
-    for (const [partition, { writer, places }] of this.#frames.entries()) {
+    for (const [partition, { writer, places, numbers }] of this.#frames.entries()) {
       if (writer.count === 0) continue;
       const bytes = writer.finish();
       try {
-        parcels.push({ partition, bytes, end: this.#log.append(bytes, false) });
+        const end = this.#log.append(bytes, false);
+        parcels.push({ partition, bytes, end, frame: { source: this.#source, records: numbers } });
       } catch (error) {
         if (error instanceof LogBroken || !isSystemError(error)) throw error;
         trouble = error.message;
-        this.#takeBack(writer);
+        this.#takeBack(numbers);
         for (const place of places) logged[place] = null;
       }
     }
@@ -53,7 +72,7 @@ export class ActsLog {
 
   #add(act: Act, place: number, nowMs: number): Logged | null {
     const { shard, metric, subject, actor, active, by, seen, isKept } = act;
-    const frame = this.#frames[shard % this.#frames.length] as { writer: FrameWriter; places: number[] };
+    const frame = this.#frames[shard % this.#frames.length] as OpenFrame;
     const once = act.once === null ? undefined : { ...act.once, atMs: nowMs };
     try {
       const stamp = actor === "" ? 0 : isKept ? (seen ?? 0) : this.#clock.stamp(nowMs, seen ?? 0, active);
@@ -65,6 +84,7 @@ export class ActsLog {
           : { kind: "relation", ...head, actor, stamp };
       frame.writer.add(record);
       frame.places.push(place);
+      frame.numbers.push({ shard, n });
       this.#last[shard] = n;
       return { stamp, source: this.#source, n, isShipped: false };
     } catch (error) {
@@ -75,9 +95,7 @@ export class ActsLog {
   }
 
   /** The frame is not in the log: its numbers are given back, so that no gap stays. */
-  #takeBack(writer: FrameWriter): void {
-    for (const { shard, n } of writer.read().records) {
-      this.#last[shard] = Math.min(this.#last[shard] as number, n - 1);
-    }
+  #takeBack(numbers: NumberedFrame["records"]): void {
+    for (const { shard, n } of numbers) this.#last[shard] = Math.min(this.#last[shard] as number, n - 1);
   }
 }

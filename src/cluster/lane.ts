@@ -25,7 +25,6 @@ const AGAIN_MS = 50;
 export class Lane {
   readonly #producer: KafkaProducer;
   readonly #reader: LogReader;
-  readonly #head: () => Position;
   readonly #isMine: (source: string) => boolean;
   readonly #partitionOf: (frame: Buffer) => number;
   /** Up to here Kafka has this lane's frames. */
@@ -46,7 +45,6 @@ export class Lane {
   }) {
     this.#producer = parts.producer;
     this.#reader = parts.reader;
-    this.#head = parts.head;
     this.#isMine = parts.isMine;
     this.#partitionOf = parts.partitionOf;
     this.#shipped = parts.from;
@@ -77,11 +75,6 @@ export class Lane {
   /** Whether Kafka has everything. */
   get isEmpty(): boolean {
     return !this.#isDraining;
-  }
-
-  /** Bytes that wait in the outbox, other lanes' included. */
-  get backlog(): number {
-    return this.#isDraining ? Math.max(0, this.#head() - this.#shipped) : 0;
   }
 
   close(): void {

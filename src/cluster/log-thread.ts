@@ -5,7 +5,6 @@ import { isSystemError } from "../errors.ts";
 import { fault } from "../lib/fault.ts";
 import { LAG_MS_MAX, LOOK_MS_MAX } from "../limits.ts";
 import { FileLogReader, LogHead, LogWriter } from "../local/log.ts";
-
 import type { Position } from "../ports/log.ts";
 import { readFrame } from "../records.ts";
 import { CounterTable } from "../tallies/table.ts";
@@ -168,7 +167,7 @@ class LogThread {
   async #take(batch: readonly Waiting[]): Promise<void> {
     const { logged, parcels, trouble } = this.#acts.append(batch.flatMap(({ acts }) => acts));
     this.#onDisk(trouble);
-    for (const { bytes, end } of parcels) this.#index.add(readFrame(bytes), end, bytes.length);
+    for (const { frame, bytes, end } of parcels) this.#index.add(frame, end, bytes.length);
     fault("cluster.acts.appended");
     const isShipped = await this.#actLane.ship(parcels);
     if (!isShipped) this.#outbox.sync();

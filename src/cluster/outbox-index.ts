@@ -1,7 +1,12 @@
 import { SHARDS } from "../arithmetic/shard.ts";
 import type { SourceState } from "../ports/ledger.ts";
 import type { Position } from "../ports/log.ts";
-import type { Frame } from "../records.ts";
+
+/** Of a frame, what names its records. */
+export interface NumberedFrame {
+  source: string;
+  records: readonly { shard: number; n: number }[];
+}
 
 /** A stretch of the outbox, and the highest numbers in it. */
 interface Stretch {
@@ -28,7 +33,7 @@ export class OutboxIndex {
   }
 
   /** A frame that ends at `end`. */
-  add(frame: Frame, end: Position, bytes: number): void {
+  add(frame: NumberedFrame, end: Position, bytes: number): void {
     let stretch = this.#stretches.at(-1);
     if (!stretch || !this.#isOpen || stretch.bytes > STRETCH_BYTES) {
       stretch = { end, bytes: 0, last: new Map() };
@@ -77,13 +82,6 @@ export class OutboxIndex {
       }
     }
     return [...shards];
-  }
-
-  /** The highest number of a source on a shard that stands in the outbox, 0 where there is none. */
-  highest(source: string, shard: number): number {
-    let highest = 0;
-    for (const { last } of this.#stretches) highest = Math.max(highest, last.get(source)?.[shard] ?? 0);
-    return highest;
   }
 
   #hasAll({ last }: Stretch): boolean {
