@@ -14,8 +14,7 @@ import {
   type RelationAnswer,
   type RelationPut,
 } from "../ports/hot-store.ts";
-import { LedgerUnavailable } from "../ports/ledger.ts";
-import { log } from "../telemetry/log.ts";
+import { isAway } from "./away.ts";
 import type { Freshness } from "./freshness.ts";
 import type { SharedLedger } from "./ledger.ts";
 import type { LogClient } from "./log-client.ts";
@@ -302,21 +301,6 @@ export class Acts {
 }
 
 const AWAY: unique symbol = Symbol("away");
-
-export function isAway(error: unknown): boolean {
-  return error instanceof HotStoreAway || error instanceof LedgerUnavailable;
-}
-
-/** A look at the stores that will come again: null, or what it failed with. */
-export async function tried(look: () => Promise<void>): Promise<unknown> {
-  try {
-    await look();
-    return null;
-  } catch (error) {
-    if (!isAway(error)) log.limited("look", 10_000).error("the stores cannot be compared; tried again", { error });
-    return error;
-  }
-}
 
 function storeAway(error: unknown): typeof AWAY {
   if (isAway(error)) return AWAY;

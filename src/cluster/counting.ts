@@ -6,7 +6,8 @@ import { type Actor, COUNT_MAX, type Metric, type RelationState, type Subject } 
 import type { Counting, ListPage, ListQuery, OnceKey, Related } from "../ports/counting.ts";
 import type { CountName, HotStore, Missing, RegisterName } from "../ports/hot-store.ts";
 import { type CounterTable, OWING_TOO_MUCH, TOO_HIGH } from "../tallies/table.ts";
-import { Acts, isAway } from "./acts.ts";
+import { Acts } from "./acts.ts";
+import { isAway } from "./away.ts";
 import type { Freshness } from "./freshness.ts";
 import type { SharedLedger } from "./ledger.ts";
 import type { LoadLocks } from "./load-locks.ts";

@@ -16,6 +16,7 @@ export interface LogData {
   /** The name of this run: the source of its notes; that of its acts has ACTS behind it. */
   source: string;
   partitions: number;
+  /** The newest time in the ledger. */
   clock: Time;
   commands: MessagePort;
 }

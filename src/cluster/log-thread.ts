@@ -1,6 +1,6 @@
 import { type MessagePort, parentPort, workerData } from "node:worker_threads";
 import { SHARDS } from "../arithmetic/shard.ts";
-import { HybridClock } from "../arithmetic/stamp.ts";
+import { HybridClock, type Time, timeOf } from "../arithmetic/stamp.ts";
 import { isSystemError } from "../errors.ts";
 import { fault } from "../lib/fault.ts";
 import { LAG_MS_MAX, LOOK_MS_MAX } from "../limits.ts";
@@ -9,8 +9,8 @@ import type { Position } from "../ports/log.ts";
 import { readFrame } from "../records.ts";
 import { CounterTable } from "../tallies/table.ts";
 import { log, setUpLog } from "../telemetry/log.ts";
-import { isAway, tried } from "./acts.ts";
 import { ActsLog } from "./acts-log.ts";
+import { isAway, tried } from "./away.ts";
 import { Freshness } from "./freshness.ts";
 import { HiddenActs } from "./hidden-acts.ts";
 import { logTopic } from "./kafka/client.ts";
@@ -90,8 +90,6 @@ class LogThread {
     this.#applied = new LogHead(data.applied);
     this.#applied.position = this.#reader.start();
     this.#index = new OutboxIndex(this.#applied.position);
-    const clock = new HybridClock(data.clock);
-    this.#acts = new ActsLog({ log: this.#outbox, clock, source: source + ACTS, partitions });
     this.#hot = openHot(settings);
     this.#ledger = openSharedLedger(settings, partitions);
     this.#ends = new LogEnds(this.#producer(), partitions);
@@ -104,7 +102,8 @@ class LogThread {
     this.#freshness = new Freshness(data.freshness);
     this.#notes = new Notes({ table, freshness: this.#freshness });
     this.#hidden = new HiddenActs({ freshness: this.#freshness, hot: this.#hot });
-    this.#readOutbox();
+    const clock = new HybridClock(Math.max(data.clock, this.#readOutbox()));
+    this.#acts = new ActsLog({ log: this.#outbox, clock, source: source + ACTS, partitions });
     this.#beganAt = this.#head.position;
     this.#hot.onState((state) => {
       if (state.up) this.#epochs.clear();
@@ -334,7 +333,9 @@ class LogThread {
     return new Lane({ producer: this.#producer(), reader, head, isMine, partitionOf, from: this.#reader.start() });
   }
 
-  #readOutbox(): void {
+  /** What an earlier run left; the time of its newest stamp. */
+  #readOutbox(): Time {
+    let time = 0;
     for (let at = this.#reader.start(); ; ) {
       const frames = this.#reader.read(at, READ_BYTES);
       for (const { bytes, next } of frames) {
@@ -342,9 +343,10 @@ class LogThread {
         this.#index.add(frame, next, bytes.length);
         this.#notes.inherit(frame.records);
         this.#hidden.inherit(frame.records);
+        for (const each of frame.records) if (each.kind === "relation") time = Math.max(time, timeOf(each.stamp));
         at = next;
       }
-      if (frames.length === 0) return;
+      if (frames.length === 0) return time;
     }
   }
 

@@ -4,7 +4,7 @@ import { fault } from "../lib/fault.ts";
 import type { ShardCommit } from "../ports/hot-store.ts";
 import { LedgerUnavailable } from "../ports/ledger.ts";
 import { log, setUpLog } from "../telemetry/log.ts";
-import { isAway, tried } from "./acts.ts";
+import { isAway, tried } from "./away.ts";
 import { Poison } from "./kafka/applier.ts";
 import { logTopic } from "./kafka/client.ts";
 import { type ConsumerHandlers, LogConsumer } from "./kafka/consumer.ts";

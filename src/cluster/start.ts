@@ -10,13 +10,11 @@ import { recoverCounters } from "../local/recovery.ts";
 import type { Metric } from "../model.ts";
 import { HotStoreAway } from "../ports/hot-store.ts";
 import { LedgerUnavailable } from "../ports/ledger.ts";
-import { readFrame } from "../records.ts";
 import { CounterTable } from "../tallies/table.ts";
 import { log } from "../telemetry/log.ts";
 import { clusterFilesOf } from "./files.ts";
 import { Freshness } from "./freshness.ts";
 import { KafkaAway } from "./kafka/client.ts";
-import { MESSAGE_BYTES_MAX } from "./kafka/rounds.ts";
 import { ensureTopics } from "./kafka/topics.ts";
 import { HEIR } from "./log-data.ts";
 import { LogLink } from "./log-link.ts";
@@ -58,7 +56,7 @@ async function start(settings: Settings, events: NodeEvents): Promise<ClusterNod
   await checkRedis(settings);
   const { metrics, partitions } = await agree(settings, events.stopping);
   const head = new LogHead();
-  const outboxTime = recoverOutbox(files, head, partitions);
+  recoverOutbox(files, head, partitions);
   const source = randomBytes(8).toString("hex");
   const table = CounterTable.create({
     path: files.counters,
@@ -68,7 +66,7 @@ async function start(settings: Settings, events: NodeEvents): Promise<ClusterNod
   });
   const freshness = Freshness.allocate(table.slotsMax);
   const applied = new LogHead();
-  const clock = Math.max(outboxTime, await ledgerTime(settings, partitions));
+  const clock = await ledgerTime(settings, partitions);
   const caughtUp = Promise.withResolvers<void>();
   const node: { current: ClusterNode | null } = { current: null };
   const stores = new StoreStates(events.changed);
@@ -161,8 +159,8 @@ async function checkRedis(settings: Settings): Promise<void> {
   }
 }
 
-/** What a killed node had counted and not logged goes into the outbox; the time of the newest stamp in it. */
-function recoverOutbox(files: Files, head: LogHead, partitions: number): Time {
+/** What a killed node had counted and not logged goes into the outbox. */
+function recoverOutbox(files: Files, head: LogHead, partitions: number): void {
   const logWriter = new LogWriter(files.log, head, { isLoose: true });
   const reader = new FileLogReader(files.log, head);
   try {
@@ -175,24 +173,13 @@ function recoverOutbox(files: Files, head: LogHead, partitions: number): Time {
     } else if (recovered && recovered.counters > 0) {
       log.info("counts of a killed server were recovered", { counters: recovered.counters, sum: recovered.amount });
     }
-    let time = 0;
-    for (let at = reader.start(); ; ) {
-      const read = reader.read(at, MESSAGE_BYTES_MAX);
-      for (const { bytes, next } of read) {
-        at = next;
-        for (const record of readFrame(bytes).records) {
-          if (record.kind === "relation") time = Math.max(time, timeOf(record.stamp));
-        }
-      }
-      if (read.length === 0) return time;
-    }
   } finally {
     reader.close();
     logWriter.close();
   }
 }
 
-/** The clock goes on above every stamp there is, so that lists stay newest first when the wall clock was set back. */
+/** The clock goes on above every stamp there is (the log thread adds the outbox's), so that lists stay newest first when the wall clock was set back. */
 async function ledgerTime(settings: Settings, partitions: number): Promise<Time> {
   const ledger = openSharedLedger(settings, partitions);
   try {

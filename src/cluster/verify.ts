@@ -3,7 +3,7 @@ import type { Settings } from "../config.ts";
 import { EXIT, StartError } from "../errors.ts";
 import type { CountName, HotStore } from "../ports/hot-store.ts";
 import type { Say, Verified } from "../ports/verified.ts";
-import { isAway } from "./acts.ts";
+import { isAway } from "./away.ts";
 import { logTopic } from "./kafka/client.ts";
 import { KafkaProducer } from "./kafka/producer.ts";
 import { ensureTopics } from "./kafka/topics.ts";

@@ -1,0 +1,19 @@
+import { HotStoreAway } from "../ports/hot-store.ts";
+import { LedgerUnavailable } from "../ports/ledger.ts";
+import { log } from "../telemetry/log.ts";
+
+/** Whether Redis or MySQL cannot be asked now: what the outside can do to us, and will pass. */
+export function isAway(error: unknown): boolean {
+  return error instanceof HotStoreAway || error instanceof LedgerUnavailable;
+}
+
+/** A look at the stores that will come again: null, or what it failed with. */
+export async function tried(look: () => Promise<void>): Promise<unknown> {
+  try {
+    await look();
+    return null;
+  } catch (error) {
+    if (!isAway(error)) log.limited("look", 10_000).error("the stores cannot be compared; tried again", { error });
+    return error;
+  }
+}
