@@ -9,7 +9,6 @@ export type {
   KnownSetting,
   LogFormat,
   LogLevel,
-  MetricSetting,
   RateLimit,
   Role,
   Settings,

@@ -3,11 +3,25 @@ import { badInput } from "./errors.ts";
 /** What a metric counts: events that add up, or distinct actors, one each. */
 export type MetricKind = "tally" | "relation";
 
-/** A configured metric. `id` is the small number (1–255) the stores keep instead of the name; the ledger hands it out once. */
-export interface Metric {
-  readonly id: number;
+/** A metric as the settings declare it. */
+export interface MetricSetting {
   readonly name: string;
   readonly kind: MetricKind;
+  /** Tally: one caller counts once in this many milliseconds. */
+  readonly unique?: number;
+  /** Tally: whether robots are left out. */
+  readonly bots?: "drop" | "count";
+  /** Tally: parts of the User-Agent that are never taken for a robot. */
+  readonly allow?: readonly string[];
+  /** Tally: addresses and networks that are not counted. */
+  readonly ignore?: readonly string[];
+  /** Tally: estimates how many different callers there were. */
+  readonly distinct?: boolean;
+}
+
+/** A configured metric. `id` is the small number (1–255) the stores keep instead of the name; the ledger hands it out once. */
+export interface Metric extends MetricSetting {
+  readonly id: number;
 }
 
 /** `type/id`, as stored: the id is opaque and never normalised. The string divides at its first slash. */

@@ -14,7 +14,7 @@ const LONGER: Record<string, string> = {
   "test/model/embedded.model.ts": "one world with its schedules and all that is checked of it, to be read in one go",
   "test/model/arithmetic.model.ts": "the whole arithmetic in one piece, to be read beside its rules",
 };
-const BUILT = /^(node_modules|dist|data|\.bench|\.git)\//;
+const BUILT = /^(node_modules|dist|data|\.bench|\.git)(\/|$)/;
 /** What only one machine has. Written in pieces, as this file is looked through too. */
 const MACHINE_PATH = new RegExp(`(^|[\\s"'\`(=:])/(${["work", "root", "home", "Users"].join("|")})/`, "m");
 const REGISTRY = new RegExp(

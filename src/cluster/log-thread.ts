@@ -236,6 +236,7 @@ class LogThread {
     tellStore("mysql", isAway(mysql) ? String(mysql) : null);
     tellStore("redis", this.#hot.state.up && hidden === null ? null : this.#hot.state.reason || "has just come back");
     tellStore("kafka", this.#producers.every(({ isUp }) => isUp) ? null : "away");
+    if (this.#trouble !== null) this.#onDisk(this.#outbox.probe());
     if (!this.#isStopping) this.#lookTimer = setTimeout(this.#look, LOOK_MS);
   };
 
@@ -313,8 +314,6 @@ class LogThread {
     const heads = await this.#hot.heads(shards);
     await Promise.all(shards.filter((shard) => heads[shard] === null).map((shard) => this.#shards.repair(shard)));
   }
-
-  // Start and stop
 
   #producer(): KafkaProducer {
     const { settings } = this.#data;

@@ -1,10 +1,10 @@
 import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import type { Metric } from "../model.ts";
+import type { StoredMetric } from "../ports/metric-numbers.ts";
 
 /** What a node must know of the stores to count while they are away, kept in the data directory. */
 export interface Remembered {
-  metrics: Metric[];
+  metrics: StoredMetric[];
   partitions: number;
 }
 

@@ -10,6 +10,7 @@ import { recoverCounters } from "../local/recovery.ts";
 import type { Metric } from "../model.ts";
 import { HotStoreAway } from "../ports/hot-store.ts";
 import { LedgerUnavailable } from "../ports/ledger.ts";
+import { numberMetrics } from "../ports/metric-numbers.ts";
 import { CounterTable } from "../tallies/table.ts";
 import { log } from "../telemetry/log.ts";
 import { clusterFilesOf } from "./files.ts";
@@ -135,10 +136,10 @@ async function agree(
       return { metrics, partitions };
     } catch (error) {
       if (!(error instanceof LedgerUnavailable || error instanceof KafkaAway)) throw error;
-      const known = remembered && settings.metrics.map(({ name }) => remembered.metrics.find((it) => it.name === name));
-      if (remembered && known?.every((metric) => metric !== undefined)) {
+      const known = remembered && numberMetrics(settings.metrics, remembered.metrics);
+      if (remembered && known?.added.length === 0) {
         log.warn("a store is away: started with what this directory remembers of it", { reason: error.message });
-        return { metrics: known, partitions: remembered.partitions };
+        return { metrics: known.metrics, partitions: remembered.partitions };
       }
       log.warn("a store is away, and this directory knows nothing of it yet: waiting", { reason: error.message });
       await pause(waitMs, stopping);

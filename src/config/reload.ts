@@ -1,7 +1,8 @@
 import { isDeepStrictEqual } from "node:util";
+import type { MetricSetting } from "../model.ts";
 import { readArguments } from "./arguments.ts";
 import { loadSettings } from "./load.ts";
-import type { MetricSetting, Settings } from "./settings.ts";
+import type { Settings } from "./settings.ts";
 import { SETTING_NAMES, SETTINGS } from "./table.ts";
 import type { Environment } from "./variables.ts";
 

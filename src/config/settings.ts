@@ -1,4 +1,4 @@
-import type { MetricKind } from "../model.ts";
+import type { MetricSetting } from "../model.ts";
 
 /** What a caller may do; each role includes those before it. */
 export const ROLES = ["read", "count", "write", "admin"] as const;
@@ -9,22 +9,6 @@ export type LogLevel = (typeof LOG_LEVELS)[number];
 
 export const LOG_FORMATS = ["json", "pretty"] as const;
 export type LogFormat = (typeof LOG_FORMATS)[number];
-
-/** A metric as the settings declare it; the ledger gives it its number. */
-export interface MetricSetting {
-  name: string;
-  kind: MetricKind;
-  /** Tally: one caller counts once in this many milliseconds. */
-  unique?: number;
-  /** Tally: whether robots are left out. */
-  bots?: "drop" | "count";
-  /** Tally: parts of the User-Agent that are never taken for a robot. */
-  allow?: string[];
-  /** Tally: addresses and networks that are not counted. */
-  ignore?: string[];
-  /** Tally: estimates how many different callers there were. */
-  distinct?: boolean;
-}
 
 export interface KeySetting {
   role: Role;

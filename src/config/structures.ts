@@ -1,7 +1,7 @@
 import { z } from "zod";
-import { NAME_PATTERN } from "../model.ts";
+import { type MetricSetting, NAME_PATTERN } from "../model.ts";
 import { bool, count, duration, httpUrl, list, name, network, oneOf, structure, text } from "./schemas.ts";
-import type { KnownSetting, MetricSetting, WebhookSetting } from "./settings.ts";
+import type { KnownSetting, WebhookSetting } from "./settings.ts";
 
 const SECOND = 1000;
 const DAY = 86_400_000;

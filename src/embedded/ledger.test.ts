@@ -6,12 +6,13 @@ import { join } from "node:path";
 import journal from "../../drizzle/sqlite/meta/_journal.json" with { type: "json" };
 import { FrameSource, LedgerModel, LIKES, VIEWS } from "../../test/support/ledger-model.ts";
 import { LedgerUnavailable } from "../ports/ledger.ts";
+import { KindContradiction } from "../ports/metric-numbers.ts";
 import { BatchBuilder } from "../projector/batch.ts";
 import { checkLedger, repairLedger } from "./check.ts";
 import { Filters } from "./filters.ts";
 import { openWriting, SqliteLedgerWriter } from "./ledger.ts";
 import { SchemaError } from "./migrate.ts";
-import { ensureMetrics, KindContradiction, prepareLedger, shareLedger } from "./open-ledger.ts";
+import { ensureMetrics, prepareLedger, shareLedger } from "./open-ledger.ts";
 import { SqliteLedgerReader } from "./reads.ts";
 
 const BOUNDS = { segmentRows: 40, totalsFrom: 3, deltas: { segmentRows: 30, foldFrom: 2 } };

@@ -1,21 +1,22 @@
 import type { Transferable } from "node:worker_threads";
 import type { Settings } from "../config.ts";
 import { fault } from "../lib/fault.ts";
-import { PROBE_EVERY_MS, SETTLE_MS_MAX, TEND_MS, TEND_SOON_MS, TEND_WORK_MS, TRIM_EVERY_MS } from "../limits.ts";
+import { PROBE_EVERY_MS, SETTLE_MS_MAX } from "../limits.ts";
 import { type Files, filesOf } from "../local/files.ts";
+import { Keeper } from "../local/keeper.ts";
 import type { DataLock } from "../local/lock.ts";
-import { type LogHead, trimLog } from "../local/log.ts";
+import type { LogHead } from "../local/log.ts";
 import { listenOnSocket, type SocketServer } from "../local/socket.ts";
 import type { Metric } from "../model.ts";
 import type { Say, Verified } from "../ports/verified.ts";
 import { FrameWriter } from "../records.ts";
-import { Flusher, type FlushReport } from "../tallies/flusher.ts";
+import { Flusher } from "../tallies/flusher.ts";
 import { Leaving } from "../tallies/leaving.ts";
 import type { CounterTable } from "../tallies/table.ts";
 import { log } from "../telemetry/log.ts";
 import type { Reading } from "../telemetry/prometheus.ts";
 import type { EmbeddedShare, NodeShare } from "./attach.ts";
-import { numbered } from "./open-ledger.ts";
+import { ensureMetrics } from "./open-ledger.ts";
 import { Overlay } from "./overlay.ts";
 import type { ProjectorLink } from "./projector-link.ts";
 import { SqliteLedgerReader } from "./reads.ts";
@@ -45,9 +46,6 @@ export interface NodeParts {
   disk: { trouble: (detail: string | null) => void };
 }
 
-/** A flush of so many counters leaves tens of megabytes of frames behind, which the engine would let lie for long. */
-const LARGE_FLUSH = 50_000;
-
 /** Workers come after main and the writer in the table's numbers. */
 const FIRST_WORKER_THREAD = WRITER_THREAD + 1;
 
@@ -60,7 +58,6 @@ const FIRST_WORKER_THREAD = WRITER_THREAD + 1;
  */
 export class EmbeddedNode {
   metrics: Metric[];
-  readonly #settings: Settings;
   readonly #lock: DataLock;
   readonly #files: Files;
   readonly #share: NodeShare;
@@ -69,22 +66,13 @@ export class EmbeddedNode {
   readonly #projector: ProjectorLink;
   readonly #overlay: Overlay;
   readonly #writer: WriterLink;
-  readonly #flusher: Flusher;
-  readonly #leaving: Leaving;
+  readonly #keeper: Keeper;
   readonly #events: NodeEvents;
   readonly #socket: SocketServer | null;
-  #lastFlush: FlushReport = { counters: 0, ms: 0 };
-  #flushes = { done: 0, failed: 0, counters: 0 };
   #trouble: { since: Date; detail: string } | null = null;
-  #flushTimer: ReturnType<typeof setTimeout> | undefined;
-  #tendTimer: ReturnType<typeof setTimeout> | undefined;
-  #pressed = false;
-  #trimAtMs = 0;
   #probeAtMs = 0;
-  #stopping = false;
 
   constructor(parts: NodeParts) {
-    this.#settings = parts.settings;
     this.#lock = parts.lock;
     this.metrics = parts.metrics;
     this.#files = filesOf(parts.settings.data);
@@ -96,16 +84,22 @@ export class EmbeddedNode {
     this.#writer = parts.writer;
     this.#events = parts.events;
     const append = (frame: Uint8Array) => this.#writer.append(frame);
-    this.#flusher = new Flusher({ table: parts.table, append, source: parts.source });
-    this.#leaving = new Leaving(parts.table, {
-      logHead: () => this.#head.position,
-      applied: () => this.#projector.control.applied,
+    this.#keeper = new Keeper({
+      table: parts.table,
+      flusher: new Flusher({ table: parts.table, append, source: parts.source }),
+      leaving: new Leaving(parts.table, {
+        logHead: () => this.#head.position,
+        applied: () => this.#projector.control.applied,
+      }),
+      head: parts.head,
+      logFolder: this.#files.log,
+      flushMs: parts.settings.flushMs,
+      kept: () => this.#projector.control.durable,
+      tended: (room) => this.#tended(room),
     });
-    this.#table.notedPosition = this.#head.position;
     parts.disk.trouble = (detail) => this.#onDisk(detail);
     this.#socket = this.#listen();
-    this.#planFlush();
-    this.#tend();
+    this.#keeper.start();
   }
 
   /** What worker `index` needs, with its own way to the writer, and what of it is handed over rather than copied. */
@@ -126,38 +120,18 @@ export class EmbeddedNode {
 
   /** Somebody waits for room in the table, or for a flush. */
   press(): void {
-    if (this.#pressed) return;
-    this.#pressed = true;
-    void this.flush();
-    this.#projector.control.urge();
-    this.#tend();
+    if (this.#keeper.press()) this.#projector.control.urge();
   }
 
   /** Metrics that the settings have now; throws StartError where a kind contradicts stored data. */
   configure(settings: Settings): Metric[] {
-    this.metrics = numbered(this.#files.ledger, settings.metrics);
+    this.metrics = ensureMetrics(this.#files.ledger, settings.metrics);
     return this.metrics;
-  }
-
-  /** Everything counted so far goes into the log. Never rejects: what the log refuses stays, and is tried again. */
-  async flush(): Promise<void> {
-    const head = this.#head.position;
-    try {
-      this.#lastFlush = await this.#flusher.flush(Date.now() - this.#settings.flushMs);
-      // Notes behind this head, if there are any, are of earlier flushes, which are over.
-      this.#table.notedPosition = Math.max(this.#table.notedPosition, head);
-      this.#flushes.done++;
-      this.#flushes.counters += this.#lastFlush.counters;
-      if (this.#lastFlush.counters > LARGE_FLUSH) Bun.gc(false);
-    } catch (error) {
-      this.#flushes.failed++;
-      log.limited("flush", 10_000).error("counts cannot be flushed to the log; they stay in memory", { error });
-    }
   }
 
   /** Flushes and waits until the ledger has it all: true if it came that far in time. */
   async settle(timeoutMs: number): Promise<boolean> {
-    await this.flush();
+    await this.#keeper.flush();
     return this.#projector.control.untilApplied(this.#head.position, timeoutMs);
   }
 
@@ -177,22 +151,15 @@ export class EmbeddedNode {
 
   readings(): Reading[] {
     const { control } = this.#projector;
-    const table = this.#table.stats();
     const gauge = (name: string, help: string, value: number): Reading => ({ name, help, value });
     const counter = (name: string, help: string, value: number): Reading => ({ name, help, value, type: "counter" });
     return [
-      gauge("tally_counters", "Counters in memory", table.counters),
-      gauge("tally_counters_max", "Counters that memory may hold", table.countersMax),
-      gauge("tally_counters_bytes", "Space that the counter file takes on the disk", table.bytes),
+      ...this.#keeper.readings(),
       gauge("tally_overlay_records", "Relations in the log and not yet in the ledger", this.#overlay.records),
       gauge("tally_log_head", "Where the log ends, in bytes since it began", control.head),
       gauge("tally_log_applied", "Up to where the ledger has the log, in bytes since it began", control.applied),
       gauge("tally_projector_lag_seconds", "How long the oldest record waits for the ledger", control.lagMs / 1000),
       counter("tally_projector_losses_total", "Gaps found in the log", control.losses),
-      gauge("tally_flush_duration_seconds", "How long the last flush took", this.#lastFlush.ms / 1000),
-      counter("tally_flushes_total", "Flushes of the counter table into the log", this.#flushes.done),
-      counter("tally_flush_failures_total", "Flushes that the log refused", this.#flushes.failed),
-      counter("tally_flushed_counters_total", "Counters flushed", this.#flushes.counters),
     ];
   }
 
@@ -223,20 +190,15 @@ export class EmbeddedNode {
 
   /** Everything counted is in the ledger, or (false) in the log at least, from where the next start takes it. */
   async stop(): Promise<void> {
-    this.#stopping = true;
     this.#socket?.close();
-    clearTimeout(this.#flushTimer);
-    clearTimeout(this.#tendTimer);
-    this.#table.markAllDirty();
-    const failed = this.#flushes.failed;
     fault("stop.flush");
-    await this.flush();
+    const isLogged = await this.#keeper.stop();
     fault("stop.flushed");
     await this.#writer.stop();
     fault("stop.written");
     await this.#projector.stop(this.#head.position);
     fault("stop.projected");
-    if (this.#flushes.failed === failed) this.#table.closeClean();
+    if (isLogged) this.#table.closeClean();
     else this.#table.close();
     fault("stop.closed");
     this.#lock.release();
@@ -255,53 +217,19 @@ export class EmbeddedNode {
     }
   }
 
-  /** Ticks fall on the minute's edge, so that what a note holds was counted in one minute. */
-  #planFlush(): void {
-    if (this.#stopping) return;
-    const { flushMs } = this.#settings;
-    const intoMinute = Date.now() % 60_000;
-    const wait = Math.min(flushMs - (intoMinute % flushMs), 60_000 - intoMinute);
-    this.#flushTimer = setTimeout(() => {
-      void this.flush().then(() => this.#planFlush());
-    }, wait);
-  }
-
-  /** Room in the table, files of the log, a disk that was full: a little of each. */
-  #tend(): void {
-    clearTimeout(this.#tendTimer);
-    if (this.#stopping) return;
-    const until = performance.now() + TEND_WORK_MS;
-    let more = true;
-    let hasFailed = false;
-    try {
-      while (more && performance.now() < until) {
-        const moreSpace = this.#table.provision();
-        more = this.#leaving.step(performance.now()) || moreSpace;
-      }
-      this.#trim();
-    } catch (error) {
-      hasFailed = true;
-      log.limited("tend", 10_000).error("the data directory cannot be written", { error });
-    }
+  #tended(room: boolean): void {
     // The ledger's state is only seen by looking.
     this.#events.changed();
-    const { space, room } = this.#table.wants();
-    this.#pressed = this.#pressed && (space || room) && !hasFailed;
     if (room) this.#projector.control.urge();
-    this.#tendTimer = setTimeout(() => this.#tend(), (more || room || space) && !hasFailed ? TEND_SOON_MS : TEND_MS);
+    if (this.#trouble && performance.now() >= this.#probeAtMs) this.#probe();
   }
 
-  #trim(): void {
-    const now = performance.now();
-    if (this.#trouble && now >= this.#probeAtMs) {
-      this.#probeAtMs = now + PROBE_EVERY_MS;
-      const probe = new FrameWriter();
-      probe.begin("probe");
-      this.#writer.append(probe.finish()).catch(() => undefined);
-    }
-    if (now < this.#trimAtMs) return;
-    this.#trimAtMs = now + TRIM_EVERY_MS;
-    trimLog(this.#files.log, Math.min(this.#projector.control.durable, this.#table.notedPosition));
+  /** An empty frame: once a disk that was full takes it, acts are taken again. */
+  #probe(): void {
+    this.#probeAtMs = performance.now() + PROBE_EVERY_MS;
+    const probe = new FrameWriter();
+    probe.begin("probe");
+    this.#writer.append(probe.finish()).catch(() => undefined);
   }
 
   #onDisk(detail: string | null): void {

@@ -16,7 +16,7 @@ import { log } from "../telemetry/log.ts";
 import type { NodeShare } from "./attach.ts";
 import type { FilterShare } from "./filters.ts";
 import { EmbeddedNode, type NodeEvents, type NodeParts } from "./node.ts";
-import { numbered, prepareLedger, shareLedger } from "./open-ledger.ts";
+import { ensureMetrics, prepareLedger, shareLedger } from "./open-ledger.ts";
 import { Overlay } from "./overlay.ts";
 import { ProjectorLink } from "./projector-link.ts";
 import { SqliteLedgerReader } from "./reads.ts";
@@ -43,7 +43,7 @@ async function start(settings: Settings, events: NodeEvents): Promise<EmbeddedNo
   const files = filesOf(settings.data);
   const lock = takeFolder(settings.data, DataLock.takeOrRefuse);
   prepareLedger(files.ledger, settings.migrate);
-  const metrics = numbered(files.ledger, settings.metrics);
+  const metrics = ensureMetrics(files.ledger, settings.metrics);
   const head = new LogHead();
   const filters = shareLedger(files.ledger);
   recoverLog(files, head, filters);

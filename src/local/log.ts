@@ -12,7 +12,7 @@ import {
   writeSync,
 } from "node:fs";
 import { join } from "node:path";
-import { StartError } from "../errors.ts";
+import { isSystemError, StartError } from "../errors.ts";
 import { fault } from "../lib/fault.ts";
 import { syncFolder } from "../lib/sync-folder.ts";
 import { LOG_FILE_BYTES } from "../limits.ts";
@@ -137,6 +137,17 @@ export class LogWriter {
   close(): void {
     this.sync();
     closeSync(this.#fd);
+  }
+
+  /** Why the disk would refuse the next file now; null: it would take it. For those who append nothing while it is full. */
+  probe(): string | null {
+    try {
+      if (!existsSync(join(this.#folder, SPARE))) makeSpare(this.#folder);
+      return null;
+    } catch (error) {
+      if (!isSystemError(error)) throw error;
+      return error.message;
+    }
   }
 
   #openNext(start: Position): void {

@@ -2,10 +2,11 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:tes
 import { join } from "node:path";
 import { LedgerConnection, PATIENT } from "../../src/cluster/mysql/connection.ts";
 import { migrate, steps } from "../../src/cluster/mysql/migrate.ts";
-import { ensureMetrics, KindContradiction, prepareLedger } from "../../src/cluster/mysql/open-ledger.ts";
+import { ensureMetrics, prepareLedger } from "../../src/cluster/mysql/open-ledger.ts";
 import { EXIT, StartError } from "../../src/errors.ts";
 import type { Metric } from "../../src/model.ts";
 import { LedgerUnavailable } from "../../src/ports/ledger.ts";
+import { KindContradiction } from "../../src/ports/metric-numbers.ts";
 import { type SharedServices, sharedServices } from "../support/services.ts";
 
 let services: SharedServices;
