@@ -1,3 +1,4 @@
+import { isBehind, newestFirst, type Place, TOP } from "../arithmetic/place.ts";
 import { isActive, msOf, type Stamp } from "../arithmetic/stamp.ts";
 import { badInput, unavailable } from "../errors.ts";
 import { ACT_WAIT_MS_MAX } from "../limits.ts";
@@ -242,7 +243,7 @@ export class ClusterCounting implements Counting {
   async #actorsOnTheWay(count: CountName): Promise<Row[]> {
     const shard = shardOf(count.subject);
     const found = await this.#untilThere(shard, () => this.#parts.hot.actorsOnTheWay(shard, count));
-    return found.map(([id, stamp]) => ({ id, stamp })).sort((a, b) => b.stamp - a.stamp);
+    return found.map(([id, stamp]) => ({ id, stamp })).sort(newestFirst);
   }
 
   /** Hints first; each is looked up in its shard, since it may name what never happened. */
@@ -258,7 +259,7 @@ export class ClusterCounting implements Counting {
           return stamp === null ? null : { id: subject, stamp };
         }),
       );
-      return rows.filter((row) => row !== null).sort((a, b) => b.stamp - a.stamp);
+      return rows.filter((row) => row !== null).sort(newestFirst);
     });
   }
 
@@ -297,10 +298,10 @@ export class ClusterCounting implements Counting {
 }
 
 /** So many rows of one ledger snapshot fill the page, however many of them what is on its way hides. */
-function enough(query: ListQuery, onTheWay: readonly Row[]): { before: Stamp; limit: number } {
-  return { before: query.before ?? Number.MAX_SAFE_INTEGER, limit: query.limit + 1 + onTheWay.length };
+function enough(query: ListQuery, onTheWay: readonly Row[]): { before: Place; limit: number } {
+  return { before: query.before ?? TOP, limit: query.limit + 1 + onTheWay.length };
 }
 
-function within(rows: Row[]): (before: Stamp, limit: number) => Row[] {
-  return (before, limit) => rows.filter(({ stamp }) => stamp < before).slice(0, limit);
+function within(rows: Row[]): (before: Place, limit: number) => Row[] {
+  return (before, limit) => rows.filter((row) => isBehind(row, before)).slice(0, limit);
 }

@@ -1,3 +1,4 @@
+import type { Place } from "../arithmetic/place.ts";
 import type { Stamp } from "../arithmetic/stamp.ts";
 import type { Actor, Subject } from "../model.ts";
 import type { CountName, RegisterName, ShardVersion } from "../ports/hot-store.ts";
@@ -24,8 +25,8 @@ export interface SharedLedger {
   lastOf(sources: readonly string[]): Promise<SourceState[]>;
   /** Up to which offset each partition of the log is in. */
   positions(): Promise<Map<number, number>>;
-  newestActors(metric: number, subject: Subject, before: Stamp, limit: number): Promise<ActorItem[]>;
-  newestSubjects(metric: number, actor: Actor, before: Stamp, limit: number, type?: string): Promise<SubjectItem[]>;
+  newestActors(metric: number, subject: Subject, before: Place, limit: number): Promise<ActorItem[]>;
+  newestSubjects(metric: number, actor: Actor, before: Place, limit: number, type?: string): Promise<SubjectItem[]>;
   actorCount(metric: number, actor: Actor, type?: string): Promise<number>;
   /** The same, corrected by registers that are on their way where they are newer. */
   actorCountWith(

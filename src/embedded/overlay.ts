@@ -1,3 +1,4 @@
+import { newestFirst, type Place } from "../arithmetic/place.ts";
 import type { Stamp } from "../arithmetic/stamp.ts";
 import { copyBytes } from "../lib/bytes.ts";
 import { murmur3 } from "../lib/hash.ts";
@@ -56,12 +57,8 @@ export class RegisterKey {
   }
 }
 
-/** A record of the overlay as the lists see it. */
-export interface OverlayItem {
-  /** The actor (by subject) or the subject (by actor). */
-  id: string;
-  stamp: Stamp;
-}
+/** A record of the overlay as the lists see it: the actor (by subject) or the subject (by actor). */
+export type OverlayItem = Place;
 
 export interface OverlayShare {
   seed: number;
@@ -176,7 +173,7 @@ export class Overlay {
         this.#collect(this.generationAt(i), metric, key, chain, hash, newest);
       }
       if (Atomics.load(this.control, LEFT) !== left) continue;
-      return Array.from(newest, ([id, stamp]) => ({ id, stamp })).sort((a, b) => b.stamp - a.stamp);
+      return Array.from(newest, ([id, stamp]) => ({ id, stamp })).sort(newestFirst);
     }
   }
 

@@ -1,4 +1,5 @@
 import { Database, type Statement } from "bun:sqlite";
+import { newestFirst, type Place } from "../arithmetic/place.ts";
 import type { Stamp } from "../arithmetic/stamp.ts";
 import { type Actor, COUNT_MAX, type Subject } from "../model.ts";
 import type { ActorItem, LedgerReader, ShardState, SourceState, StoredKey, SubjectItem } from "../ports/ledger.ts";
@@ -79,17 +80,20 @@ export class SqliteLedgerReader implements LedgerReader {
     return found;
   }
 
-  newestActors(metric: number, subject: Subject, before: Stamp, limit: number): ActorItem[] {
-    return this.#newest(before, limit, (segment) => {
-      return this.#sql.newestActors.all(segment, subject, metric, before, limit);
+  newestActors(metric: number, subject: Subject, before: Place, limit: number): ActorItem[] {
+    const rows = this.#newest(before, limit, (segment) => {
+      return this.#sql.newestActors.all(segment, subject, metric, before.stamp, before.id, limit);
     });
+    return rows.map(({ id, stamp }) => ({ actor: id, stamp }));
   }
 
-  newestSubjects(metric: number, actor: Actor, before: Stamp, limit: number, type?: string): SubjectItem[] {
-    return this.#newest(before, limit, (segment) => {
-      if (type === undefined) return this.#sql.newestSubjects.all(segment, actor, metric, before, limit);
-      return this.#sql.newestOfType.all(segment, actor, metric, before, ...rangeOf(type), limit);
+  newestSubjects(metric: number, actor: Actor, before: Place, limit: number, type?: string): SubjectItem[] {
+    const { stamp, id } = before;
+    const rows = this.#newest(before, limit, (segment) => {
+      if (type === undefined) return this.#sql.newestSubjects.all(segment, actor, metric, stamp, id, limit);
+      return this.#sql.newestOfType.all(segment, actor, metric, stamp, id, ...rangeOf(type), limit);
     });
+    return rows.map(({ id, stamp }) => ({ subject: id, stamp }));
   }
 
   actorCount(metric: number, actor: Actor, type?: string): number {
@@ -142,21 +146,21 @@ export class SqliteLedgerReader implements LedgerReader {
    * The newest `limit` items over all segments. Their ranges of stamps hardly overlap and mostly the first few suffice: it
    * ends where no segment left can have an item newer than the last one found.
    */
-  #newest<T extends { stamp: Stamp }>(before: Stamp, limit: number, list: (segment: number) => T[]): T[] {
+  #newest(before: Place, limit: number, list: (segment: number) => Place[]): Place[] {
     return this.snapshot(() => {
       const filters = this.#filters;
       const order: number[] = [];
       for (let segment = filters.segmentCount - 1; segment >= 0; segment--) {
-        if (filters.stampMin(segment) < before) order.push(segment);
+        if (filters.stampMin(segment) <= before.stamp) order.push(segment);
       }
       order.sort((a, b) => filters.stampMax(b) - filters.stampMax(a));
-      let items: T[] = [];
+      let items: Place[] = [];
       for (const segment of order) {
         const last = items[limit - 1];
         if (last && last.stamp > filters.stampMax(segment)) break;
         const more = list(segment);
         if (more.length === 0) continue;
-        items = items.length === 0 ? more : items.concat(more).sort((a, b) => b.stamp - a.stamp);
+        items = items.length === 0 ? more : items.concat(more).sort(newestFirst);
         if (items.length > limit) items.length = limit;
       }
       return items;
@@ -191,18 +195,20 @@ function prepare(db: Database) {
     registersOf: one<never, [number, string, string]>(
       "SELECT metric, stamp FROM relations WHERE segment = ? AND actor = ? AND subject = ?",
     ),
-    newestActors: one<ActorItem, [number, string, number, number, number]>(
-      `SELECT actor, stamp FROM relations INDEXED BY relations_by_subject
-       WHERE segment = ? AND subject = ? AND metric = ? AND stamp < ? AND ${active} ORDER BY stamp DESC LIMIT ?`,
+    newestActors: one<Place, [number, string, number, number, string, number]>(
+      `SELECT actor AS id, stamp FROM relations INDEXED BY relations_by_subject
+       WHERE segment = ? AND subject = ? AND metric = ? AND (stamp, actor) < (?, ?) AND ${active}
+       ORDER BY stamp DESC, actor DESC LIMIT ?`,
     ),
-    newestSubjects: one<SubjectItem, [number, string, number, number, number]>(
-      `SELECT subject, stamp FROM relations INDEXED BY relations_by_actor
-       WHERE segment = ? AND actor = ? AND metric = ? AND stamp < ? AND ${active} ORDER BY stamp DESC LIMIT ?`,
+    newestSubjects: one<Place, [number, string, number, number, string, number]>(
+      `SELECT subject AS id, stamp FROM relations INDEXED BY relations_by_actor
+       WHERE segment = ? AND actor = ? AND metric = ? AND (stamp, subject) < (?, ?) AND ${active}
+       ORDER BY stamp DESC, subject DESC LIMIT ?`,
     ),
-    newestOfType: one<SubjectItem, [number, string, number, number, string, string, number]>(
-      `SELECT subject, stamp FROM relations INDEXED BY relations_by_actor
-       WHERE segment = ? AND actor = ? AND metric = ? AND stamp < ? AND subject >= ? AND subject < ? AND ${active}
-       ORDER BY stamp DESC LIMIT ?`,
+    newestOfType: one<Place, [number, string, number, number, string, string, string, number]>(
+      `SELECT subject AS id, stamp FROM relations INDEXED BY relations_by_actor
+       WHERE segment = ? AND actor = ? AND metric = ? AND (stamp, subject) < (?, ?) AND subject >= ? AND subject < ?
+       AND ${active} ORDER BY stamp DESC, subject DESC LIMIT ?`,
     ),
     totals: one<{ type: string; count: number }, [string, number]>(
       "SELECT type, count FROM actors WHERE actor = ? AND metric = ?",

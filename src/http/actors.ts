@@ -1,7 +1,7 @@
 import { after, countsJson, quoted, read } from "./answer.ts";
 import type { Call } from "./call.ts";
 import { actorOf } from "./catalog.ts";
-import { stampOf } from "./cursor.ts";
+import { placeOf } from "./cursor.ts";
 import type { HandlerDeps } from "./deps.ts";
 import { LIMIT_DEFAULT, type ListInput } from "./input.ts";
 import { idIn, pageJson } from "./subjects.ts";
@@ -26,7 +26,7 @@ export function actorHandlers({ catalog, counting }: HandlerDeps) {
       const metric = catalog.of("relation", call.part(4, "metric"));
       if (type !== undefined) catalog.type(type);
       const list = ["subjects", metric.name, actor, type ?? ""];
-      const before = cursor === undefined ? undefined : stampOf(list, cursor);
+      const before = cursor === undefined ? undefined : placeOf(list, cursor);
       const page = await counting.subjects(metric, actor, {
         limit,
         ...(before === undefined ? {} : { before }),

@@ -3,7 +3,7 @@ import type { ListPage } from "../ports/counting.ts";
 import { accepted, after, countsJson, done, namesJson, quoted, read, time } from "./answer.ts";
 import type { Call } from "./call.ts";
 import { actorOf } from "./catalog.ts";
-import { cursorOf, stampOf } from "./cursor.ts";
+import { cursorOf, placeOf } from "./cursor.ts";
 import type { HandlerDeps } from "./deps.ts";
 import {
   type CountInput,
@@ -101,7 +101,7 @@ export function subjectHandlers({ catalog, counting, stats }: HandlerDeps) {
     { limit = LIMIT_DEFAULT, cursor, head }: ListInput & { head: (counts: number[]) => string },
   ): Promise<Response> {
     const list = ["actors", metric.name, subject];
-    const before = cursor === undefined ? undefined : stampOf(list, cursor);
+    const before = cursor === undefined ? undefined : placeOf(list, cursor);
     const page = await counting.actors(metric, subject, before === undefined ? { limit } : { limit, before });
     const counts = await counting.counts(subject, [metric]);
     return read(call, `${head(counts)},${pageJson(page, "actors", "actor", list)}}`);
@@ -112,7 +112,7 @@ export function subjectHandlers({ catalog, counting, stats }: HandlerDeps) {
 export function pageJson(page: ListPage, name: string, item: string, list: readonly string[]): string {
   const items = page.items.map(({ id, at }) => `{"${item}":${quoted(id)},"at":${time(at)}}`);
   const last = page.items.at(-1);
-  const next = page.more && last ? `"${cursorOf(list, last.stamp)}"` : "null";
+  const next = page.more && last ? `"${cursorOf(list, last)}"` : "null";
   return `"${name}":[${items.join(",")}],"next":${next}`;
 }
 

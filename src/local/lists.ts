@@ -1,23 +1,21 @@
-import { isActive, msOf, type Stamp } from "../arithmetic/stamp.ts";
+import { isBehind, newestFirst, type Place, TOP } from "../arithmetic/place.ts";
+import { isActive, msOf } from "../arithmetic/stamp.ts";
 import type { ListItem, ListPage, ListQuery } from "../ports/counting.ts";
 
 /** A register in a list: whose it is and its stamp. */
-export interface Row {
-  id: string;
-  stamp: Stamp;
-}
+export type Row = Place;
 
 /**
- * One page of a list, newest first: what is on its way merged with what the ledger has.
+ * One page of a list, newest first (`newestFirst`): what is on its way merged with what the ledger has.
  *
  * `onTheWay` holds every register of the list that is in the overlay, whatever its stamp: one whose newest stamp is above
  * the cursor, or inactive, must hide its older row in the ledger. `rows(before, limit)` reads active rows of one ledger
  * snapshot, which was taken after the overlay was read.
  */
-export function listPage(onTheWay: Row[], query: ListQuery, rows: (before: Stamp, limit: number) => Row[]): ListPage {
-  const before = query.before ?? Number.MAX_SAFE_INTEGER;
+export function listPage(onTheWay: Row[], query: ListQuery, rows: (before: Place, limit: number) => Row[]): ListPage {
+  const before = query.before ?? TOP;
   const newest = new Map(onTheWay.map((row) => [row.id, row.stamp]));
-  const waiting = onTheWay.filter((row) => row.stamp < before && isActive(row.stamp));
+  const waiting = onTheWay.filter((row) => isActive(row.stamp) && isBehind(row, before));
   const items: ListItem[] = [];
   const wanted = query.limit + 1; // one more says whether there is more
   let next = 0;
@@ -35,7 +33,7 @@ export function listPage(onTheWay: Row[], query: ListQuery, rows: (before: Stamp
     for (const row of batch) {
       for (
         let ahead = waiting[next];
-        ahead && ahead.stamp > row.stamp && items.length < wanted;
+        ahead && newestFirst(ahead, row) < 0 && items.length < wanted;
         ahead = waiting[next]
       ) {
         take(ahead);
@@ -46,7 +44,7 @@ export function listPage(onTheWay: Row[], query: ListQuery, rows: (before: Stamp
       if (hidden === undefined || row.stamp > hidden) take(row);
     }
     if (items.length >= wanted || batch.length < wanted) break;
-    from = (batch.at(-1) as Row).stamp;
+    from = batch.at(-1) as Row;
   }
   while (items.length < wanted && next < waiting.length) take(waiting[next++] as Row);
   return { items: items.slice(0, query.limit), more: items.length > query.limit };

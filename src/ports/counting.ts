@@ -1,3 +1,4 @@
+import type { Place } from "../arithmetic/place.ts";
 import type { Actor, Metric, RelationState, Subject } from "../model.ts";
 
 /** Names one act so that a repeat is known: scope (caller, method, path) and key folded into one, and the body's hash. */
@@ -13,7 +14,7 @@ export interface ListItem {
   id: string;
   /** Milliseconds since 1970. */
   at: number;
-  /** The register's stamp: strictly falling along a list, so it is the cursor. */
+  /** The register's stamp: with the id its place in the list, and so the cursor. */
   stamp: number;
 }
 
@@ -25,8 +26,8 @@ export interface ListPage {
 
 export interface ListQuery {
   limit: number;
-  /** Only items with a stamp below it. */
-  before?: number;
+  /** Only items behind it. */
+  before?: Place;
   /** Only subjects of this type (lists of subjects). */
   type?: string;
 }

@@ -1,3 +1,4 @@
+import type { Place } from "../arithmetic/place.ts";
 import type { Stamp } from "../arithmetic/stamp.ts";
 import type { Actor, Subject } from "../model.ts";
 import type { Position } from "./log.ts";
@@ -44,7 +45,7 @@ export interface SourceState {
  * - each call sees one whole commit or none of it; `snapshot` gives several calls the same one;
  * - ids are compared byte by byte;
  * - a subject, an actor or a register that never was is 0 or empty, never an error;
- * - lists hold active registers only, strictly by falling stamp, and begin below `before`.
+ * - lists hold active registers only, in the order of `newestFirst`, and begin behind `before`.
  */
 export interface LedgerReader {
   /** The log position up to which everything is in. */
@@ -55,8 +56,8 @@ export interface LedgerReader {
   /** 0 where the actor never acted. */
   register(metric: number, subject: Subject, actor: Actor): Awaitable<Stamp>;
   registersOf(subject: Subject, actor: Actor): Awaitable<[metric: number, stamp: Stamp][]>;
-  newestActors(metric: number, subject: Subject, before: Stamp, limit: number): Awaitable<ActorItem[]>;
-  newestSubjects(metric: number, actor: Actor, before: Stamp, limit: number, type?: string): Awaitable<SubjectItem[]>;
+  newestActors(metric: number, subject: Subject, before: Place, limit: number): Awaitable<ActorItem[]>;
+  newestSubjects(metric: number, actor: Actor, before: Place, limit: number, type?: string): Awaitable<SubjectItem[]>;
   /** On how many subjects (of that type) the actor has the relation active. */
   actorCount(metric: number, actor: Actor, type?: string): Awaitable<number>;
   /** The keys of the last 10 minutes and perhaps some older ones, the oldest first. */

@@ -1,4 +1,5 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "bun:test";
+import { TOP } from "../../src/arithmetic/place.ts";
 import { LedgerConnection, PATIENT } from "../../src/cluster/mysql/connection.ts";
 import { MysqlLedgerWriter } from "../../src/cluster/mysql/ledger.ts";
 import { prepareLedger } from "../../src/cluster/mysql/open-ledger.ts";
@@ -136,9 +137,10 @@ test("no list, look or sum reads more than it has to", async () => {
     await reader.hints([{ shard: 1, metric: LIKES, subject: A, actor: "a1" }]);
     await reader.bases([{ shard: 1, metric: LIKES, subject: A }]);
     await reader.versionOf(1, [{ metric: LIKES, subject: A, actor: "a1" }], [key(1).key]);
-    await reader.newestActors(LIKES, A, 700, 10);
-    await reader.newestSubjects(LIKES, "a1", 700, 10);
-    await reader.newestSubjects(LIKES, "a1", 700, 10, "article");
+    await reader.newestActors(LIKES, A, TOP, 10);
+    await reader.newestActors(LIKES, A, { stamp: 701, id: "a350" }, 10);
+    await reader.newestSubjects(LIKES, "a1", { stamp: 701, id: A }, 10);
+    await reader.newestSubjects(LIKES, "a1", { stamp: 701, id: A }, 10, "article");
     await reader.actorCount(LIKES, "a1", "article");
     await reader.count(LIKES, A);
     await reader.countsOf(A);

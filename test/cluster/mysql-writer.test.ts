@@ -1,4 +1,5 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "bun:test";
+import { TOP } from "../../src/arithmetic/place.ts";
 import { LedgerConnection, PATIENT } from "../../src/cluster/mysql/connection.ts";
 import { MysqlLedgerWriter } from "../../src/cluster/mysql/ledger.ts";
 import type { LogMessage } from "../../src/cluster/mysql/messages.ts";
@@ -251,10 +252,10 @@ test("ids that a store might take for each other are different ones", async () =
   expect((await writer.apply(again, TOPIC)).registers).toBe(0);
   for (const [i, subject] of subjects.entries()) {
     expect(await reader.count(LIKES, subject)).toBe(ids.length);
-    const newest = await reader.newestActors(LIKES, subject, Number.MAX_SAFE_INTEGER, 100);
+    const newest = await reader.newestActors(LIKES, subject, TOP, 100);
     expect(newest.map(({ actor }) => actor)).toEqual(ids.toReversed());
     const actor = ids[i] as string;
-    const liked = await reader.newestSubjects(LIKES, actor, Number.MAX_SAFE_INTEGER, 100, "user");
+    const liked = await reader.newestSubjects(LIKES, actor, TOP, 100, "user");
     expect(liked.map((it) => it.subject)).toEqual(subjects.toReversed());
     expect(await reader.actorCount(LIKES, actor)).toBe(ids.length);
   }

@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, test } from "bun:test";
+import { type Place, TOP } from "../../src/arithmetic/place.ts";
 import { KEYS_MS } from "../../src/limits.ts";
 import type { LedgerReader, StoredKey } from "../../src/ports/ledger.ts";
 import type { Frame } from "../../src/records.ts";
@@ -31,7 +32,6 @@ export type OpenWorld = (bounds: { segmentRows: number; totalsFrom: number; fold
 
 const NOW_MS = Date.UTC(2026, 10, 20, 12);
 const METRICS = [VIEWS, SHARES, LIKES, FOLLOWS];
-const NEWEST = Number.MAX_SAFE_INTEGER;
 
 /** The promises of ports/ledger.ts, for any implementation. */
 export function ledgerPort(name: string, open: OpenWorld): void {
@@ -70,8 +70,8 @@ export function ledgerPort(name: string, open: OpenWorld): void {
       expect(await reader.countsOf("article/1")).toEqual([]);
       expect(await reader.register(LIKES, "article/1", "7")).toBe(0);
       expect(await reader.registersOf("article/1", "7")).toEqual([]);
-      expect(await reader.newestActors(LIKES, "article/1", NEWEST, 10)).toEqual([]);
-      expect(await reader.newestSubjects(LIKES, "7", NEWEST, 10, "article")).toEqual([]);
+      expect(await reader.newestActors(LIKES, "article/1", TOP, 10)).toEqual([]);
+      expect(await reader.newestSubjects(LIKES, "7", TOP, 10, "article")).toEqual([]);
       expect(await reader.actorCount(LIKES, "7")).toBe(0);
       expect(await reader.recentKeys(NOW_MS)).toEqual([]);
       expect(await reader.sources()).toEqual([]);
@@ -85,7 +85,7 @@ export function ledgerPort(name: string, open: OpenWorld): void {
       expect(await world.reader.count(LIKES, "article/1")).toBe(1);
       await put([{ source: "b", records: [like(1, "x", 13), like(2, "x", 17), like(3, "y", 18)] }], 1);
       expect(await world.reader.register(LIKES, "article/1", "x")).toBe(17);
-      expect(await world.reader.newestActors(LIKES, "article/1", NEWEST, 10)).toEqual([{ actor: "x", stamp: 17 }]);
+      expect(await world.reader.newestActors(LIKES, "article/1", TOP, 10)).toEqual([{ actor: "x", stamp: 17 }]);
       expect(await world.reader.count(LIKES, "article/1")).toBe(1);
     });
 
@@ -219,10 +219,13 @@ function byKey(a: StoredKey, b: StoredKey): number {
 }
 
 /** All pages of a list by its cursor. */
-async function walk<T extends { stamp: number }>(page: (before: number) => T[] | Promise<T[]>): Promise<T[]> {
+async function walk<T extends { stamp: number; actor?: string; subject?: string }>(
+  page: (before: Place) => T[] | Promise<T[]>,
+): Promise<T[]> {
   const items: T[] = [];
   for (;;) {
-    const more = await page(items.at(-1)?.stamp ?? NEWEST);
+    const last = items.at(-1);
+    const more = await page(last ? { stamp: last.stamp, id: last.actor ?? last.subject ?? "" } : TOP);
     if (more.length === 0) return items;
     items.push(...more);
   }

@@ -72,8 +72,12 @@ export class LedgerModel {
   }
 }
 
-function newest<T extends { stamp: number }>(registers: T[]): T[] {
-  return registers.filter(({ stamp }) => stamp % 2 === 1).sort((a, b) => b.stamp - a.stamp);
+/** Of equal stamps the higher ids come first; those of one list differ in the actor or in the subject alone. */
+function newest<T extends { stamp: number; actor: string; subject: string }>(registers: T[]): T[] {
+  const bytes = ({ subject, actor }: T) => Buffer.from(`${subject}\0${actor}`);
+  return registers
+    .filter(({ stamp }) => stamp % 2 === 1)
+    .sort((a, b) => b.stamp - a.stamp || Buffer.compare(bytes(b), bytes(a)));
 }
 
 export const VIEWS = 1;
@@ -149,9 +153,10 @@ export class FrameSource {
       return { kind: "tally", ...numbered, metric, amount: 1 + below(100), atMs, slot: 0, notedAfter: 0 };
     }
     this.#stamp += 2 * (1 + below(5));
-    // No two acts have the same time, but some come late.
+    // The clock gives no two acts the same time, but some come late; acts that bring their own time may share it.
     let time = this.#stamp - (chance(0.1) ? 2 * below(2000) : 0);
-    while (this.#times.has(time)) time += 2;
+    if (chance(0.2)) time -= time % 64;
+    else while (this.#times.has(time)) time += 2;
     this.#times.add(time);
     const stamp = time + (chance(0.6) ? 1 : 0);
     return { kind: "relation", ...numbered, metric: pick(RELATIONS), actor: pick(this.actors), stamp };

@@ -1,3 +1,4 @@
+import { isBehind, newestFirst, TOP } from "../../src/arithmetic/place.ts";
 import { Problem } from "../../src/errors.ts";
 import type { Metric, RelationState } from "../../src/model.ts";
 import type { Counting, ListPage, ListQuery, OnceKey } from "../../src/ports/counting.ts";
@@ -105,8 +106,8 @@ function ofType<T extends Row>(rows: T[], type: string | undefined): T[] {
   return rows.filter((row) => type === undefined || row.subject.startsWith(`${type}/`));
 }
 
-function page(rows: Row[], id: "actor" | "subject", { limit, before = Number.POSITIVE_INFINITY }: ListQuery): ListPage {
-  const older = rows.filter((row) => row.stamp < before).sort((a, b) => b.stamp - a.stamp);
-  const items = older.slice(0, limit).map((row) => ({ id: row[id], at: row.at, stamp: row.stamp }));
-  return { items, more: older.length > limit };
+function page(rows: Row[], id: "actor" | "subject", { limit, before = TOP }: ListQuery): ListPage {
+  const items = rows.map((row) => ({ id: row[id], at: row.at, stamp: row.stamp }));
+  const older = items.filter((item) => isBehind(item, before)).sort(newestFirst);
+  return { items: older.slice(0, limit), more: older.length > limit };
 }

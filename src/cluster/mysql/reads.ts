@@ -1,3 +1,4 @@
+import type { Place } from "../../arithmetic/place.ts";
 import type { Stamp } from "../../arithmetic/stamp.ts";
 import { KEYS_MS } from "../../limits.ts";
 import type { Actor, Subject } from "../../model.ts";
@@ -172,11 +173,11 @@ export class MysqlLedgerReader implements LedgerReader, SharedLedger {
     return rows.map(([metric, stamp]) => [Number(metric), Number(stamp)]);
   }
 
-  async newestActors(metric: number, subject: Subject, before: Stamp, limit: number): Promise<ActorItem[]> {
+  async newestActors(metric: number, subject: Subject, before: Place, limit: number): Promise<ActorItem[]> {
     const rows = await this.#ask(
       `SELECT actor, stamp FROM relations FORCE INDEX (relations_by_subject)
-       WHERE subject = ${idSql(subject)} AND metric = ${wholeSql(metric)} AND active = 1 AND stamp < ${wholeSql(before)}
-       ORDER BY stamp DESC LIMIT ${wholeSql(limit)}`,
+       WHERE subject = ${idSql(subject)} AND metric = ${wholeSql(metric)} AND active = 1
+       AND ${behind("actor", before)} ORDER BY stamp DESC, actor DESC LIMIT ${wholeSql(limit)}`,
     );
     return rows.map(([actor, stamp]) => ({ actor: idOf(actor as Buffer), stamp: Number(stamp) }));
   }
@@ -184,14 +185,14 @@ export class MysqlLedgerReader implements LedgerReader, SharedLedger {
   async newestSubjects(
     metric: number,
     actor: Actor,
-    before: Stamp,
+    before: Place,
     limit: number,
     type?: string,
   ): Promise<SubjectItem[]> {
     const rows = await this.#ask(
       `SELECT subject, stamp FROM relations FORCE INDEX (relations_by_actor)
-       WHERE ${ofActor(metric, actor, type)} AND stamp < ${wholeSql(before)}
-       ORDER BY stamp DESC LIMIT ${wholeSql(limit)}`,
+       WHERE ${ofActor(metric, actor, type)} AND ${behind("subject", before)}
+       ORDER BY stamp DESC, subject DESC LIMIT ${wholeSql(limit)}`,
     );
     return rows.map(([subject, stamp]) => ({ subject: idOf(subject as Buffer), stamp: Number(stamp) }));
   }
@@ -288,6 +289,12 @@ function registersIn(registers: readonly RegisterName[]): string {
 function ofActor(metric: number, actor: Actor, type?: string): string {
   const typed = type === undefined ? "" : ` AND ${ofTypeSql(type)}`;
   return `actor = ${idSql(actor)} AND metric = ${wholeSql(metric)} AND active = 1${typed}`;
+}
+
+/** Spelt out, as two ranges of the index: of `(stamp, id) < (…)` MariaDB and MySQL make none. */
+function behind(column: "actor" | "subject", { stamp, id }: Place): string {
+  const whole = wholeSql(stamp);
+  return id === "" ? `stamp < ${whole}` : `(stamp < ${whole} OR (stamp = ${whole} AND ${column} < ${idSql(id)}))`;
 }
 
 function countOf(metric: number, actor: Actor, type?: string): string {
