@@ -6,8 +6,8 @@ import { FrameWriter, NO_SLOT } from "../../src/records.ts";
 
 const SUBJECT = "filler/1";
 
-/** Fills a new log's first file up to `left` bytes, so that the next file is soon needed. */
-export function fillLog(folder: string, left: number): void {
+/** Fills a new log's first file up to `left` bytes, so that the next file is soon needed; in frames of about `frameBytes`. */
+export function fillLog(folder: string, left: number, frameBytes = NOTE_BYTES_MAX): void {
   const head = new LogHead();
   const log = new LogWriter(folder, head);
   const shard = shardOf(murmur3(Buffer.from(SUBJECT), 0, SUBJECT.length, 0)) % SHARDS;
@@ -22,7 +22,7 @@ export function fillLog(folder: string, left: number): void {
     notedAfter: 0,
   } as const;
   for (let n = 0; ; ) {
-    const room = Math.min(LOG_FILE_BYTES - left - head.position, NOTE_BYTES_MAX);
+    const room = Math.min(LOG_FILE_BYTES - left - head.position, frameBytes);
     if (room < 1024) break;
     frame.begin("f111e4");
     while (frame.size < room - 512) frame.add({ ...record, n: ++n, atMs: Date.UTC(2026, 0, 1) });
