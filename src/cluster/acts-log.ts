@@ -1,5 +1,5 @@
 import { SHARDS } from "../arithmetic/shard.ts";
-import type { HybridClock } from "../arithmetic/stamp.ts";
+import { type HybridClock, stampAt } from "../arithmetic/stamp.ts";
 import { isSystemError, Problem } from "../errors.ts";
 import { wallMs } from "../lib/fault.ts";
 import { LogBroken, type LogWriter } from "../local/log.ts";
@@ -71,16 +71,17 @@ export class ActsLog {
   }
 
   #add(act: Act, place: number, nowMs: number): Logged | null {
-    const { shard, metric, subject, actor, active, by, seen, isKept } = act;
+    const { shard, metric, subject, actor, active, by, seen, isKept, atMs } = act;
     const frame = this.#frames[shard % this.#frames.length] as OpenFrame;
     const once = act.once === null ? undefined : { ...act.once, atMs: nowMs };
     try {
-      const stamp = actor === "" ? 0 : isKept ? (seen ?? 0) : this.#clock.stamp(nowMs, seen ?? 0, active);
+      const acted = () => (atMs === null ? this.#clock.stamp(nowMs, seen ?? 0, active) : stampAt(atMs, active));
+      const stamp = actor === "" ? 0 : isKept ? (seen ?? 0) : acted();
       const n = (this.#last[shard] as number) + 1;
       const head = { shard, n, metric, subject, once };
       const record: LogRecord =
         actor === ""
-          ? { kind: "tally", ...head, amount: by, atMs: nowMs, slot: NO_SLOT, notedAfter: 0 }
+          ? { kind: "tally", ...head, amount: by, atMs: atMs ?? nowMs, slot: NO_SLOT, notedAfter: 0 }
           : { kind: "relation", ...head, actor, stamp };
       frame.writer.add(record);
       frame.places.push(place);

@@ -1,4 +1,4 @@
-import { isActive, msOf, type Stamp } from "../arithmetic/stamp.ts";
+import { isActive, msOf, type Stamp, stampAt } from "../arithmetic/stamp.ts";
 import { Problem, unavailable } from "../errors.ts";
 import { Batcher } from "../lib/batcher.ts";
 import { Turns } from "../lib/turns.ts";
@@ -83,12 +83,12 @@ export class Acts {
     }, bounds);
   }
 
-  async relate(name: RegisterName, active: boolean, once: OnceKey | undefined): Promise<Related> {
-    return this.#inTurn(`${name.metric} ${name.subject}\n${name.actor}`, () => this.#relate(name, active, once));
+  async relate(name: RegisterName, active: boolean, how: { once?: OnceKey; atMs?: number }): Promise<Related> {
+    return this.#inTurn(`${name.metric} ${name.subject}\n${name.actor}`, () => this.#relate(name, active, how));
   }
 
-  async addOnce(name: { metric: number; subject: string }, by: number, once: OnceKey): Promise<number | null> {
-    return this.#inTurn(once.key, () => this.#addOnce(name, by, once));
+  async addOnce(name: CountName, by: number, once: OnceKey, atMs?: number): Promise<number | null> {
+    return this.#inTurn(once.key, () => this.#addOnce(name, by, once, atMs ?? null));
   }
 
   async #inTurn<R>(key: string, act: () => Promise<R>): Promise<R> {
@@ -103,17 +103,22 @@ export class Acts {
     }
   }
 
-  async #relate(name: RegisterName, active: boolean, once: OnceKey | undefined): Promise<Related> {
+  async #relate(
+    name: RegisterName,
+    active: boolean,
+    { once, atMs }: { once?: OnceKey; atMs?: number },
+  ): Promise<Related> {
     const shard = shardOf(name.subject);
     const key = once && (await this.#lookKey(shard, once));
     const isRepeatedKey = key?.isKnown === true;
     const seen = await this.#see(shard, name);
-    const isRepeat = seen !== null && (isRepeatedKey || isActive(seen.stamp) === active);
+    const isSame = (stamp: Stamp) => (atMs === undefined ? isActive(stamp) === active : stampAt(atMs, active) <= stamp);
+    const isRepeat = seen !== null && (isRepeatedKey || isSame(seen.stamp));
     if (isRepeatedKey && seen === null) return { active, changed: null, count: null, at: null };
     if (seen && isRepeat && (isRepeatedKey || !once)) return this.#repeated(shard, name, seen.stamp);
 
-    const act = { shard, ...name, active, by: 0, seen: seen?.stamp ?? null, isKept: isRepeat, once: once ?? null };
-    const logged = await this.#log.append(act);
+    const act = { shard, ...name, active, by: 0, seen: seen?.stamp ?? null, isKept: isRepeat };
+    const logged = await this.#log.append({ ...act, once: once ?? null, atMs: atMs ?? null });
     const later = async (): Promise<Related> => {
       await this.#leave(shard, logged);
       return { active, changed: null, count: null, at: msOf(logged.stamp) };
@@ -133,8 +138,11 @@ export class Acts {
     // `put.seen` may be its own stamp: another node's act of the same tick, which has changed it. Nobody but this thread puts
     // this act now (see LogThread). Null: the projector was faster, and what was seen before must do.
     const changed = hasWon && isActive(put.seen ?? seen.stamp) !== active;
-    const isSame = isActive(put.stamp) === active;
-    return { active, changed, count: put.count, at: msOf(isSame ? put.stamp : logged.stamp) };
+    // Beaten by a newer one, an act of another time has changed nothing; of two acts now both have happened, one by one.
+    if (atMs !== undefined && !hasWon)
+      return { active: isActive(put.stamp), changed: false, count: put.count, at: msOf(put.stamp) };
+    const stamp = isActive(put.stamp) === active ? put.stamp : logged.stamp;
+    return { active, changed, count: put.count, at: msOf(stamp) };
   }
 
   /** Only a repeat must ask for the count: a put answers with it. */
@@ -145,11 +153,11 @@ export class Acts {
     return { active: isActive(stamp), changed: isKnown ? false : null, count: isKnown ? count : null, at };
   }
 
-  async #addOnce(name: { metric: number; subject: string }, by: number, once: OnceKey): Promise<number | null> {
+  async #addOnce(name: CountName, by: number, once: OnceKey, atMs: number | null): Promise<number | null> {
     const shard = shardOf(name.subject);
     const key = await this.#lookKey(shard, once);
     if (!key.isKnown) {
-      const act = { shard, ...name, actor: "", active: false, by, seen: null, isKept: false, once };
+      const act = { shard, ...name, actor: "", active: false, by, seen: null, isKept: false, once, atMs };
       const logged = await this.#log.append(act);
       const put = { ...name, ...logged, ...once, amount: by, version: key.version };
       if (!(await this.#putKey(shard, put))) return null;

@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import { isBehind, newestFirst, type Place, TOP } from "../arithmetic/place.ts";
 import { isActive, msOf, type Stamp } from "../arithmetic/stamp.ts";
 import { badInput, unavailable } from "../errors.ts";
@@ -31,6 +32,7 @@ export interface CountingParts {
 }
 
 const POLL_MS = 4;
+const NO_BODY = "0".repeat(16);
 /** An answer to an addition needs the others' share less fresh than a reading: this many flush intervals. */
 const ADD_AGE = 3;
 
@@ -64,14 +66,28 @@ export class ClusterCounting implements Counting {
     return this.#addSlowly(added !== null, metric, subject, by);
   }
 
-  async addOnce({ id: metric }: Metric, subject: Subject, by: number, once: OnceKey): Promise<number | null> {
-    const count = await this.#acts.addOnce({ metric, subject }, by, once);
+  /** Without a key it gets one of its own: what may reach Redis twice needs a name. */
+  async addOnce(
+    { id: metric }: Metric,
+    subject: Subject,
+    by: number,
+    once: OnceKey = { key: randomBytes(16).toString("hex"), body: NO_BODY },
+    atMs?: number,
+  ): Promise<number | null> {
+    const count = await this.#acts.addOnce({ metric, subject }, by, once, atMs);
     this.#expire(metric, subject);
     return count === null ? null : this.#refreshed(metric, subject);
   }
 
-  relate({ id: metric }: Metric, subject: Subject, actor: Actor, active: boolean, once?: OnceKey): Promise<Related> {
-    return this.#acts.relate({ metric, subject, actor }, active, once);
+  relate(
+    { id: metric }: Metric,
+    subject: Subject,
+    actor: Actor,
+    active: boolean,
+    once?: OnceKey,
+    atMs?: number,
+  ): Promise<Related> {
+    return this.#acts.relate({ metric, subject, actor }, active, { ...(once && { once }), ...(atMs && { atMs }) });
   }
 
   async relation({ id: metric }: Metric, subject: Subject, actor: Actor): Promise<RelationState> {

@@ -16,6 +16,8 @@ export interface Act {
   /** A repeat of what already is, logged for its key only: it keeps the stamp seen. */
   isKept: boolean;
   once: OnceKey | null;
+  /** The time it brought with it, null where it counts now. */
+  atMs: number | null;
 }
 
 /** The act as it stands in the log. */

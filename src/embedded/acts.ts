@@ -10,7 +10,7 @@ import type { RegisterKey } from "./overlay.ts";
  * message, at most one for each frame (measured: 39 µs there and back, against 50 µs with Atomics.waitAsync).
  *
  *     act    id u32 | kind u8, metric u8, shard u8, flags u8 | subject bytes u8, actor bytes u8, - u16
- *            | subject hash, actor hash | by u32 | sent (Date.now() mod 2^32) u32 | ids | [key 16, body 8], padded to 4
+ *            | subject hash, actor hash | by u32 | sent (Date.now() mod 2^32) u32 | ids | [key 16, body 8] [at f64], padded to 4
  *
  * An act never wraps around.
  */
@@ -25,6 +25,8 @@ export const ADD_ONCE = 2;
 
 const ACTIVE = 1;
 const ONCE = 2;
+const AT = 4;
+const ONCE_BYTES = 24;
 
 export type ReplyStatus = 0 | 1 | 2 | 3 | 4;
 export const DONE: ReplyStatus = 0;
@@ -62,6 +64,7 @@ export class Act {
   shard = 0;
   active = false;
   keyed = false;
+  timed = false;
   subjectBytes = 0;
   actorBytes = 0;
   subjectHash = 0;
@@ -85,6 +88,7 @@ export class Act {
     const flags = bytes[at + 7] as number;
     this.active = (flags & ACTIVE) !== 0;
     this.keyed = (flags & ONCE) !== 0;
+    this.timed = (flags & AT) !== 0;
     this.subjectBytes = bytes[at + 8] as number;
     this.actorBytes = bytes[at + 9] as number;
     this.subjectHash = words[word + 3] as number;
@@ -109,8 +113,15 @@ export class Act {
     return { key: this.bytes.hexSlice(at, at + 16), body: this.bytes.hexSlice(at + 16, at + 24) };
   }
 
+  /** The time it brought with it, milliseconds since 1970. */
+  atMs(): number | undefined {
+    if (!this.timed) return undefined;
+    return this.bytes.readDoubleLE(this.idsAt + this.subjectBytes + this.actorBytes + (this.keyed ? ONCE_BYTES : 0));
+  }
+
   get size(): number {
-    return (HEAD_BYTES + this.subjectBytes + this.actorBytes + (this.keyed ? 24 : 0) + 3) & ~3;
+    const more = (this.keyed ? ONCE_BYTES : 0) + (this.timed ? 8 : 0);
+    return (HEAD_BYTES + this.subjectBytes + this.actorBytes + more + 3) & ~3;
   }
 
   get end(): number {
@@ -145,6 +156,7 @@ export class ActSender {
     act: { id: number; kind: number; metric: number; shard: number; active: boolean; by: number; sentMs: number },
     key: RegisterKey,
     once: OnceKey | undefined,
+    atMs?: number,
   ): boolean {
     const written = Atomics.load(this.#control, WRITTEN) >>> 0;
     const used = (written - Atomics.load(this.#control, READ)) >>> 0;
@@ -161,7 +173,7 @@ export class ActSender {
     this.#bytes[at + 4] = act.kind;
     this.#bytes[at + 5] = act.metric;
     this.#bytes[at + 6] = act.shard;
-    this.#bytes[at + 7] = (act.active ? ACTIVE : 0) | (once ? ONCE : 0);
+    this.#bytes[at + 7] = (act.active ? ACTIVE : 0) | (once ? ONCE : 0) | (atMs === undefined ? 0 : AT);
     this.#bytes[at + 8] = key.subjectBytes;
     this.#bytes[at + 9] = key.actorBytes;
     this.#words[word + 3] = key.subjectHash;
@@ -175,6 +187,7 @@ export class ActSender {
       end += this.#bytes.hexWrite(once.key, end, 16);
       end += this.#bytes.hexWrite(once.body, end, 8);
     }
+    if (atMs !== undefined) end = this.#bytes.writeDoubleLE(atMs, end);
     const size = (end - at + 3) & ~3;
     Atomics.store(this.#control, WRITTEN, (written + skipped + size) | 0);
     return true;

@@ -37,6 +37,7 @@ interface Waiting {
   readonly active: boolean;
   readonly by: number;
   readonly once: OnceKey | undefined;
+  readonly atMs: number | undefined;
   /** Date.now() when it was sent, or is to be. */
   sentMs: number;
   /** Its caller was told that it takes too long; its place is kept until the writer has answered. */
@@ -88,16 +89,16 @@ export class EmbeddedCounting implements Counting {
     return count >= 0 ? count : this.#untilRoom(() => this.#tryAdd(metric.id, subject, by));
   }
 
-  addOnce(metric: Metric, subject: Subject, by: number, once: OnceKey): Promise<number> {
+  addOnce(metric: Metric, subject: Subject, by: number, once?: OnceKey, atMs?: number): Promise<number> {
     const { promise, resolve, reject } = Promise.withResolvers<number>();
-    const act = { kind: ADD_ONCE, metric: metric.id, subject, actor: "", active: false, by, once } as const;
+    const act = { kind: ADD_ONCE, metric: metric.id, subject, actor: "", active: false, by, once, atMs } as const;
     this.#post({ ...act, sentMs: 0, isGivenUp: false, resolve, reject });
     return promise;
   }
 
-  relate(metric: Metric, subject: Subject, actor: Actor, active: boolean, once?: OnceKey) {
+  relate(metric: Metric, subject: Subject, actor: Actor, active: boolean, once?: OnceKey, atMs?: number) {
     const { promise, resolve, reject } = Promise.withResolvers<RelationState & { changed: boolean }>();
-    const act = { kind: RELATE, metric: metric.id, subject, actor, active, by: 0, once } as const;
+    const act = { kind: RELATE, metric: metric.id, subject, actor, active, by: 0, once, atMs } as const;
     this.#post({ ...act, sentMs: 0, isGivenUp: false, resolve, reject });
     return promise;
   }
@@ -317,13 +318,13 @@ export class EmbeddedCounting implements Counting {
     if (this.#waiting.size >= ACTS_UNDER_WAY_MAX) throw unavailable("too many acts are under way");
     const id = this.#nextId;
     this.#nextId = id === 0x7fffffff ? 1 : id + 1;
-    const { kind, metric, active, by, subject, actor, once } = waiting;
+    const { kind, metric, active, by, subject, actor, once, atMs } = waiting;
     // Sent again (the counter had left the table) it keeps its time: what waits too long is refused, however often it was sent.
     if (waiting.sentMs === 0) waiting.sentMs = Date.now();
     const { sentMs } = waiting;
     this.#key.set(subject, actor, this.#overlay.seed);
     const shard = shardOfSubject(this.#key.bytes, this.#key.subjectBytes);
-    if (!this.#acts.send({ id, kind, metric, shard, active, by, sentMs }, this.#key, once)) {
+    if (!this.#acts.send({ id, kind, metric, shard, active, by, sentMs }, this.#key, once, atMs)) {
       throw unavailable("the queue to the disk is full");
     }
     fault("worker.sent");

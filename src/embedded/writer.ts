@@ -1,6 +1,6 @@
 import { countDelta } from "../arithmetic/register.ts";
 import { SHARDS } from "../arithmetic/shard.ts";
-import type { HybridClock, Stamp } from "../arithmetic/stamp.ts";
+import { type HybridClock, type Stamp, stampAt } from "../arithmetic/stamp.ts";
 import { isSystemError, Problem } from "../errors.ts";
 import { copyBytes } from "../lib/bytes.ts";
 import { fault } from "../lib/fault.ts";
@@ -173,7 +173,7 @@ export class Writer {
     const records = this.#frame.count;
     const fresh = known === "new" ? once : undefined;
     if (act.kind === RELATE) this.#decideRelation(act, decided, { nowMs, isRepeat: known === "repeat", once: fresh });
-    else if (act.kind === ADD_ONCE && fresh) this.#decideTally(act, decided, fresh);
+    else if (act.kind === ADD_ONCE && known === "new") this.#decideTally(act, decided, act.atMs() ?? nowMs, fresh);
     if (fresh && this.#frame.count > records) this.#keys.remember(fresh);
   }
 
@@ -195,7 +195,10 @@ export class Writer {
     const earlier = this.#pending.get(hash);
     decided.seen = earlier && sameRegister(earlier, decided, key) ? earlier.stamp : this.#look(act, decided, key);
     decided.stamp = decided.seen;
-    const changes = !isRepeat && (decided.seen % 2 === 1) !== act.active;
+    const atMs = act.atMs();
+    // One with a time of its own has its stamp: what is there stays if it is newer. The clock knows nothing of it.
+    const given = atMs === undefined ? null : stampAt(atMs, act.active);
+    const changes = !isRepeat && (given === null ? (decided.seen % 2 === 1) !== act.active : given > decided.seen);
     // A key is recorded although nothing changes: like again (key k), unlike, then k repeated must not like once more.
     if (!changes && !once) return;
     if (earlier && !sameRegister(earlier, decided, key)) {
@@ -203,7 +206,7 @@ export class Writer {
       decided.status = NOT_LOADED;
       return;
     }
-    if (changes) decided.stamp = this.clock.stamp(nowMs, decided.seen, act.active);
+    if (changes) decided.stamp = given ?? this.clock.stamp(nowMs, decided.seen, act.active);
     decided.key = key;
     const n = this.#number(act.shard);
     const head = { shard: act.shard, n, metric: act.metric, once };
@@ -215,7 +218,7 @@ export class Writer {
     return this.#overlay.find(act.metric, key) || this.#ledger.register(act.metric, decided.subject, act.actor());
   }
 
-  #decideTally(act: Act, decided: Decided, once: RecordOnce): void {
+  #decideTally(act: Act, decided: Decided, atMs: number, once: RecordOnce | undefined): void {
     decided.by = act.by;
     this.#frame.add({
       kind: "tally",
@@ -225,7 +228,7 @@ export class Writer {
       subject: decided.subject,
       once,
       amount: act.by,
-      atMs: once.atMs,
+      atMs,
       slot: NO_SLOT,
       notedAfter: 0,
     });

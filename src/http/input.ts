@@ -1,10 +1,9 @@
 import { zValidator } from "@hono/zod-validator";
 import type { MiddlewareHandler } from "hono";
 import { z } from "zod";
-import { badInput, Problem } from "../errors.ts";
 import { BY_MAX, idProblem } from "../model.ts";
-import { rankOf } from "./access.ts";
 import type { Call } from "./call.ts";
+import { moment } from "./moment.ts";
 import { decodeQuery } from "./path.ts";
 import { invalid } from "./problem.ts";
 
@@ -26,13 +25,13 @@ export const CountBody = z.strictObject(
   {
     by: z.int(by).min(1, by).max(BY_MAX, by).optional(),
     actor: id.optional(),
-    at: z.string(TEXT).optional(),
+    at: moment.optional(),
   },
   OBJECT,
 );
 export type CountInput = z.infer<typeof CountBody>;
 
-export const RelateBody = z.strictObject({ at: z.string(TEXT).optional() }, OBJECT);
+export const RelateBody = z.strictObject({ at: moment.optional() }, OBJECT);
 export type RelateInput = z.infer<typeof RelateBody>;
 
 export const SubjectQuery = z.object({ actor: z.string(ONE_TEXT).optional() });
@@ -71,10 +70,3 @@ export const strictQuery: MiddlewareHandler<{ Bindings: Call }> = async (c, next
   }
   await next();
 };
-
-/** A time that the caller gives: for admins, and not built yet. */
-export function refuseAt(at: string | undefined, call: Call): void {
-  if (at === undefined) return;
-  if (call.caller.rank < rankOf("admin")) throw new Problem("forbidden", "/at takes the role admin");
-  throw badInput("/at", "is not supported yet: an act counts at the time it arrives");
-}

@@ -5,14 +5,8 @@ import type { Call } from "./call.ts";
 import { actorOf } from "./catalog.ts";
 import { cursorOf, placeOf } from "./cursor.ts";
 import type { HandlerDeps } from "./deps.ts";
-import {
-  type CountInput,
-  LIMIT_DEFAULT,
-  type ListInput,
-  type RelateInput,
-  refuseAt,
-  type SubjectInput,
-} from "./input.ts";
+import { type CountInput, LIMIT_DEFAULT, type ListInput, type RelateInput, type SubjectInput } from "./input.ts";
+import { allowAt } from "./moment.ts";
 import { onceOf } from "./once.ts";
 import { refuseDots } from "./path.ts";
 
@@ -33,9 +27,10 @@ export function subjectHandlers({ catalog, counting, stats }: HandlerDeps) {
       const subject = subjectIn(call);
       const metric = catalog.of("tally", metricIn(call));
       if (actor !== undefined) actorOf(actor, call.caller, "/actor");
-      refuseAt(at, call);
+      allowAt(at, call);
       const once = onceOf(call, [subject, metric.name]);
-      const count = once ? counting.addOnce(metric, subject, by, once) : counting.add(metric, subject, by);
+      const isOwnRecord = once !== undefined || at !== undefined;
+      const count = isOwnRecord ? counting.addOnce(metric, subject, by, once, at) : counting.add(metric, subject, by);
       const prefer = call.headers.prefer;
       return after<number | null, Response>(count, (count) => {
         stats.counted(metric.id, by);
@@ -49,9 +44,9 @@ export function subjectHandlers({ catalog, counting, stats }: HandlerDeps) {
       const subject = subjectIn(call);
       const metric = catalog.of("relation", metricIn(call));
       const actor = actorIn(call);
-      refuseAt(at, call);
+      allowAt(at, call);
       const once = onceOf(call, [subject, metric.name, actor]);
-      return counting.relate(metric, subject, actor, active, once).then(({ active, changed, count, at }) => {
+      return counting.relate(metric, subject, actor, active, once, at).then(({ active, changed, count, at }) => {
         stats.counted(metric.id, 1);
         if (count === null) return accepted(call, `{"active":${active},"at":${time(at)}}`);
         return done(call, `{"active":${active},"changed":${changed},"count":${count},"at":${time(at)}}`);

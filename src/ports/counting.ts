@@ -58,10 +58,23 @@ export interface Related {
 export interface Counting {
   /** Adds `by` (1–1,000,000) to a tally; the count it shows now. */
   add(metric: Metric, subject: Subject, by: number): number | Promise<number | null>;
-  /** The same, counted once for each key in 10 minutes (a repeat gets the current count; another body: Problem `key-reused`). */
-  addOnce(metric: Metric, subject: Subject, by: number, once: OnceKey): Promise<number | null>;
-  /** Sets one relation. A repeat is `changed: false` with the stored `at`. With `once`, a repeated key changes nothing. */
-  relate(metric: Metric, subject: Subject, actor: Actor, active: boolean, once?: OnceKey): Promise<Related>;
+  /**
+   * The same as a record of its own: with `once` counted once for each key in 10 minutes (a repeat gets the current count;
+   * another body: Problem `key-reused`), with `atMs` in the history's step of that time.
+   */
+  addOnce(metric: Metric, subject: Subject, by: number, once?: OnceKey, atMs?: number): Promise<number | null>;
+  /**
+   * Sets one relation. A repeat is `changed: false` with the stored `at`. With `once`, a repeated key changes nothing. With
+   * `atMs` it happened then: what is stored stays if it is of that millisecond or newer, and is replaced if it is older.
+   */
+  relate(
+    metric: Metric,
+    subject: Subject,
+    actor: Actor,
+    active: boolean,
+    once?: OnceKey,
+    atMs?: number,
+  ): Promise<Related>;
   /** One relation and the count. `at` is null unless it is active. */
   relation(metric: Metric, subject: Subject, actor: Actor): RelationState | Promise<RelationState>;
   /** The counts of one subject, in the order of `metrics`. */

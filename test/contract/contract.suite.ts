@@ -1,6 +1,7 @@
 import { describe } from "bun:test";
 import { type Deployment, useServer } from "../support/contract.ts";
 import { access } from "./access.suite.ts";
+import { at } from "./at.suite.ts";
 import { http } from "./http.suite.ts";
 import { ids } from "./ids.suite.ts";
 import { lists } from "./lists.suite.ts";
@@ -18,6 +19,7 @@ export function wholeContract(deployment: Deployment): void {
     once(api);
     relations(api);
     tallies(api);
+    at(api);
     access(deployment);
   });
 }
@@ -30,5 +32,6 @@ export function storedContract(deployment: Deployment): void {
     once(api);
     relations(api);
     tallies(api);
+    at(api);
   });
 }

@@ -50,12 +50,6 @@ export function tallies(api: Api): void {
       );
     });
 
-    test("`at` is not supported yet, and says so", async () => {
-      const reply = await api.post(`${freshSubject().path}/views`, { json: { at: "2026-01-01T00:00:00Z" } });
-      expectBadInput(reply, "/at");
-      expect(reply.json.detail).toContain("not supported yet");
-    });
-
     test("Prefer: return=minimal is answered 204", async () => {
       const { path } = freshSubject();
       for (const prefer of ["return=minimal", "respond-async, return=minimal", 'RETURN="minimal"; x=1']) {

@@ -29,8 +29,8 @@ export class MemoryCounting implements Counting {
     return this.#maybeLater(count);
   }
 
-  async addOnce(metric: Metric, subject: string, by: number, once: OnceKey): Promise<number> {
-    return this.#isRepeat(once) ? this.#count(metric, subject) : this.add(metric, subject, by);
+  async addOnce(metric: Metric, subject: string, by: number, once?: OnceKey): Promise<number> {
+    return once && this.#isRepeat(once) ? this.#count(metric, subject) : this.add(metric, subject, by);
   }
 
   async relate(metric: Metric, subject: string, actor: string, active: boolean, once?: OnceKey) {
