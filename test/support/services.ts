@@ -2,6 +2,7 @@
 export { type Cluster, type ClusterOptions, startCluster, type Ways } from "../../scripts/services/cluster.ts";
 export { KafkaServer } from "../../scripts/services/kafka.ts";
 export { MysqlServer } from "../../scripts/services/mysql.ts";
+export { freePort } from "../../scripts/services/ports.ts";
 export { TcpProxy } from "../../scripts/services/proxy.ts";
 export { RedisServer } from "../../scripts/services/redis.ts";
 export { RedisCluster } from "../../scripts/services/redis-cluster.ts";
