@@ -11,12 +11,13 @@ import { Call, type Entry, requestIds } from "./call.ts";
 import { Catalog } from "./catalog.ts";
 import { type Health, healthHandlers } from "./health.ts";
 import { body, CountBody, ListQuery, query, RelateBody, SubjectQuery, strictQuery } from "./input.ts";
+import { pageHandler } from "./pages.ts";
 import { decodeQuery, notFound } from "./path.ts";
 import { type ErrorLog, problemAnswer } from "./problem.ts";
 import { subjectHandlers } from "./subjects.ts";
 
 export interface AppDeps {
-  settings: AccessSettings & Pick<Settings, "types">;
+  settings: AccessSettings & Pick<Settings, "types" | "known">;
   /** Asked at each request: metrics may be added while we run. */
   metrics: () => readonly Metric[];
   counting: Counting;
@@ -38,6 +39,7 @@ const UNRELATE = entry("DELETE /v1/subjects/:type/:id/:metric/:actor", "write");
 const RELATION = entry("GET /v1/subjects/:type/:id/:metric/:actor", "read");
 const ACTOR = entry("GET /v1/actors/:actor", "read");
 const ACTOR_LIST = entry("GET /v1/actors/:actor/:metric", "read");
+const QUERY = entry("POST /v1/query", "read");
 const ALIVE = entry("GET /healthz", null);
 const READY = entry("GET /readyz", null);
 const SCRAPE = entry("GET /metrics", "read");
@@ -52,6 +54,7 @@ export function createHandler(deps: AppDeps): Handler {
   const { counting, stats, log, newRequestId = requestIds() } = deps;
   const subjects = subjectHandlers({ catalog, counting, stats });
   const actors = actorHandlers({ catalog, counting, stats });
+  const page = pageHandler({ catalog, counting, knownNames: deps.settings.known });
   const health = healthHandlers(deps);
 
   const enter = (row: Entry): MiddlewareHandler<{ Bindings: Call }> => {
@@ -80,6 +83,7 @@ export function createHandler(deps: AppDeps): Handler {
     .get(ACTOR_LIST.path, enter(ACTOR_LIST), strictQuery, query(ListQuery), (c) =>
       actors.subjects(c.env, c.req.valid("query")),
     )
+    .post(QUERY.path, enter(QUERY), (c) => page(c.env))
     .get(ALIVE.path, enter(ALIVE), (c) => health.alive(c.env))
     .get(READY.path, enter(READY), (c) => health.ready(c.env))
     .get(SCRAPE.path, enter(SCRAPE), (c) => health.metrics(c.env))

@@ -6,6 +6,7 @@ import { http } from "./http.suite.ts";
 import { ids } from "./ids.suite.ts";
 import { lists } from "./lists.suite.ts";
 import { once } from "./once.suite.ts";
+import { query } from "./query.suite.ts";
 import { relations } from "./relations.suite.ts";
 import { tallies } from "./tallies.suite.ts";
 
@@ -17,6 +18,7 @@ export function wholeContract(deployment: Deployment): void {
     ids(api);
     lists(api);
     once(api);
+    query(api);
     relations(api);
     tallies(api);
     at(api);
@@ -30,6 +32,7 @@ export function storedContract(deployment: Deployment): void {
     const api = useServer(deployment);
     lists(api);
     once(api);
+    query(api);
     relations(api);
     tallies(api);
     at(api);
