@@ -10,6 +10,7 @@ import { StartError } from "./errors.ts";
 import type { Metric } from "./model.ts";
 import type { Counting } from "./ports/counting.ts";
 import type { Say, Verified } from "./ports/verified.ts";
+import type { Visitors } from "./ports/visitors.ts";
 import type { Reading } from "./telemetry/prometheus.ts";
 
 export interface NodeEvents {
@@ -44,6 +45,7 @@ export type ThreadShare = EmbeddedShare | ClusterShare;
 
 export interface Thread {
   counting: Counting;
+  visitors: Visitors;
   close(): void;
 }
 

@@ -13,7 +13,6 @@ export function noCounting(reason: string): Counting {
     relation: refuse,
     counts: refuse,
     mine: refuse,
-    page: refuse,
     actors: refuse,
     actorCounts: refuse,
     subjects: refuse,

@@ -6,8 +6,8 @@ import { http } from "./http.suite.ts";
 import { ids } from "./ids.suite.ts";
 import { lists } from "./lists.suite.ts";
 import { once } from "./once.suite.ts";
-import { query } from "./query.suite.ts";
 import { relations } from "./relations.suite.ts";
+import { rules } from "./rules.suite.ts";
 import { tallies } from "./tallies.suite.ts";
 
 /** Everything that HTTP promises. */
@@ -18,11 +18,11 @@ export function wholeContract(deployment: Deployment): void {
     ids(api);
     lists(api);
     once(api);
-    query(api);
     relations(api);
     tallies(api);
     at(api);
     access(deployment);
+    if (deployment.nodes === 1) rules(deployment);
   });
 }
 
@@ -32,7 +32,6 @@ export function storedContract(deployment: Deployment): void {
     const api = useServer(deployment);
     lists(api);
     once(api);
-    query(api);
     relations(api);
     tallies(api);
     at(api);
