@@ -8,6 +8,21 @@ const MiB = 1024 * KiB;
 /** Bytes of a JSON body: the longest legal one is below 1 KiB. */
 export const JSON_BODY_BYTES_MAX = 64 * KiB;
 
+/** A page: subjects of one request. */
+export const PAGE_SUBJECTS_MAX = 1_000;
+/**
+ * A page's body: 1,000 subjects of 161 bytes, each of which may be an escape of six, with quotes and comma (969,000); 255
+ * metrics of 32 in the same way (50,000); an actor and the names of the fields (1,000).
+ */
+export const PAGE_BODY_BYTES_MAX = 1 * MiB;
+/** Actors whom a page names of those whom somebody follows. */
+export const KNOWN_NAMES = 3;
+/**
+ * Registers and rows that the answer to "whom I follow" may look at, about a microsecond each: half a second for one who
+ * follows 100,000 and asks for four lists with millions of actors. A page of a hundred posts takes thousands.
+ */
+export const KNOWN_LOOKS_MAX = 500_000;
+
 /** What Bun reads of a body before the handler sees it; larger ones are 413. */
 export const REQUEST_BYTES_MAX = 256 * MiB;
 
@@ -86,6 +101,7 @@ export const SALTS_AGREE_MS = 60_000;
 function must(holds: boolean, relation: string): void {
   if (!holds) throw new Error(`limits.ts: ${relation} does not hold`);
 }
+must(PAGE_SUBJECTS_MAX * 969 + 255 * 195 + 2 * KiB < PAGE_BODY_BYTES_MAX, "the longest legal page fits its body");
 must(NOTE_BYTES_MAX + 64 * KiB < LOG_FILE_BYTES, "a note fits a log file");
 must(BATCH_ACTS_MAX * ACT_BYTES_MAX < LOG_FILE_BYTES, "a batch fits a log file");
 must(BATCH_ACTS_MAX <= OVERLAY_GENERATION_RECORDS, "a batch fits a generation");

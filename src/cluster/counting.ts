@@ -3,9 +3,20 @@ import { isBehind, newestFirst, type Place, TOP } from "../arithmetic/place.ts";
 import { isActive, msOf, type Stamp } from "../arithmetic/stamp.ts";
 import { badInput, unavailable } from "../errors.ts";
 import { ACT_WAIT_MS_MAX } from "../limits.ts";
+import { knownActors, ofRelations } from "../local/known.ts";
 import { listPage, type Row } from "../local/lists.ts";
 import { type Actor, COUNT_MAX, type Metric, type RelationState, type Subject } from "../model.ts";
-import type { Counting, ListPage, ListQuery, OnceKey, Related } from "../ports/counting.ts";
+import type {
+  Counting,
+  Known,
+  KnownActors,
+  ListPage,
+  ListQuery,
+  OnceKey,
+  Page,
+  PageQuery,
+  Related,
+} from "../ports/counting.ts";
 import type { CountName, HotStore, Missing, RegisterName } from "../ports/hot-store.ts";
 import { type CounterTable, OWING_TOO_MUCH, TOO_HIGH } from "../tallies/table.ts";
 import { Acts } from "./acts.ts";
@@ -33,6 +44,8 @@ export interface CountingParts {
 
 const POLL_MS = 4;
 const NO_BODY = "0".repeat(16);
+/** Actors of one list who are looked up among the followed. */
+const WALKED_MAX = 1_000;
 /** An answer to an addition needs the others' share less fresh than a reading: this many flush intervals. */
 const ADD_AGE = 3;
 
@@ -121,6 +134,44 @@ export class ClusterCounting implements Counting {
     const names = metrics.map(({ id }) => ({ metric: id, subject, actor }));
     const { stamps } = await this.#read(subject, [], names);
     return metrics.filter((_, i) => isActive(stamps[i] as Stamp)).map(({ name }) => name);
+  }
+
+  async page({ subjects, metrics, actor, known }: PageQuery): Promise<Page> {
+    const relations = metrics.filter(({ kind }) => kind === "relation");
+    const counts = (await Promise.all(subjects.map((subject) => this.counts(subject, metrics)))).flat();
+    if (actor === null) return { counts, mine: [], known: [] };
+    const mine = await Promise.all(subjects.map((subject) => this.mine(subject, actor, relations)));
+    const names = mine.map((of) => new Set(of));
+    return {
+      counts,
+      mine: names.flatMap((of) => relations.map(({ name }) => of.has(name))),
+      known: known
+        ? await this.#knownActors(actor, known, { subjects, relations, counts: ofRelations(metrics, counts) })
+        : [],
+    };
+  }
+
+  async #knownActors(
+    actor: Actor,
+    { relation, type }: Known,
+    { subjects, relations, counts }: { subjects: readonly Subject[]; relations: readonly Metric[]; counts: number[] },
+  ): Promise<KnownActors[]> {
+    const follows = new Map<Actor, Promise<boolean>>();
+    const isFollowed = (id: Actor): Promise<boolean> => {
+      const asked = follows.get(id) ?? this.mine(`${type}/${id}`, actor, [relation]).then((names) => names.length > 0);
+      follows.set(id, asked);
+      return asked;
+    };
+    const lists = subjects.flatMap((subject) => relations.map((metric) => ({ metric, subject })));
+    return Promise.all(
+      lists.map(async ({ metric, subject }, at) => {
+        if (counts[at] === 0) return { count: 0, actors: [] };
+        const { items, more } = await this.actors(metric, subject, { limit: WALKED_MAX });
+        if (more) throw unavailable("known is not answered yet for subjects with so many actors");
+        const known = await Promise.all(items.map(({ id }) => isFollowed(id)));
+        return knownActors(new Map(items.filter((_, i) => known[i]).map(({ id, stamp }) => [id, stamp])));
+      }),
+    );
   }
 
   async actors({ id: metric }: Metric, subject: Subject, query: ListQuery): Promise<ListPage> {

@@ -10,19 +10,11 @@ import { createPrometheus } from "../telemetry/prometheus.ts";
 import { RequestStats, requestStatsMemory } from "../telemetry/requests.ts";
 import { VERSION } from "../version.ts";
 import { cannotListen } from "./listening.ts";
+import { Stopping } from "./stopping.ts";
 
 /** The projector alone, with the three addresses that tell how it is. */
 export async function run(settings: Settings): Promise<number> {
-  const stopped = Promise.withResolvers<string>();
-  const stopping = new AbortController();
-  let signals = 0;
-  for (const signal of ["SIGTERM", "SIGINT"] as const) {
-    process.on(signal, () => {
-      if (++signals > 1) process.exit(EXIT.bug);
-      stopping.abort();
-      stopped.resolve(signal);
-    });
-  }
+  const stopping = new Stopping();
   let broken: unknown = null;
   const consumer = await openConsumer(settings, {
     stopping: stopping.signal,
@@ -30,7 +22,7 @@ export async function run(settings: Settings): Promise<number> {
     broken: (error) => {
       broken ??= error ?? new Error("a thread ended");
       log.error("the projector ended", { error });
-      stopped.resolve("broken");
+      stopping.because("broken");
     },
   });
   const requests = requestStatsMemory(1);
@@ -45,14 +37,14 @@ export async function run(settings: Settings): Promise<number> {
     health: () => {
       const parts = consumer.parts();
       const isDegraded = Object.values(parts).some(({ status }) => status === "down");
-      return { status: signals > 0 ? "draining" : isDegraded ? "degraded" : "ready", parts };
+      return { status: stopping.signal.aborted ? "draining" : isDegraded ? "degraded" : "ready", parts };
     },
     scrape: () => prometheus.scrape(),
     stats: new RequestStats(requests, 0),
     log,
   });
   log.info("listening", { url: server.url.href, version: VERSION });
-  log.info("stopping", { reason: await stopped.promise });
+  log.info("stopping", { reason: await stopping.reason });
   if (broken !== null) return EXIT.bug;
   setTimeout(() => process.exit(EXIT.bug), STOP_MS_MAX).unref();
   await consumer.stop();

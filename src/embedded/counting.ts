@@ -5,7 +5,7 @@ import { fault } from "../lib/fault.ts";
 import { ACT_WAIT_MS_MAX, ACTS_UNDER_WAY_MAX } from "../limits.ts";
 import { listPage } from "../local/lists.ts";
 import { type Actor, COUNT_MAX, type Metric, type RelationState, type Subject } from "../model.ts";
-import type { Counting, ListPage, ListQuery, OnceKey } from "../ports/counting.ts";
+import type { Counting, ListPage, ListQuery, OnceKey, Page, PageQuery } from "../ports/counting.ts";
 import { type CounterTable, OWING_TOO_MUCH, TOO_HIGH } from "../tallies/table.ts";
 import {
   type ActSender,
@@ -18,6 +18,7 @@ import {
   type ReplyStatus,
 } from "./acts.ts";
 import { type Overlay, RegisterKey } from "./overlay.ts";
+import { PageReader } from "./pages.ts";
 import type { SqliteLedgerReader } from "./reads.ts";
 
 /** How a worker reaches the other threads. */
@@ -64,6 +65,7 @@ export class EmbeddedCounting implements Counting {
   readonly #ledger: SqliteLedgerReader;
   readonly #acts: ActSender;
   readonly #calls: Calls;
+  readonly #pages: PageReader;
   readonly #key = new RegisterKey();
   readonly #waiting = new Map<number, Waiting>();
   #nextId = 1;
@@ -79,6 +81,7 @@ export class EmbeddedCounting implements Counting {
     this.#table = parts.table;
     this.#overlay = parts.overlay;
     this.#ledger = parts.ledger;
+    this.#pages = new PageReader(parts.overlay, parts.ledger);
     this.#acts = parts.acts;
     this.#calls = parts.calls;
     this.#timer = setInterval(() => this.#expire(), 250);
@@ -133,6 +136,18 @@ export class EmbeddedCounting implements Counting {
       if (isActive(stamp)) mine.push(metric.name);
     }
     return mine;
+  }
+
+  page(query: PageQuery): Page {
+    const { subjects, metrics } = query;
+    const counts: number[] = [];
+    this.#table.enter();
+    try {
+      for (const subject of subjects) for (const metric of metrics) counts.push(this.#countInside(metric.id, subject));
+    } finally {
+      this.#table.leave();
+    }
+    return this.#read(() => this.#pages.read(query, counts));
   }
 
   actors(metric: Metric, subject: Subject, query: ListQuery): ListPage {

@@ -155,6 +155,22 @@ export class Overlay {
     return 0;
   }
 
+  /** False: no register of the metric and the key's actor (`RegisterKey.setActor`) is on its way. */
+  mayHoldActor(metric: number, key: RegisterKey): boolean {
+    for (;;) {
+      const left = Atomics.load(this.control, LEFT);
+      let holds = false;
+      for (let i = Atomics.load(this.control, ENTERED) - 1; i >= left && !holds; i--) {
+        const { words } = this.generationAt(i);
+        const head = Atomics.load(words, BY_ACTOR + listBucket(metric, key.actorHash));
+        for (let at = head; at !== 0 && !holds; at = older(words, at, ACTOR_CHAIN.next)) {
+          holds = words[at + ACTOR_HASH] === key.actorHash;
+        }
+      }
+      if (Atomics.load(this.control, LEFT) === left) return holds;
+    }
+  }
+
   /** Every register of the metric on the key's subject that is on its way, each once, newest first. */
   bySubject(metric: number, key: RegisterKey): OverlayItem[] {
     return this.#list(metric, key, SUBJECT_CHAIN, key.subjectHash);

@@ -80,6 +80,22 @@ export class SqliteLedgerReader implements LedgerReader {
     return found;
   }
 
+  /** The registers of an actor on each of the subjects; for an actor who has none there it takes a look at the filters each. */
+  registersOfActor(
+    actor: Actor,
+    subjects: readonly Subject[],
+    visit: (place: number, metric: number, stamp: Stamp) => void,
+  ): void {
+    for (let i = 0; i < subjects.length; i++) {
+      for (const [metric, stamp] of this.registersOf(subjects[i] as Subject, actor)) visit(i, metric, stamp);
+    }
+  }
+
+  /** Every subject of the type that the actor has the relation active on, in no order. */
+  eachSubject(metric: number, actor: Actor, type: string, visit: (subject: Subject) => void): void {
+    for (const { subject } of this.#sql.subjectsOfType.iterate(actor, metric, ...rangeOf(type))) visit(subject);
+  }
+
   newestActors(metric: number, subject: Subject, before: Place, limit: number): ActorItem[] {
     const rows = this.#newest(before, limit, (segment) => {
       return this.#sql.newestActors.all(segment, subject, metric, before.stamp, before.id, limit);
@@ -209,6 +225,11 @@ function prepare(db: Database) {
       `SELECT subject AS id, stamp FROM relations INDEXED BY relations_by_actor
        WHERE segment = ? AND actor = ? AND metric = ? AND (stamp, subject) < (?, ?) AND subject >= ? AND subject < ?
        AND ${active} ORDER BY stamp DESC, subject DESC LIMIT ?`,
+    ),
+    subjectsOfType: one<{ subject: string }, [string, number, string, string]>(
+      `SELECT subject FROM segments CROSS JOIN relations INDEXED BY relations_by_actor
+       ON relations.segment = segments.segment
+       WHERE actor = ? AND metric = ? AND ${active} AND subject >= ? AND subject < ?`,
     ),
     totals: one<{ type: string; count: number }, [string, number]>(
       "SELECT type, count FROM actors WHERE actor = ? AND metric = ?",

@@ -22,6 +22,7 @@ const SETTINGS: AppDeps["settings"] = {
   corsOrigins: [],
   trustedProxies: [],
   types: null,
+  known: null,
 };
 
 function open(more: Partial<AppDeps> = {}) {
@@ -97,7 +98,7 @@ describe("the request handler", () => {
 
   test("counts each request under its route, and events", async () => {
     const { send, totals } = open();
-    const requests: [method: string, path: string][] = [
+    const requests: [method: string, path: string, json?: string][] = [
       ["POST", "/v1/subjects/a/1/views"],
       ["GET", "/v1/subjects/a/1"],
       ["GET", "/v1/subjects/a/1/views"],
@@ -106,12 +107,14 @@ describe("the request handler", () => {
       ["GET", "/v1/subjects/a/1/likes/7"],
       ["GET", "/v1/actors/7"],
       ["GET", "/v1/actors/7/likes"],
+      ["POST", "/v1/query", '{"subjects":["a/1"]}'],
       ["GET", "/healthz"],
       ["GET", "/readyz"],
       ["GET", "/metrics"],
       ["GET", "/nowhere"],
     ];
-    for (const [method, path] of requests) await send(method, path);
+    for (const [method, path, body] of requests)
+      await send(method, path, body ? { body, headers: { "content-type": "application/json" } } : {});
     expect(totals().routes.map(({ route, answers }) => [route, ...answers])).toEqual(
       ROUTES.map((route) => (route === "other" ? [route, 0, 0, 1, 0] : [route, 1, 0, 0, 0])),
     );

@@ -13,13 +13,14 @@ import { Call, type Entry, requestIds } from "./call.ts";
 import { Catalog } from "./catalog.ts";
 import { type Health, healthHandlers } from "./health.ts";
 import { body, CountBody, ListQuery, query, RelateBody, SubjectQuery, strictQuery } from "./input.ts";
+import { pageHandler } from "./pages.ts";
 import { decodeQuery, notFound } from "./path.ts";
 import { type ErrorLog, problemAnswer } from "./problem.ts";
 import { Rules } from "./rules.ts";
 import { subjectHandlers } from "./subjects.ts";
 
 export interface AppDeps {
-  settings: AccessSettings & Pick<Settings, "types" | "trustedProxies">;
+  settings: AccessSettings & Pick<Settings, "types" | "known" | "trustedProxies">;
   /** Asked at each request: metrics may be added while we run. */
   metrics: () => readonly Metric[];
   counting: Counting;
@@ -43,6 +44,7 @@ const UNRELATE = entry("DELETE /v1/subjects/:type/:id/:metric/:actor", "write");
 const RELATION = entry("GET /v1/subjects/:type/:id/:metric/:actor", "read");
 const ACTOR = entry("GET /v1/actors/:actor", "read");
 const ACTOR_LIST = entry("GET /v1/actors/:actor/:metric", "read");
+const QUERY = entry("POST /v1/query", "read");
 const ALIVE = entry("GET /healthz", null);
 const READY = entry("GET /readyz", null);
 const SCRAPE = entry("GET /metrics", "read");
@@ -58,6 +60,7 @@ export function createHandler(deps: AppDeps): Handler {
   const rules = new Rules(deps.visitors, createAddressOf(deps.peerOf, deps.settings.trustedProxies));
   const subjects = subjectHandlers({ catalog, counting, rules, stats });
   const actors = actorHandlers({ catalog, counting, rules, stats });
+  const page = pageHandler({ catalog, counting, knownNames: deps.settings.known });
   const health = healthHandlers(deps);
 
   const enter = (row: Entry): MiddlewareHandler<{ Bindings: Call }> => {
@@ -86,6 +89,7 @@ export function createHandler(deps: AppDeps): Handler {
     .get(ACTOR_LIST.path, enter(ACTOR_LIST), strictQuery, query(ListQuery), (c) =>
       actors.subjects(c.env, c.req.valid("query")),
     )
+    .post(QUERY.path, enter(QUERY), (c) => page(c.env))
     .get(ALIVE.path, enter(ALIVE), (c) => health.alive(c.env))
     .get(READY.path, enter(READY), (c) => health.ready(c.env))
     .get(SCRAPE.path, enter(SCRAPE), (c) => health.metrics(c.env))

@@ -1,5 +1,5 @@
 import { badInput, Problem } from "../errors.ts";
-import { idProblem, type Metric, type MetricKind, NAME_PATTERN, type Subject, subjectOf } from "../model.ts";
+import { idProblem, type Metric, type MetricKind, NAME_PATTERN, type Subject, subjectOf, typeOf } from "../model.ts";
 import type { Call } from "./call.ts";
 import { refuseDots } from "./path.ts";
 
@@ -73,6 +73,12 @@ export class Catalog {
     if (!NAME_PATTERN.test(type)) throw badInput("type", `must match ${NAME_PATTERN.source}`);
     this.#know(type);
     return type;
+  }
+
+  /** Refuses subjects of types that are not configured. */
+  knowTypesOf(subjects: readonly Subject[]): void {
+    if (this.#types === null) return;
+    for (const subject of subjects) this.#know(typeOf(subject));
   }
 
   #know(type: string): void {

@@ -32,6 +32,36 @@ export interface ListQuery {
   type?: string;
 }
 
+/** A page: what one request asks of many subjects. */
+export interface PageQuery {
+  /** Each once. */
+  subjects: readonly Subject[];
+  metrics: readonly Metric[];
+  /** Whose relations are asked for, null: nobody's. */
+  actor: Actor | null;
+  /** Whom the actor follows: whose `relation` he has active on `type/…`. Null: not asked for; needs an actor. */
+  known: Known | null;
+}
+
+export interface Known {
+  relation: Metric;
+  type: string;
+}
+
+/** Those whom somebody follows among the active actors of a relation. */
+export interface KnownActors {
+  count: number;
+  /** The first KNOWN_NAMES of them in the order of the subject's list: newest first. */
+  actors: Actor[];
+}
+
+/** Three lists, subject by subject, in each in the order of the metrics; `mine` and `known` of relations only. */
+export interface Page {
+  counts: number[];
+  mine: boolean[];
+  known: KnownActors[];
+}
+
 /** What an act on a relation came to: `count` and `changed` are null together. */
 export interface Related {
   active: boolean;
@@ -81,6 +111,8 @@ export interface Counting {
   counts(subject: Subject, metrics: readonly Metric[]): number[] | Promise<number[]>;
   /** Which of `metrics` (relations) the actor has active on the subject, in their order, by name. */
   mine(subject: Subject, actor: Actor, metrics: readonly Metric[]): string[] | Promise<string[]>;
+  /** What `counts` and `mine` would say of each subject, and who is known, in one look at each store. */
+  page(query: PageQuery): Page | Promise<Page>;
   /** The active actors of a relation, newest first. */
   actors(metric: Metric, subject: Subject, query: ListQuery): ListPage | Promise<ListPage>;
   /** On how many subjects the actor has each relation active, in the order of `metrics`; with `type`, of that type only. */

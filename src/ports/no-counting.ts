@@ -13,6 +13,7 @@ export function noCounting(reason: string): Counting {
     relation: refuse,
     counts: refuse,
     mine: refuse,
+    page: refuse,
     actors: refuse,
     actorCounts: refuse,
     subjects: refuse,

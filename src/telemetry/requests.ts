@@ -16,6 +16,7 @@ export const ROUTES = [
   "GET /v1/subjects/:type/:id/:metric/:actor",
   "GET /v1/actors/:actor",
   "GET /v1/actors/:actor/:metric",
+  "POST /v1/query",
   "GET /healthz",
   "GET /readyz",
   "GET /metrics",

@@ -6,6 +6,7 @@ import { http } from "./http.suite.ts";
 import { ids } from "./ids.suite.ts";
 import { lists } from "./lists.suite.ts";
 import { once } from "./once.suite.ts";
+import { query } from "./query.suite.ts";
 import { relations } from "./relations.suite.ts";
 import { rules } from "./rules.suite.ts";
 import { tallies } from "./tallies.suite.ts";
@@ -18,6 +19,7 @@ export function wholeContract(deployment: Deployment): void {
     ids(api);
     lists(api);
     once(api);
+    query(api);
     relations(api);
     tallies(api);
     at(api);
@@ -32,6 +34,7 @@ export function storedContract(deployment: Deployment): void {
     const api = useServer(deployment);
     lists(api);
     once(api);
+    query(api);
     relations(api);
     tallies(api);
     at(api);

@@ -1,7 +1,7 @@
 import { isBehind, newestFirst, TOP } from "../../src/arithmetic/place.ts";
 import { Problem } from "../../src/errors.ts";
 import type { Metric, RelationState } from "../../src/model.ts";
-import type { Counting, ListPage, ListQuery, OnceKey } from "../../src/ports/counting.ts";
+import type { Counting, ListPage, ListQuery, OnceKey, Page, PageQuery } from "../../src/ports/counting.ts";
 
 interface Register {
   active: boolean;
@@ -58,6 +58,22 @@ export class MemoryCounting implements Counting {
   mine(subject: string, actor: string, metrics: readonly Metric[]): string[] | Promise<string[]> {
     const isActive = ({ name }: Metric) => this.#registers.get(JSON.stringify([name, subject, actor]))?.active;
     return this.#maybeLater(metrics.filter(isActive).map(({ name }) => name));
+  }
+
+  page({ subjects, metrics, actor, known }: PageQuery): Page | Promise<Page> {
+    const relations = metrics.filter(({ kind }) => kind === "relation");
+    const lists = subjects.flatMap((subject) => relations.map((metric) => ({ metric, subject })));
+    const follows = known && actor !== null ? this.#active({ metric: known.relation, actor }) : [];
+    const followed = new Set(follows.map(({ subject }) => subject));
+    return this.#maybeLater({
+      counts: subjects.flatMap((subject) => metrics.map((metric) => this.#count(metric, subject))),
+      mine: actor === null ? [] : lists.map((list) => this.#active({ ...list, actor }).length > 0),
+      known: lists.map((list) => {
+        const rows = this.#active(list).filter((row) => followed.has(`${known?.type}/${row.actor}`));
+        const names = rows.sort((a, b) => b.stamp - a.stamp).map((row) => row.actor);
+        return { count: names.length, actors: names.slice(0, 3) };
+      }),
+    });
   }
 
   actors(metric: Metric, subject: string, query: ListQuery): ListPage | Promise<ListPage> {

@@ -1,0 +1,128 @@
+import { TOP } from "../arithmetic/place.ts";
+import { isActive, type Stamp } from "../arithmetic/stamp.ts";
+import { knownActors, knownPlan } from "../local/known.ts";
+import type { Actor, Metric, Subject } from "../model.ts";
+import type { Known, KnownActors } from "../ports/counting.ts";
+import { type Overlay, type OverlayItem, RegisterKey } from "./overlay.ts";
+import type { SqliteLedgerReader } from "./reads.ts";
+
+/** One list of actors. */
+interface List {
+  metric: number;
+  subject: Subject;
+  /** Active actors, as the table shows it: about how long the list is. */
+  count: number;
+  onTheWay: OverlayItem[];
+}
+
+/** What was on its way before the ledger's snapshot began. */
+export interface KnownQuestion {
+  actor: Actor;
+  known: Known;
+  lists: List[];
+  /** The actor's follows. */
+  onTheWay: OverlayItem[];
+}
+
+/** Rows of a list in one statement. */
+const CHUNK = 2_000;
+
+/**
+ * Whom an actor follows among the actors of some relations. Both sides are the ledger's rows with what was on its way laid
+ * over them: of each register the higher stamp holds, and the ledger is read second.
+ */
+export class KnownReader {
+  readonly #overlay: Overlay;
+  readonly #ledger: SqliteLedgerReader;
+  readonly #key = new RegisterKey();
+
+  constructor(overlay: Overlay, ledger: SqliteLedgerReader) {
+    this.#overlay = overlay;
+    this.#ledger = ledger;
+  }
+
+  /** Reads the overlay: before the snapshot. */
+  prepare(
+    asked: { actor: Actor; known: Known; subjects: readonly Subject[]; relations: readonly Metric[] },
+    counts: readonly number[],
+  ): KnownQuestion {
+    const { actor, known, subjects, relations } = asked;
+    const { seed } = this.#overlay;
+    const lists: List[] = [];
+    for (const subject of subjects) {
+      this.#key.setSubject(subject, seed);
+      for (const { id } of relations) {
+        const onTheWay = this.#overlay.bySubject(id, this.#key);
+        lists.push({ metric: id, subject, count: counts[lists.length] as number, onTheWay });
+      }
+    }
+    this.#key.setActor(actor, seed);
+    const follows = this.#overlay.byActor(known.relation.id, this.#key);
+    return { actor, known, lists, onTheWay: follows.filter(({ id }) => id.startsWith(`${known.type}/`)) };
+  }
+
+  /** Reads the ledger, in the snapshot of its caller. */
+  read(question: KnownQuestion): KnownActors[] {
+    const { actor, known, lists } = question;
+    const { relation, type } = known;
+    const newest = new Map(question.onTheWay.map(({ id, stamp }) => [id, stamp]));
+    const isFollowing = (id: Actor): boolean => {
+      const subject = `${type}/${id}`;
+      const stored = this.#ledger.register(relation.id, subject, actor);
+      return isActive(Math.max(stored, newest.get(subject) ?? 0));
+    };
+    const plan = knownPlan(
+      this.#ledger.actorCount(relation.id, actor, type) + newest.size,
+      lists.map(({ count, onTheWay }) => count + onTheWay.length),
+    );
+    if (plan === "by actors") return lists.map((list) => knownActors(this.#among(list, isFollowing)));
+    const followed = this.#followed(question, isFollowing);
+    return lists.map((list) => {
+      const isShort = list.count + list.onTheWay.length <= followed.size;
+      return knownActors(isShort ? this.#among(list, (id) => followed.has(id)) : this.#of(followed, list));
+    });
+  }
+
+  #followed({ actor, known, onTheWay }: KnownQuestion, isFollowing: (id: Actor) => boolean): Set<Actor> {
+    const from = known.type.length + 1;
+    const followed = new Set<Actor>();
+    this.#ledger.eachSubject(known.relation.id, actor, known.type, (subject) => followed.add(subject.slice(from)));
+    for (const { id } of onTheWay) {
+      const other = id.slice(from);
+      if (isFollowing(other)) followed.add(other);
+      else followed.delete(other);
+    }
+    return followed;
+  }
+
+  /** Walks the list. */
+  #among(list: List, isFollowed: (id: Actor) => boolean): Map<Actor, Stamp> {
+    const found = new Map<Actor, Stamp>();
+    if (list.count + list.onTheWay.length === 0) return found;
+    for (let before = TOP; ; ) {
+      const rows = this.#ledger.newestActors(list.metric, list.subject, before, CHUNK);
+      for (const { actor, stamp } of rows) if (isFollowed(actor)) found.set(actor, stamp);
+      const last = rows.at(-1);
+      if (!last || rows.length < CHUNK) break;
+      before = { stamp: last.stamp, id: last.actor };
+    }
+    for (const { id, stamp } of list.onTheWay) {
+      if (stamp <= this.#ledger.register(list.metric, list.subject, id)) continue;
+      if (isActive(stamp) && isFollowed(id)) found.set(id, stamp);
+      else found.delete(id);
+    }
+    return found;
+  }
+
+  /** Walks the followed. */
+  #of(followed: ReadonlySet<Actor>, list: List): Map<Actor, Stamp> {
+    const found = new Map<Actor, Stamp>();
+    const newest = new Map(list.onTheWay.map(({ id, stamp }) => [id, stamp]));
+    for (const id of followed) {
+      const stored = this.#ledger.register(list.metric, list.subject, id);
+      const stamp = Math.max(stored, newest.get(id) ?? 0);
+      if (isActive(stamp)) found.set(id, stamp);
+    }
+    return found;
+  }
+}
