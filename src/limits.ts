@@ -65,6 +65,9 @@ export const PROBE_EVERY_MS = 1_000;
 /** What the last run left in the log is brought into the ledger before the server listens; this is a broken ledger. */
 export const CATCH_UP_MS_MAX = 600_000;
 
+/** Points of a history in one answer: the contract says so. */
+export const HISTORY_POINTS_MAX = 1_000;
+
 /** How long `tally verify` waits for a flush to reach the ledger before it looks all the same. */
 export const SETTLE_MS_MAX = 10_000;
 

@@ -1,10 +1,12 @@
 import type { MessagePort } from "node:worker_threads";
 import type { Settings } from "../config.ts";
 import type { Counting } from "../ports/counting.ts";
+import type { Histories } from "../ports/histories.ts";
 import type { Visitors } from "../ports/visitors.ts";
 import { CounterTable, type TableShare } from "../tallies/table.ts";
 import { Claims, type ClaimsShare } from "../visitors/claims.ts";
 import { NodeVisitors } from "../visitors/visitors.ts";
+import { fromLedger } from "./away.ts";
 import { ClusterCounting } from "./counting.ts";
 import { Freshness, type FreshnessShare } from "./freshness.ts";
 import { LoadLocks } from "./load-locks.ts";
@@ -47,6 +49,9 @@ export function attachCluster(share: ClusterShare, press: () => void) {
   return {
     counting: counting satisfies Counting,
     visitors: new NodeVisitors(Claims.attach(share.visitors, share.thread)) satisfies Visitors,
+    histories: {
+      hours: ({ id }, subject, from, to) => fromLedger(() => ledger.history(id, subject, from, to)),
+    } satisfies Histories,
     close() {
       log.close();
       ledger.close();

@@ -12,6 +12,8 @@ import { VERSION } from "../version.ts";
 import { cannotListen } from "./listening.ts";
 import { Stopping } from "./stopping.ts";
 
+const NOTHING = noCounting("this process only brings the log into the ledger: ask a server");
+
 /** The projector alone, with the three addresses that tell how it is. */
 export async function run(settings: Settings): Promise<number> {
   const stopping = new Stopping();
@@ -31,9 +33,10 @@ export async function run(settings: Settings): Promise<number> {
   const server = listen(settings, {
     settings,
     metrics: () => [],
-    counting: noCounting("this process only brings the log into the ledger: ask a server"),
     visitors: NO_VISITORS,
     peerOf: () => null,
+    counting: NOTHING,
+    histories: NOTHING,
     health: () => {
       const parts = consumer.parts();
       const isDegraded = Object.values(parts).some(({ status }) => status === "down");

@@ -1,5 +1,6 @@
 import type { MessagePort } from "node:worker_threads";
 import type { Counting } from "../ports/counting.ts";
+import type { Histories } from "../ports/histories.ts";
 import type { Visitors } from "../ports/visitors.ts";
 import { CounterTable, type TableShare } from "../tallies/table.ts";
 import { Claims, type ClaimsShare } from "../visitors/claims.ts";
@@ -52,6 +53,7 @@ export function attachEmbedded(share: EmbeddedShare, press: () => void) {
   return {
     counting: counting satisfies Counting,
     visitors: new NodeVisitors(Claims.attach(share.visitors, share.thread)) satisfies Visitors,
+    histories: { hours: ({ id }, subject, from, to) => ledger.history(id, subject, from, to) } satisfies Histories,
     close() {
       counting.close();
       share.woken.close();

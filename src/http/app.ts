@@ -3,6 +3,7 @@ import type { Settings } from "../config.ts";
 import { Problem } from "../errors.ts";
 import type { Metric } from "../model.ts";
 import type { Counting } from "../ports/counting.ts";
+import type { Histories } from "../ports/histories.ts";
 import type { Visitors } from "../ports/visitors.ts";
 import { type RequestStats, ROUTES, type RouteName } from "../telemetry/requests.ts";
 import { type AccessSettings, createAccess, rankOf } from "./access.ts";
@@ -12,6 +13,8 @@ import { jsonBody } from "./body.ts";
 import { Call, type Entry, requestIds } from "./call.ts";
 import { Catalog } from "./catalog.ts";
 import { type Health, healthHandlers } from "./health.ts";
+import { historyHandler } from "./history.ts";
+import { HistoryQuery } from "./history-query.ts";
 import { body, CountBody, ListQuery, query, RelateBody, SubjectQuery, strictQuery } from "./input.ts";
 import { pageHandler } from "./pages.ts";
 import { decodeQuery, notFound } from "./path.ts";
@@ -26,6 +29,7 @@ export interface AppDeps {
   counting: Counting;
   visitors: Visitors;
   peerOf: PeerOf;
+  histories: Histories;
   health: () => Health;
   /** The text of /metrics, over all threads. */
   scrape: () => Promise<string>;
@@ -45,6 +49,7 @@ const RELATION = entry("GET /v1/subjects/:type/:id/:metric/:actor", "read");
 const ACTOR = entry("GET /v1/actors/:actor", "read");
 const ACTOR_LIST = entry("GET /v1/actors/:actor/:metric", "read");
 const QUERY = entry("POST /v1/query", "read");
+const HISTORY = entry("GET /v1/history/:type/:id/:metric", "read");
 const ALIVE = entry("GET /healthz", null);
 const READY = entry("GET /readyz", null);
 const SCRAPE = entry("GET /metrics", "read");
@@ -61,6 +66,7 @@ export function createHandler(deps: AppDeps): Handler {
   const subjects = subjectHandlers({ catalog, counting, rules, stats });
   const actors = actorHandlers({ catalog, counting, rules, stats });
   const page = pageHandler({ catalog, counting, knownNames: deps.settings.known });
+  const history = historyHandler({ catalog, histories: deps.histories });
   const health = healthHandlers(deps);
 
   const enter = (row: Entry): MiddlewareHandler<{ Bindings: Call }> => {
@@ -90,6 +96,7 @@ export function createHandler(deps: AppDeps): Handler {
       actors.subjects(c.env, c.req.valid("query")),
     )
     .post(QUERY.path, enter(QUERY), (c) => page(c.env))
+    .get(HISTORY.path, enter(HISTORY), strictQuery, query(HistoryQuery), (c) => history(c.env, c.req.valid("query")))
     .get(ALIVE.path, enter(ALIVE), (c) => health.alive(c.env))
     .get(READY.path, enter(READY), (c) => health.ready(c.env))
     .get(SCRAPE.path, enter(SCRAPE), (c) => health.metrics(c.env))

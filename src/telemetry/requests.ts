@@ -17,6 +17,7 @@ export const ROUTES = [
   "GET /v1/actors/:actor",
   "GET /v1/actors/:actor/:metric",
   "POST /v1/query",
+  "GET /v1/history/:type/:id/:metric",
   "GET /healthz",
   "GET /readyz",
   "GET /metrics",

@@ -33,6 +33,7 @@ function main(data: WorkerData, main: MessagePort): void {
       counting: thread.counting,
       visitors: thread.visitors,
       peerOf: (request) => server.requestIP(request)?.address ?? null,
+      histories: thread.histories,
       health: () => health,
       scrape: ask,
       stats,

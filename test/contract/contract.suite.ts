@@ -2,6 +2,7 @@ import { describe } from "bun:test";
 import { type Deployment, useServer } from "../support/contract.ts";
 import { access } from "./access.suite.ts";
 import { at } from "./at.suite.ts";
+import { history } from "./history.suite.ts";
 import { http } from "./http.suite.ts";
 import { ids } from "./ids.suite.ts";
 import { lists } from "./lists.suite.ts";
@@ -17,6 +18,7 @@ export function wholeContract(deployment: Deployment): void {
     const api = useServer(deployment);
     http(api);
     ids(api);
+    history(api);
     lists(api);
     once(api);
     query(api);
@@ -32,6 +34,7 @@ export function wholeContract(deployment: Deployment): void {
 export function storedContract(deployment: Deployment): void {
   describe(deployment.name, () => {
     const api = useServer(deployment);
+    history(api);
     lists(api);
     once(api);
     query(api);
