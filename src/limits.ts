@@ -26,6 +26,17 @@ export const KNOWN_LOOKS_MAX = 500_000;
 /** What Bun reads of a body before the handler sees it; larger ones are 413. */
 export const REQUEST_BYTES_MAX = 256 * MiB;
 
+/** A body of events. It is never held: the bound only keeps one caller from staying for ever. */
+export const EVENT_BODY_BYTES_MAX = 256 * MiB;
+/** A line of events: subject and actor of 128 bytes, each byte written as \u00xx, fit twice. */
+export const EVENT_LINE_BYTES_MAX = 4 * KiB;
+/** Lines that a thread works on without looking up: about a millisecond. */
+export const EVENT_SLICE_BYTES = 64 * KiB;
+/** Bad lines of a body that are named. */
+export const EVENT_ERRORS_MAX = 100;
+/** Acts of one body that wait for the disk together. A frame takes some thousands; these are enough to fill its wait. */
+export const EVENT_ACTS_UNDER_WAY_MAX = 512;
+
 /** A log file. Small enough that a blog's data directory stays small, large enough to be changed every few seconds only. */
 export const LOG_FILE_BYTES = 16 * MiB;
 /** Records in one note of the flusher: 100,000 × at most 240 bytes would not fit a file, so notes are cut by bytes too. */
@@ -65,9 +76,6 @@ export const PROBE_EVERY_MS = 1_000;
 /** What the last run left in the log is brought into the ledger before the server listens; this is a broken ledger. */
 export const CATCH_UP_MS_MAX = 600_000;
 
-/** Points of a history in one answer: the contract says so. */
-export const HISTORY_POINTS_MAX = 1_000;
-
 /** How long `tally verify` waits for a flush to reach the ledger before it looks all the same. */
 export const SETTLE_MS_MAX = 10_000;
 
@@ -87,20 +95,6 @@ export const LOOKS_AT_ONCE = 512;
 /** Acts of one worker under way in a cluster: beyond, 503. */
 export const SHARED_ACTS_MAX = 16_384;
 
-/**
- * Visitors remembered for `unique`, in stripes of buckets, doubling from 16,384 to 4,177,920 as they come: 16 bytes each, so
- * 64 MiB when full. What is over makes room. When all are running, an event of another visitor is 503: nobody counts twice.
- */
-export const VISITOR_STRIPES = 1_024;
-export const VISITOR_WAYS = 16;
-export const VISITOR_LEVELS = 8;
-/** Of a User-Agent that is looked at for robots; a browser's has about 120 characters. */
-export const AGENT_CHARACTERS_MAX = 1_024;
-/** User-Agents of which a thread remembers whether they are robots: below 2 MiB. */
-export const AGENTS_MAX = 1_000;
-/** Salts are compared with the other nodes' so often, since Redis may lose them. */
-export const SALTS_AGREE_MS = 60_000;
-
 function must(holds: boolean, relation: string): void {
   if (!holds) throw new Error(`limits.ts: ${relation} does not hold`);
 }
@@ -109,4 +103,6 @@ must(NOTE_BYTES_MAX + 64 * KiB < LOG_FILE_BYTES, "a note fits a log file");
 must(BATCH_ACTS_MAX * ACT_BYTES_MAX < LOG_FILE_BYTES, "a batch fits a log file");
 must(BATCH_ACTS_MAX <= OVERLAY_GENERATION_RECORDS, "a batch fits a generation");
 must(BATCH_ACTS_MAX * ACT_BYTES_MAX < OVERLAY_GENERATION_BYTES, "a batch's bytes fit a generation");
+must(EVENT_ACTS_UNDER_WAY_MAX * 4 < ACTS_UNDER_WAY_MAX, "some bodies of events leave room for single acts");
+must(EVENT_LINE_BYTES_MAX < EVENT_SLICE_BYTES, "a slice holds a line");
 must(ACTS_UNDER_WAY_MAX * 64 < RING_BYTES, "the ring holds all short acts under way");

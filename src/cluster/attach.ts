@@ -1,12 +1,7 @@
 import type { MessagePort } from "node:worker_threads";
 import type { Settings } from "../config.ts";
 import type { Counting } from "../ports/counting.ts";
-import type { Histories } from "../ports/histories.ts";
-import type { Visitors } from "../ports/visitors.ts";
 import { CounterTable, type TableShare } from "../tallies/table.ts";
-import { Claims, type ClaimsShare } from "../visitors/claims.ts";
-import { NodeVisitors } from "../visitors/visitors.ts";
-import { fromLedger } from "./away.ts";
 import { ClusterCounting } from "./counting.ts";
 import { Freshness, type FreshnessShare } from "./freshness.ts";
 import { LoadLocks } from "./load-locks.ts";
@@ -20,7 +15,6 @@ export interface ClusterShare {
   settings: Settings;
   partitions: number;
   table: TableShare;
-  visitors: ClaimsShare;
   freshness: FreshnessShare;
   loadLocks: SharedArrayBuffer;
   /** The table's number of this thread. */
@@ -29,7 +23,7 @@ export interface ClusterShare {
 }
 
 /** A request thread's part of a cluster's node: its own connections to Redis and MySQL. */
-export function attachCluster(share: ClusterShare, press: () => void) {
+export function attachCluster(share: ClusterShare, press: () => void): { counting: Counting; close(): void } {
   const { settings, partitions } = share;
   const hot = openHot(settings);
   const ledger = openSharedLedger(settings, partitions);
@@ -47,11 +41,7 @@ export function attachCluster(share: ClusterShare, press: () => void) {
     press,
   });
   return {
-    counting: counting satisfies Counting,
-    visitors: new NodeVisitors(Claims.attach(share.visitors, share.thread)) satisfies Visitors,
-    histories: {
-      hours: ({ id }, subject, from, to) => fromLedger(() => ledger.history(id, subject, from, to)),
-    } satisfies Histories,
+    counting,
     close() {
       log.close();
       ledger.close();

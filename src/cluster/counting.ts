@@ -6,6 +6,7 @@ import { ACT_WAIT_MS_MAX } from "../limits.ts";
 import { knownActors, ofRelations } from "../local/known.ts";
 import { listPage, type Row } from "../local/lists.ts";
 import { type Actor, COUNT_MAX, type Metric, type RelationState, type Subject } from "../model.ts";
+import type { Bulk } from "../ports/bulk.ts";
 import type {
   Counting,
   Known,
@@ -18,6 +19,7 @@ import type {
   Related,
 } from "../ports/counting.ts";
 import type { CountName, HotStore, Missing, RegisterName } from "../ports/hot-store.ts";
+import { Adder } from "../tallies/adder.ts";
 import { type CounterTable, OWING_TOO_MUCH, TOO_HIGH } from "../tallies/table.ts";
 import { Acts } from "./acts.ts";
 import { isAway } from "./away.ts";
@@ -57,6 +59,7 @@ const ADD_AGE = 3;
  * the other in between is seen at least once, and the higher stamp is the newer.
  */
 export class ClusterCounting implements Counting {
+  readonly bulk: Bulk;
   readonly #parts: CountingParts;
   readonly #table: CounterTable;
   readonly #freshness: Freshness;
@@ -71,6 +74,13 @@ export class ClusterCounting implements Counting {
     this.#looks = new Looks(parts);
     this.#refresher = new Refresher({ ...parts, looks: this.#looks });
     this.#acts = new Acts({ ...parts, looks: this.#looks });
+    this.bulk = {
+      adds: new Adder(parts.table),
+      add: (metric, subject, by) => {
+        if (this.#tryAdd(metric, subject, by) === null) return this.#addInTime(metric, subject, by);
+      },
+      append: () => Promise.reject(unavailable("not yet")),
+    };
   }
 
   add({ id: metric }: Metric, subject: Subject, by: number): number | Promise<number | null> {
@@ -212,8 +222,14 @@ export class ClusterCounting implements Counting {
   }
 
   async #addSlowly(isAdded: boolean, metric: number, subject: Subject, by: number): Promise<number | null> {
+    if (!isAdded) await this.#addInTime(metric, subject, by);
+    return this.#refreshed(metric, subject);
+  }
+
+  /** Adds while main makes room; 503 when that takes too long. */
+  async #addInTime(metric: number, subject: Subject, by: number): Promise<void> {
     const deadline = performance.now() + ACT_WAIT_MS_MAX;
-    for (let added = isAdded; !added; added = this.#tryAdd(metric, subject, by) !== null) {
+    while (this.#tryAdd(metric, subject, by) === null) {
       if (performance.now() > deadline) {
         throw unavailable(
           "the counters in memory are full, and none may leave yet (--counters-max); nothing was counted",
@@ -222,7 +238,6 @@ export class ClusterCounting implements Counting {
       this.#parts.press();
       await Bun.sleep(POLL_MS);
     }
-    return this.#refreshed(metric, subject);
   }
 
   /** Null where a store is away. */

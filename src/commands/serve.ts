@@ -9,17 +9,15 @@ import { VERSION } from "../version.ts";
 import type { Health } from "../workers/messages.ts";
 import { Pool } from "../workers/pool.ts";
 import { cannotListen } from "./listening.ts";
-import { Stopping } from "./stopping.ts";
 
 /** The server: open → start → wait for a signal → stop. */
 export async function run(settings: Settings): Promise<number> {
   const began = performance.now();
-  const stopping = new Stopping();
-  const server = new Server(settings, stopping);
+  const server = new Server(settings);
   const url = await server.start();
   const startMs = Math.round(performance.now() - began);
   log.info("listening", { url, version: VERSION, workers: settings.workers, data: settings.data, startMs });
-  const reason = await stopping.reason;
+  const reason = await server.untilStopped();
   log.info("stopping", { reason });
   return server.stop();
 }
@@ -31,22 +29,26 @@ class Server {
   #isDraining = false;
   #toldHealth = "";
   #broken: unknown = null;
-  readonly #stopping: Stopping;
+  #stop: (reason: string) => void = () => undefined;
+  readonly #stopping = new AbortController();
+  readonly #stopped = new Promise<string>((resolve) => {
+    this.#stop = resolve;
+  });
 
-  constructor(settings: Settings, stopping: Stopping) {
+  constructor(settings: Settings) {
     this.#settings = settings;
-    this.#stopping = stopping;
   }
 
   async start(): Promise<string> {
     const settings = this.#settings;
-    process.on("SIGHUP", () => void this.#reload());
+    // Signals first: one that comes during a long start must not kill a recovery half way for no reason.
+    this.#listenToSignals();
     const node = await openNode(settings, {
       changed: () => this.#tellHealth(),
       broken: (error) => {
         this.#broken ??= error ?? new Error("a thread ended");
         log.error("a thread of the store ended: the server stops, the next start recovers", { error });
-        this.#stopping.because("broken");
+        this.#stop("broken");
       },
       stopping: this.#stopping.signal,
     });
@@ -82,6 +84,10 @@ class Server {
     return url;
   }
 
+  untilStopped(): Promise<string> {
+    return this.#stopped;
+  }
+
   /** First no more requests, then everything they did becomes durable. A second signal ends at once. */
   async stop(): Promise<number> {
     if (this.#broken !== null) return EXIT.bug;
@@ -96,6 +102,18 @@ class Server {
     clearTimeout(deadline);
     log.info("stopped");
     return EXIT.ok;
+  }
+
+  #listenToSignals(): void {
+    let signals = 0;
+    for (const signal of ["SIGTERM", "SIGINT"] as const) {
+      process.on(signal, () => {
+        if (++signals > 1) process.exit(EXIT.bug);
+        this.#stopping.abort();
+        this.#stop(signal);
+      });
+    }
+    process.on("SIGHUP", () => void this.#reload());
   }
 
   async #reload(): Promise<void> {

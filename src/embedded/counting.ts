@@ -5,7 +5,9 @@ import { fault } from "../lib/fault.ts";
 import { ACT_WAIT_MS_MAX, ACTS_UNDER_WAY_MAX } from "../limits.ts";
 import { listPage } from "../local/lists.ts";
 import { type Actor, COUNT_MAX, type Metric, type RelationState, type Subject } from "../model.ts";
+import type { Bulk } from "../ports/bulk.ts";
 import type { Counting, ListPage, ListQuery, OnceKey, Page, PageQuery } from "../ports/counting.ts";
+import { Adder } from "../tallies/adder.ts";
 import { type CounterTable, OWING_TOO_MUCH, TOO_HIGH } from "../tallies/table.ts";
 import {
   type ActSender,
@@ -60,6 +62,7 @@ const GRACE_MS = 1_000;
  * moves from one to the other in between is seen at least once, and the higher stamp is the newer.
  */
 export class EmbeddedCounting implements Counting {
+  readonly bulk: Bulk;
   readonly #table: CounterTable;
   readonly #overlay: Overlay;
   readonly #ledger: SqliteLedgerReader;
@@ -85,11 +88,18 @@ export class EmbeddedCounting implements Counting {
     this.#acts = parts.acts;
     this.#calls = parts.calls;
     this.#timer = setInterval(() => this.#expire(), 250);
+    this.bulk = {
+      adds: new Adder(parts.table),
+      add: (metric, subject, by) => {
+        const count = this.#add(metric, subject, by);
+        if (typeof count !== "number") return count.then(() => undefined);
+      },
+      append: () => Promise.reject(unavailable("not yet")),
+    };
   }
 
   add(metric: Metric, subject: Subject, by: number): number | Promise<number> {
-    const count = this.#tryAdd(metric.id, subject, by);
-    return count >= 0 ? count : this.#untilRoom(() => this.#tryAdd(metric.id, subject, by));
+    return this.#add(metric.id, subject, by);
   }
 
   addOnce(metric: Metric, subject: Subject, by: number, once?: OnceKey, atMs?: number): Promise<number> {
@@ -217,6 +227,11 @@ export class EmbeddedCounting implements Counting {
   }
 
   // Counters
+
+  #add(metric: number, subject: Subject, by: number): number | Promise<number> {
+    const count = this.#tryAdd(metric, subject, by);
+    return count >= 0 ? count : this.#untilRoom(() => this.#tryAdd(metric, subject, by));
+  }
 
   /** The counter's slot, loaded; -1 where the table has no room. Inside enter/leave. */
   #slot(metric: number, subject: Subject): number {

@@ -47,8 +47,7 @@ function jsonTextOf(body: Uint8Array, contentType: string | undefined): string {
 }
 
 function checkType(contentType: string | undefined): void {
-  const type = contentType?.split(";", 1)[0]?.trim().toLowerCase();
-  if (type !== "application/json") {
+  if (contentTypeOf(contentType) !== "application/json") {
     const given = contentType === undefined ? "it has no Content-Type" : `not ${contentType}`;
     throw new Problem("wrong-content-type", `a body here is application/json; ${given}`);
   }
@@ -60,6 +59,11 @@ function parsed(text: string): unknown {
   } catch {
     throw badInput("", `the body is not JSON: ${jsonPlace(text) ?? "line 1, column 1"}`);
   }
+}
+
+/** Without its parameters. */
+export function contentTypeOf(header: string | undefined): string | undefined {
+  return header?.split(";", 1)[0]?.trim().toLowerCase();
 }
 
 function textOf(body: Uint8Array): string {

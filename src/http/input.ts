@@ -34,6 +34,19 @@ export type CountInput = z.infer<typeof CountBody>;
 export const RelateBody = z.strictObject({ at: moment.optional() }, OBJECT);
 export type RelateInput = z.infer<typeof RelateBody>;
 
+/** A line of `POST /v1/events`; subject and actor are checked with the metric. `active` is true where it is not given. */
+export const EventLine = z.strictObject(
+  {
+    metric: z.string(TEXT),
+    subject: z.string(TEXT),
+    by: z.int(by).min(1, by).max(BY_MAX, by).optional(),
+    actor: z.string(TEXT).optional(),
+    active: z.boolean({ error: "must be true or false" }).optional(),
+    at: moment.optional(),
+  },
+  OBJECT,
+);
+
 export const SubjectQuery = z.object({ actor: z.string(ONE_TEXT).optional() });
 export type SubjectInput = z.infer<typeof SubjectQuery>;
 

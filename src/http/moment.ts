@@ -1,8 +1,7 @@
 import { z } from "zod";
 import { hasStamp, STAMP_MS_MIN, TOO_FAR_AHEAD_MS } from "../arithmetic/stamp.ts";
 import { Problem } from "../errors.ts";
-import { rankOf } from "./access.ts";
-import type { Call } from "./call.ts";
+import { type Caller, rankOf } from "./access.ts";
 
 const SHAPE = "must be a time in ISO 8601 UTC like 2026-11-20T12:00:00Z";
 /** Python and others write UTC so. */
@@ -28,7 +27,7 @@ export function momentProblem(ms: number, nowMs: number): string | null {
 }
 
 /** A time that the caller gives to an act: only admins may change the past. */
-export function allowAt(atMs: number | undefined, call: Call): void {
-  if (atMs === undefined || call.caller.rank >= rankOf("admin")) return;
+export function allowAt(atMs: number | undefined, caller: Caller): void {
+  if (atMs === undefined || caller.rank >= rankOf("admin")) return;
   throw new Problem("forbidden", "/at takes the role admin: it changes the past");
 }

@@ -11,12 +11,22 @@ const CHARACTERS_MAX = 128;
  * are two bodies.
  */
 export function onceOf(call: Call, path: readonly string[]): OnceKey | undefined {
+  const key = onceKeyOf(call, path);
+  return key === undefined ? undefined : { key, body: bodyDigest(call.body ?? "") };
+}
+
+/** Hash of caller, method, path and the Idempotency-Key: 32 hex digits. */
+export function onceKeyOf(call: Call, path: readonly string[]): string | undefined {
   const key = call.headers["idempotency-key"];
   if (key === undefined) return undefined;
   if (key.length < 1 || key.length > CHARACTERS_MAX)
     throw badInput("Idempotency-Key", `must be 1–${CHARACTERS_MAX} characters, not ${key.length}`);
   const scope = JSON.stringify([call.caller.id, call.method, ...path, key]);
-  return { key: digest(scope).slice(0, 32), body: digest(call.body ?? "").slice(0, 16) };
+  return digest(scope).slice(0, 32);
+}
+
+export function bodyDigest(body: string | Uint8Array): string {
+  return digest(body).slice(0, 16);
 }
 
 function digest(data: string | Uint8Array): string {

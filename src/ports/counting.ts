@@ -1,5 +1,6 @@
 import type { Place } from "../arithmetic/place.ts";
 import type { Actor, Metric, RelationState, Subject } from "../model.ts";
+import type { Bulk } from "./bulk.ts";
 
 /** Names one act so that a repeat is known: scope (caller, method, path) and key folded into one, and the body's hash. */
 export interface OnceKey {
@@ -86,11 +87,13 @@ export interface Related {
  * Methods that usually need not wait return their value bare; a promise only where they must wait.
  */
 export interface Counting {
+  /** For `POST /v1/events`. */
+  readonly bulk: Bulk;
   /** Adds `by` (1–1,000,000) to a tally; the count it shows now. */
   add(metric: Metric, subject: Subject, by: number): number | Promise<number | null>;
   /**
    * The same as a record of its own: with `once` counted once for each key in 10 minutes (a repeat gets the current count;
-   * another body: Problem `key-reused`), with `atMs` in the history's step of that time.
+   * another body: Problem `key-reused`), with `atMs` in the history's step of that time. By 0 with `once`: only takes the key.
    */
   addOnce(metric: Metric, subject: Subject, by: number, once?: OnceKey, atMs?: number): Promise<number | null>;
   /**

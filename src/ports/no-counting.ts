@@ -1,13 +1,15 @@
 import { unavailable } from "../errors.ts";
+import type { HotAdds } from "./bulk.ts";
 import type { Counting } from "./counting.ts";
-import type { Histories } from "./histories.ts";
 
 /** For a process that answers requests and does not count: everything is 503, with the reason. */
-export function noCounting(reason: string): Counting & Histories {
+export function noCounting(reason: string): Counting {
   const refuse = (): never => {
     throw unavailable(reason);
   };
+  const adds: HotAdds = { enter() {}, leave() {}, begin() {}, isFull: false, put: refuse, flush() {} };
   return {
+    bulk: { adds, add: refuse, append: refuse },
     add: refuse,
     addOnce: refuse,
     relate: refuse,
@@ -18,6 +20,5 @@ export function noCounting(reason: string): Counting & Histories {
     actors: refuse,
     actorCounts: refuse,
     subjects: refuse,
-    hours: refuse,
   };
 }

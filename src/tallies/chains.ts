@@ -26,14 +26,15 @@ import { wordOf } from "./slots.ts";
  * only. New slots enter at the head by compare-and-swap; only main takes slots out.
  */
 export class Chains {
-  private readonly heads: Int32Array;
-  private readonly next: Int32Array;
+  readonly heads: Int32Array;
+  readonly next: Int32Array;
   private readonly words: Int32Array;
   private readonly pool: Pool;
   private readonly key: Key;
   /** For keys read back from slots, so that the one being looked for stays. */
   private readonly stored: Key;
-  private readonly mask: number;
+  readonly mask: number;
+  readonly seed: number;
 
   constructor(heads: Int32Array, next: Int32Array, words: Int32Array, pool: Pool, seed: number) {
     this.heads = heads;
@@ -43,6 +44,7 @@ export class Chains {
     this.key = new Key(seed);
     this.stored = new Key(seed);
     this.mask = heads.length - 1;
+    this.seed = seed;
   }
 
   /** The slot of a counter, rescued if it was leaving, or -1. */
@@ -132,6 +134,11 @@ export class Chains {
       if ((meta & LEAVING) === 0 || this.rescue(slot)) return slot;
     }
     return -1;
+  }
+
+  /** A slot that was found with this META: false where it has left, since it was asked to. */
+  isStaying(slot: number, meta: number): boolean {
+    return (meta & LEAVING) === 0 || this.rescue(slot);
   }
 
   /** Calls off the leaving; false when main was faster and the slot is dead. */

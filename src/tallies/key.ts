@@ -10,6 +10,33 @@ function mix(hash: number, word: number): number {
   return (Math.imul((mixed << 13) | (mixed >>> 19), 5) + 0xe6546b64) | 0;
 }
 
+function final(subjectHash: number, metric: number): number {
+  let hash = subjectHash ^ Math.imul(metric, 0x9e3779b1);
+  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
+  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
+  return hash ^ (hash >>> 16);
+}
+
+/** The hash of a key whose subject is `bytes[from, to)` already: what `Key` makes of the text. */
+export function hashOf(
+  bytes: Uint8Array,
+  view: DataView,
+  from: number,
+  to: number,
+  seed: number,
+  metric: number,
+): number {
+  let hash = seed;
+  let at = from;
+  for (; at + 4 <= to; at += 4) hash = mix(hash, view.getInt32(at, true));
+  if (at < to) {
+    let last = 0;
+    for (let shift = 0; at < to; at++, shift += 8) last |= (bytes[at] as number) << shift;
+    hash = mix(hash, last);
+  }
+  return final(hash ^ (to - from), metric);
+}
+
 /** A subject as the table keeps it: UTF-8 in whole words, the last one filled with zeros, and its hash (murmur3 by words). */
 export class Key {
   readonly words = new Int32Array(WORDS_MAX);
@@ -83,9 +110,6 @@ export class Key {
 
   /** The hash of the subject with this metric. */
   hashWith(metric: number): number {
-    let hash = this.hash ^ Math.imul(metric, 0x9e3779b1);
-    hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
-    hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
-    return hash ^ (hash >>> 16);
+    return final(this.hash, metric);
   }
 }

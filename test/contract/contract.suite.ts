@@ -2,23 +2,22 @@ import { describe } from "bun:test";
 import { type Deployment, useServer } from "../support/contract.ts";
 import { access } from "./access.suite.ts";
 import { at } from "./at.suite.ts";
-import { history } from "./history.suite.ts";
+import { events, eventsAccess } from "./events.suite.ts";
 import { http } from "./http.suite.ts";
 import { ids } from "./ids.suite.ts";
 import { lists } from "./lists.suite.ts";
 import { once } from "./once.suite.ts";
 import { query } from "./query.suite.ts";
 import { relations } from "./relations.suite.ts";
-import { rules } from "./rules.suite.ts";
 import { tallies } from "./tallies.suite.ts";
 
 /** Everything that HTTP promises. */
 export function wholeContract(deployment: Deployment): void {
   describe(deployment.name, () => {
     const api = useServer(deployment);
+    events(api);
     http(api);
     ids(api);
-    history(api);
     lists(api);
     once(api);
     query(api);
@@ -26,7 +25,7 @@ export function wholeContract(deployment: Deployment): void {
     tallies(api);
     at(api);
     access(deployment);
-    if (deployment.nodes === 1) rules(deployment);
+    eventsAccess(deployment);
   });
 }
 
@@ -34,7 +33,7 @@ export function wholeContract(deployment: Deployment): void {
 export function storedContract(deployment: Deployment): void {
   describe(deployment.name, () => {
     const api = useServer(deployment);
-    history(api);
+    events(api);
     lists(api);
     once(api);
     query(api);

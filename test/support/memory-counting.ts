@@ -1,6 +1,7 @@
 import { isBehind, newestFirst, TOP } from "../../src/arithmetic/place.ts";
 import { Problem } from "../../src/errors.ts";
 import type { Metric, RelationState } from "../../src/model.ts";
+import type { Bulk, HotAdds } from "../../src/ports/bulk.ts";
 import type { Counting, ListPage, ListQuery, OnceKey, Page, PageQuery } from "../../src/ports/counting.ts";
 
 interface Register {
@@ -11,6 +12,12 @@ interface Register {
 
 /** Counting in plain maps, for tests of what stands in front of it. `waiting` answers with promises as the real one may. */
 export class MemoryCounting implements Counting {
+  readonly bulk: Bulk = {
+    adds: nothingAtHand(),
+    add: (metric, subject, by) =>
+      void this.#tallies.set(`${metric} ${subject}`, (this.#tallies.get(`${metric} ${subject}`) ?? 0) + by),
+    append: async () => true,
+  };
   readonly #tallies = new Map<string, number>();
   /** By metric, subject and actor. */
   readonly #registers = new Map<string, Register>();
@@ -23,7 +30,7 @@ export class MemoryCounting implements Counting {
   }
 
   add(metric: Metric, subject: string, by: number): number | Promise<number> {
-    const key = `${metric.name} ${subject}`;
+    const key = `${metric.id} ${subject}`;
     const count = (this.#tallies.get(key) ?? 0) + by;
     this.#tallies.set(key, count);
     return this.#maybeLater(count);
@@ -101,7 +108,7 @@ export class MemoryCounting implements Counting {
 
   #count(metric: Metric, subject: string): number {
     if (metric.kind === "relation") return this.#active({ metric, subject }).length;
-    return this.#tallies.get(`${metric.name} ${subject}`) ?? 0;
+    return this.#tallies.get(`${metric.id} ${subject}`) ?? 0;
   }
 
   #isRepeat({ key, body }: OnceKey): boolean {
@@ -126,4 +133,19 @@ function page(rows: Row[], id: "actor" | "subject", { limit, before = TOP }: Lis
   const items = rows.map((row) => ({ id: row[id], at: row.at, stamp: row.stamp }));
   const older = items.filter((item) => isBehind(item, before)).sort(newestFirst);
   return { items: older.slice(0, limit), more: older.length > limit };
+}
+
+/** Every addition is left to `Bulk.add`. */
+function nothingAtHand(): HotAdds {
+  const put: Parameters<HotAdds["put"]>[] = [];
+  return {
+    enter() {},
+    leave() {},
+    begin() {},
+    isFull: false,
+    put: (...addition) => void put.push(addition),
+    flush(left) {
+      for (const addition of put.splice(0)) left(...addition);
+    },
+  };
 }

@@ -1,0 +1,104 @@
+import { Problem } from "../../errors.ts";
+import type { Actor, Metric, Subject } from "../../model.ts";
+import { type Caller, rankOf } from "../access.ts";
+import { actorOf, type Catalog } from "../catalog.ts";
+import { allowAt } from "../moment.ts";
+
+/** What a line says, as it stands there: fields that a line lacks are undefined. */
+export interface RawEvent {
+  metric: string;
+  subject: string;
+  by?: number | undefined;
+  actor?: string | undefined;
+  active?: boolean | undefined;
+  /** Milliseconds since 1970. */
+  at?: number | undefined;
+}
+
+/** One event, checked. */
+export type BulkEvent = TallyEvent | RelationEvent;
+
+export interface TallyEvent {
+  kind: "tally";
+  metric: Metric;
+  subject: Subject;
+  by: number;
+  actor: Actor | null;
+  at: number | undefined;
+}
+
+export interface RelationEvent {
+  kind: "relation";
+  metric: Metric;
+  subject: Subject;
+  actor: Actor;
+  active: boolean;
+  at: number | undefined;
+}
+
+const COUNT = rankOf("count");
+const WRITE = rankOf("write");
+
+/** Makes events of what lines say, for one caller; throws the Problem whose detail is the line's message. */
+export class EventCheck {
+  readonly #catalog: Catalog;
+  readonly #caller: Caller;
+
+  constructor(catalog: Catalog, caller: Caller) {
+    this.#catalog = catalog;
+    this.#caller = caller;
+  }
+
+  event({ metric: name, subject, by, actor, active, at }: RawEvent): BulkEvent {
+    const metric = this.#catalog.metric(name);
+    this.#catalog.checkSubject(subject, "/subject");
+    allowAt(at, this.#caller);
+    if (metric.kind === "tally") {
+      if (active !== undefined) throw wrongKind("/active", `${name} is a tally, which has no active`);
+      return {
+        kind: "tally",
+        metric,
+        subject,
+        by: by ?? 1,
+        actor: actor === undefined ? null : this.#tallyActor(actor),
+        at,
+      };
+    }
+    if (by !== undefined) throw wrongKind("/by", `${name} is a relation, which has no by`);
+    if (actor === undefined) throw wrongKind("/actor", `${name} is a relation: its lines name an actor`);
+    return { kind: "relation", metric, subject, actor: this.#relationActor(actor), active: active ?? true, at };
+  }
+
+  /** Whether nothing of a tally's line but metric, subject and amount has any say: then it needs no look of its own. */
+  isPlain(metric: Metric): boolean {
+    return metric.kind === "tally" && this.#caller.rank >= COUNT && !hasRules(metric);
+  }
+
+  #tallyActor(raw: string): Actor {
+    const actor = actorOf(raw, this.#caller, "/actor");
+    if (this.#caller.actor !== null && actor !== this.#caller.actor) throw notOwn();
+    return actor;
+  }
+
+  #relationActor(raw: string): Actor {
+    const actor = actorOf(raw, this.#caller, "/actor");
+    if (this.#caller.actor !== null) {
+      if (actor !== this.#caller.actor) throw notOwn();
+    } else if (this.#caller.rank < WRITE) {
+      throw new Problem("forbidden", "a relation takes the role write");
+    }
+    return actor;
+  }
+}
+
+function hasRules({ unique, bots, ignore, distinct }: Metric): boolean {
+  return unique !== undefined || bots === "drop" || (ignore !== undefined && ignore.length > 0) || distinct === true;
+}
+
+function wrongKind(at: string, message: string): Problem {
+  return new Problem("wrong-kind", `${at}: ${message}`);
+}
+
+function notOwn(): Problem {
+  return new Problem("forbidden", "/actor: the caller may name only its own actor");
+}

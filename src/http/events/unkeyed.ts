@@ -1,0 +1,185 @@
+import { typeOf } from "../../model.ts";
+import type { Counting } from "../../ports/counting.ts";
+import type { RequestStats } from "../../telemetry/requests.ts";
+import { BodyActs } from "./acts.ts";
+import type { BulkEvent, EventCheck, RelationEvent, TallyEvent } from "./event.ts";
+import type { EventFormat } from "./format.ts";
+import type { LineTaker } from "./line-reader.ts";
+import { lineText } from "./line-text.ts";
+import type { EventReport } from "./report.ts";
+import type { Scanner } from "./scan.ts";
+
+const NEWLINE = 0x0a;
+/** Metric ids are 1–255. */
+const METRICS = 256;
+
+/** A tally of which the table knows nothing yet, or has no room for. */
+interface Cold {
+  metric: number;
+  subject: string;
+  by: number;
+  line: number;
+}
+
+export interface EventParts {
+  format: EventFormat;
+  check: EventCheck;
+  counting: Counting;
+  stats: RequestStats;
+  report: EventReport;
+}
+
+/**
+ * The lines of a body without a key: each counts as a single act would, as soon as it is read.
+ *
+ * Usual lines of tallies are taken in a row, inside one pair of the table's brackets for each slice; a line of any other
+ * kind ends the row and is read in full. Tallies know no order. Acts on relations are under way together; those on one
+ * register keep the order of their lines.
+ */
+export class UnkeyedEvents implements LineTaker {
+  readonly #parts: EventParts;
+  readonly #report: EventReport;
+  readonly #scanner: Scanner;
+  readonly #acts = new BodyActs();
+  readonly #counted = new Float64Array(METRICS);
+  readonly #cold: Cold[] = [];
+  #bytes = new Uint8Array(0) as Uint8Array;
+  #line = 0;
+
+  constructor(parts: EventParts) {
+    this.#parts = parts;
+    this.#report = parts.report;
+    this.#scanner = parts.format.scanner();
+  }
+
+  async lines(bytes: Uint8Array, from: number, to: number): Promise<void> {
+    this.#bytes = bytes;
+    for (let at = from; at < to; ) {
+      at = this.#row(at, to);
+      if (this.#cold.length > 0) await this.#addCold();
+      if (at === to) break;
+      const end = bytes.indexOf(NEWLINE, at) + 1;
+      const later = this.#one(at, end);
+      if (later) await later;
+      at = end;
+    }
+    this.#tellStats();
+  }
+
+  tooLong(): void {
+    this.#report.reject(++this.#line, "the line is too long");
+  }
+
+  async end(): Promise<void> {
+    await this.#acts.settle();
+    this.#tellStats();
+  }
+
+  /** Counts as many usual lines as follow each other; where the first other one begins. */
+  #row(from: number, to: number): number {
+    const { adds } = this.#parts.counting.bulk;
+    const scanner = this.#scanner;
+    const first = this.#line;
+    let at = from;
+    scanner.begin(this.#bytes);
+    adds.enter();
+    try {
+      adds.begin(this.#bytes);
+      while (at < to) {
+        const next = scanner.next(at, to);
+        if (next === at) break;
+        if (adds.isFull) adds.flush(this.#left);
+        adds.put(scanner.metric, scanner.from, scanner.to, scanner.by, ++this.#line);
+        this.#counted[scanner.metric] = (this.#counted[scanner.metric] as number) + scanner.by;
+        at = next;
+      }
+      adds.flush(this.#left);
+    } finally {
+      adds.leave();
+    }
+    this.#report.accepted += this.#line - first - this.#cold.length;
+    return at;
+  }
+
+  readonly #left = (metric: number, from: number, to: number, by: number, line: number): void => {
+    const subject = Buffer.from(this.#bytes.buffer, this.#bytes.byteOffset + from, to - from).latin1Slice();
+    this.#cold.push({ metric, subject, by, line });
+    this.#counted[metric] = (this.#counted[metric] as number) - by;
+  };
+
+  async #addCold(): Promise<void> {
+    for (const { metric, subject, by, line } of this.#cold) {
+      try {
+        const later = this.#parts.counting.bulk.add(metric, subject, by);
+        if (later) await later;
+        this.#accept(metric, by);
+      } catch (error) {
+        this.#report.refuse(line, error);
+      }
+    }
+    this.#cold.length = 0;
+  }
+
+  /** Any line. */
+  #one(from: number, to: number): void | Promise<void> {
+    const line = ++this.#line;
+    let event: BulkEvent;
+    try {
+      const text = lineText(this.#bytes, from, to);
+      if (text === "") return;
+      event = this.#parts.check.event(this.#parts.format.parse(text));
+    } catch (error) {
+      return this.#report.refuse(line, error);
+    }
+    return event.kind === "tally" ? this.#tally(event, line) : this.#relation(event, line);
+  }
+
+  #tally({ metric, subject, by, at }: TallyEvent, line: number): void | Promise<void> {
+    if (this.#parts.check.isPlain(metric)) this.#scanner.learn(metric, typeOf(subject));
+    if (at !== undefined) {
+      return this.#acts.do(`at ${line}`, async () => {
+        try {
+          const count = await this.#parts.counting.addOnce(metric, subject, by, undefined, at);
+          this.#accept(metric.id, by, count === null);
+        } catch (error) {
+          this.#report.refuse(line, error);
+        }
+      });
+    }
+    try {
+      const later = this.#parts.counting.bulk.add(metric.id, subject, by);
+      if (!later) return this.#accept(metric.id, by);
+      return later.then(
+        () => this.#accept(metric.id, by),
+        (error: unknown) => this.#report.refuse(line, error),
+      );
+    } catch (error) {
+      this.#report.refuse(line, error);
+    }
+  }
+
+  #relation({ metric, subject, actor, active, at }: RelationEvent, line: number): Promise<void> {
+    return this.#acts.do(`${metric.id} ${subject}\n${actor}`, async () => {
+      try {
+        const { count } = await this.#parts.counting.relate(metric, subject, actor, active, undefined, at);
+        this.#accept(metric.id, 1, count === null);
+      } catch (error) {
+        this.#report.refuse(line, error);
+      }
+    });
+  }
+
+  #accept(metric: number, events: number, isLater = false): void {
+    this.#report.accepted++;
+    this.#counted[metric] = (this.#counted[metric] as number) + events;
+    if (isLater) this.#report.isLater = true;
+  }
+
+  #tellStats(): void {
+    for (let metric = 1; metric < METRICS; metric++) {
+      const events = this.#counted[metric] as number;
+      if (events !== 0) this.#parts.stats.counted(metric, events);
+    }
+    this.#counted.fill(0);
+  }
+}
