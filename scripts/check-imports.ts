@@ -11,7 +11,7 @@ const ROWS: readonly (readonly string[])[] = [
   ["model", "errors", "limits", "version", "arithmetic"],
   ["ports", "records"],
   ["config", "telemetry"],
-  ["tallies", "relations", "projector", "rankings", "streams"],
+  ["tallies", "visitors", "relations", "projector", "rankings", "streams"],
   ["local"],
   ["embedded", "cluster"],
   ["http", "grpc", "web"],

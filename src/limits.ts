@@ -76,6 +76,9 @@ export const PROBE_EVERY_MS = 1_000;
 /** What the last run left in the log is brought into the ledger before the server listens; this is a broken ledger. */
 export const CATCH_UP_MS_MAX = 600_000;
 
+/** Points of a history in one answer: the contract says so. */
+export const HISTORY_POINTS_MAX = 1_000;
+
 /** How long `tally verify` waits for a flush to reach the ledger before it looks all the same. */
 export const SETTLE_MS_MAX = 10_000;
 
@@ -94,6 +97,20 @@ export const LAG_MS_MAX = 5_000;
 export const LOOKS_AT_ONCE = 512;
 /** Acts of one worker under way in a cluster: beyond, 503. */
 export const SHARED_ACTS_MAX = 16_384;
+
+/**
+ * Visitors remembered for `unique`, in stripes of buckets, doubling from 16,384 to 4,177,920 as they come: 16 bytes each, so
+ * 64 MiB when full. What is over makes room. When all are running, an event of another visitor is 503: nobody counts twice.
+ */
+export const VISITOR_STRIPES = 1_024;
+export const VISITOR_WAYS = 16;
+export const VISITOR_LEVELS = 8;
+/** Of a User-Agent that is looked at for robots; a browser's has about 120 characters. */
+export const AGENT_CHARACTERS_MAX = 1_024;
+/** User-Agents of which a thread remembers whether they are robots: below 2 MiB. */
+export const AGENTS_MAX = 1_000;
+/** Salts are compared with the other nodes' so often, since Redis may lose them. */
+export const SALTS_AGREE_MS = 60_000;
 
 function must(holds: boolean, relation: string): void {
   if (!holds) throw new Error(`limits.ts: ${relation} does not hold`);

@@ -9,7 +9,9 @@ import { migrateEmbedded, startEmbedded, verifyEmbedded } from "./embedded/start
 import { StartError } from "./errors.ts";
 import type { Metric } from "./model.ts";
 import type { Counting } from "./ports/counting.ts";
+import type { Histories } from "./ports/histories.ts";
 import type { Say, Verified } from "./ports/verified.ts";
+import type { Visitors } from "./ports/visitors.ts";
 import type { Reading } from "./telemetry/prometheus.ts";
 
 export interface NodeEvents {
@@ -44,6 +46,8 @@ export type ThreadShare = EmbeddedShare | ClusterShare;
 
 export interface Thread {
   counting: Counting;
+  visitors: Visitors;
+  histories: Histories;
   close(): void;
 }
 

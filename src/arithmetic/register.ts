@@ -1,4 +1,4 @@
-import type { Stamp } from "./stamp.ts";
+import { isActive, msOf, type Stamp } from "./stamp.ts";
 
 /**
  * A relation of one actor to one subject is a last-writer-wins register that holds a stamp: 0 where nobody ever acted,
@@ -15,4 +15,35 @@ export function merge(stored: Stamp, incoming: Stamp): Stamp {
 export function countDelta(stored: Stamp, incoming: Stamp): -1 | 0 | 1 {
   if (incoming <= stored) return 0;
   return ((incoming % 2) - (stored % 2)) as -1 | 0 | 1;
+}
+
+/**
+ * What a register's way from `stored` to `stamp` adds to its history, told as (millisecond since 1970, ±1): each change of
+ * the bit counts when it happened, and an actor who is active counts at the stamp that the lists show. So a register whose
+ * active stamp is replaced by a later one takes its 1 along. `way`: rising stamps it had in between.
+ *
+ * All of it adds up to `countDelta(stored, stamp)`, whatever the way.
+ */
+export function tellChanges(
+  stored: Stamp,
+  way: readonly Stamp[] | undefined,
+  stamp: Stamp,
+  tell: (atMs: number, amount: 1 | -1) => void,
+): void {
+  let before = stored;
+  if (way) {
+    for (const next of way) {
+      tellChange(before, next, tell);
+      if (next > before) before = next;
+    }
+  }
+  tellChange(before, stamp, tell);
+}
+
+function tellChange(before: Stamp, next: Stamp, tell: (atMs: number, amount: 1 | -1) => void): void {
+  if (next <= before) return;
+  if (isActive(next)) {
+    if (isActive(before)) tell(msOf(before), -1);
+    tell(msOf(next), 1);
+  } else if (isActive(before)) tell(msOf(next), -1);
 }

@@ -1,7 +1,12 @@
 import type { MessagePort } from "node:worker_threads";
 import type { Settings } from "../config.ts";
 import type { Counting } from "../ports/counting.ts";
+import type { Histories } from "../ports/histories.ts";
+import type { Visitors } from "../ports/visitors.ts";
 import { CounterTable, type TableShare } from "../tallies/table.ts";
+import { Claims, type ClaimsShare } from "../visitors/claims.ts";
+import { NodeVisitors } from "../visitors/visitors.ts";
+import { fromLedger } from "./away.ts";
 import { ClusterCounting } from "./counting.ts";
 import { Freshness, type FreshnessShare } from "./freshness.ts";
 import { LoadLocks } from "./load-locks.ts";
@@ -15,6 +20,7 @@ export interface ClusterShare {
   settings: Settings;
   partitions: number;
   table: TableShare;
+  visitors: ClaimsShare;
   freshness: FreshnessShare;
   loadLocks: SharedArrayBuffer;
   /** The table's number of this thread. */
@@ -23,7 +29,7 @@ export interface ClusterShare {
 }
 
 /** A request thread's part of a cluster's node: its own connections to Redis and MySQL. */
-export function attachCluster(share: ClusterShare, press: () => void): { counting: Counting; close(): void } {
+export function attachCluster(share: ClusterShare, press: () => void) {
   const { settings, partitions } = share;
   const hot = openHot(settings);
   const ledger = openSharedLedger(settings, partitions);
@@ -41,7 +47,11 @@ export function attachCluster(share: ClusterShare, press: () => void): { countin
     press,
   });
   return {
-    counting,
+    counting: counting satisfies Counting,
+    visitors: new NodeVisitors(Claims.attach(share.visitors, share.thread)) satisfies Visitors,
+    histories: {
+      hours: ({ id }, subject, from, to) => fromLedger(() => ledger.history(id, subject, from, to)),
+    } satisfies Histories,
     close() {
       log.close();
       ledger.close();

@@ -1,3 +1,4 @@
+import { unavailable } from "../errors.ts";
 import { HotStoreAway } from "../ports/hot-store.ts";
 import { LedgerUnavailable } from "../ports/ledger.ts";
 import { log } from "../telemetry/log.ts";
@@ -15,5 +16,15 @@ export async function tried(look: () => Promise<void>): Promise<unknown> {
   } catch (error) {
     if (!isAway(error)) log.limited("look", 10_000).error("the stores cannot be compared; tried again", { error });
     return error;
+  }
+}
+
+/** What can only be read from MySQL; `unavailable` where that is away. */
+export async function fromLedger<T>(read: () => Promise<T>): Promise<T> {
+  try {
+    return await read();
+  } catch (error) {
+    if (!isAway(error)) throw error;
+    throw unavailable("MySQL is away, and only it has this");
   }
 }

@@ -37,6 +37,8 @@ export interface SharedLedger {
   ): Promise<number>;
   /** A key of the last 10 minutes, or null, and the version of the shard of what it names. */
   keyHint(shard: number, key: string): Promise<{ known: { body: string } | null; version: number }>;
+  /** As `LedgerReader.history`. */
+  history(metric: number, subject: Subject, from: number, to: number): Promise<[at: number, amount: number][]>;
   /** For the clock of a node that begins: the highest stamp of all shards. */
   shards(): Promise<{ version: number; stampMax: Stamp }[]>;
   close(): void;

@@ -12,6 +12,7 @@ import { Leaving } from "../tallies/leaving.ts";
 import type { CounterTable } from "../tallies/table.ts";
 import { log } from "../telemetry/log.ts";
 import type { Reading } from "../telemetry/prometheus.ts";
+import type { NodeVisitors } from "../visitors/visitors.ts";
 import type { ClusterShare } from "./attach.ts";
 import { clusterFilesOf } from "./files.ts";
 import { Freshness, type FreshnessShare } from "./freshness.ts";
@@ -43,6 +44,7 @@ export interface NodeParts {
   head: LogHead;
   applied: LogHead;
   table: CounterTable;
+  visitors: NodeVisitors;
   freshness: FreshnessShare;
   link: LogLink;
   projector: ProjectorLink | null;
@@ -96,7 +98,7 @@ export class ClusterNode {
       logFolder: this.#files.log,
       flushMs: parts.settings.flushMs,
       kept: () => parts.applied.position,
-      tended: () => undefined,
+      tended: () => parts.visitors.tend(this.metrics),
     });
     this.#keeper.start();
   }
@@ -113,6 +115,7 @@ export class ClusterNode {
         settings,
         partitions,
         table,
+        visitors: this.#parts.visitors.claims.share(),
         freshness,
         loadLocks: this.#loadLocks,
         thread,
@@ -126,6 +129,7 @@ export class ClusterNode {
   left(index: number): void {
     const thread = FIRST_WORKER_THREAD + index;
     this.#parts.link.left(thread);
+    this.#parts.visitors.claims.threadGone(thread);
     const half = this.#table.threadGone(thread);
     if (half >= 0) this.#freshness.forget(half);
     this.#table.markAllDirty();

@@ -1,37 +1,35 @@
 import { randomBytes } from "node:crypto";
-import { mkdirSync } from "node:fs";
 import { type Time, timeOf } from "../arithmetic/stamp.ts";
 import type { Settings } from "../config.ts";
-import { EXIT, isSystemError, StartError } from "../errors.ts";
+import { EXIT, StartError } from "../errors.ts";
 import type { Files } from "../local/files.ts";
+import { inFolder, takeFolder } from "../local/folder.ts";
 import { DataLock } from "../local/lock.ts";
 import { FileLogReader, LogHead, LogWriter } from "../local/log.ts";
-import { recoverCounters } from "../local/recovery.ts";
+import { recoverCounters, tellRecovered } from "../local/recovery.ts";
 import type { Metric } from "../model.ts";
 import { HotStoreAway } from "../ports/hot-store.ts";
 import { LedgerUnavailable } from "../ports/ledger.ts";
 import { numberMetrics } from "../ports/metric-numbers.ts";
 import { CounterTable } from "../tallies/table.ts";
 import { log } from "../telemetry/log.ts";
+import { openVisitors } from "../visitors/visitors.ts";
 import { clusterFilesOf } from "./files.ts";
 import { Freshness } from "./freshness.ts";
-import { KafkaAway } from "./kafka/client.ts";
 import { ensureTopics } from "./kafka/topics.ts";
 import { HEIR } from "./log-data.ts";
 import { LogLink } from "./log-link.ts";
 import { ensureMetrics, prepareLedger } from "./mysql/open-ledger.ts";
 import { ClusterNode, type NodeEvents } from "./node.ts";
 import { NOTE_FRAME_BYTES } from "./note-frames.ts";
-import { pause } from "./pause.ts";
 import { ProjectorLink } from "./projector-link.ts";
 import { readRemembered, writeRemembered } from "./remembered.ts";
 import { StoreStates } from "./store-states.ts";
 import { openHot, openSharedLedger, storesOf } from "./stores.ts";
+import { untilThere } from "./until-there.ts";
 
 /** How long a start waits for what an earlier run left to show in Redis, so that no count is seen to fall. */
 const CATCH_UP_MS_MAX = 5_000;
-const FIRST_TRY_MS = 1_000;
-const TRY_MS_MAX = 5_000;
 
 /**
  * Each step stands on the one before: lock → schema, metrics and topics (or, while a store is away, what this directory
@@ -41,19 +39,13 @@ const TRY_MS_MAX = 5_000;
  * Throws StartError for what only a person can mend. A store that is away is none of that: the node is `degraded` then. But
  * a new directory has nothing to remember, and waits.
  */
-export async function startCluster(settings: Settings, events: NodeEvents): Promise<ClusterNode> {
-  try {
-    return await start(settings, events);
-  } catch (error) {
-    if (!isSystemError(error)) throw error;
-    const { data } = settings;
-    throw new StartError(`the data directory ${data} cannot be used: ${error.message}`, EXIT.unavailable);
-  }
+export function startCluster(settings: Settings, events: NodeEvents): Promise<ClusterNode> {
+  return inFolder(settings.data, () => start(settings, events));
 }
 
 async function start(settings: Settings, events: NodeEvents): Promise<ClusterNode> {
   const files = clusterFilesOf(settings.data);
-  const lock = takeFolder(settings.data);
+  const lock = takeFolder(settings.data, DataLock.takeOrRefuse);
   await checkRedis(settings);
   const { metrics, partitions } = await agree(settings, events.stopping);
   const head = new LogHead();
@@ -65,6 +57,7 @@ async function start(settings: Settings, events: NodeEvents): Promise<ClusterNod
     source,
     nowMs: Date.now(),
   });
+  const visitors = openVisitors(files.visitors);
   const freshness = Freshness.allocate(table.slotsMax);
   const applied = new LogHead();
   const clock = await ledgerTime(settings, partitions);
@@ -109,6 +102,7 @@ async function start(settings: Settings, events: NodeEvents): Promise<ClusterNod
     head,
     applied,
     table,
+    visitors,
     freshness,
     link,
     projector,
@@ -125,26 +119,24 @@ async function agree(
   stopping: AbortSignal | undefined,
 ): Promise<{ metrics: Metric[]; partitions: number }> {
   const remembered = readRemembered(settings.data);
-  for (let waitMs = FIRST_TRY_MS; ; waitMs = Math.min(2 * waitMs, TRY_MS_MAX)) {
-    try {
-      const { mysqlUrl } = storesOf(settings);
-      const [partitions, metrics] = await Promise.all([
-        ensureTopics(settings),
-        prepareLedger(mysqlUrl, settings.migrate).then(() => ensureMetrics(mysqlUrl, settings.metrics)),
-      ]);
-      writeRemembered(settings.data, { metrics, partitions });
-      return { metrics, partitions };
-    } catch (error) {
-      if (!(error instanceof LedgerUnavailable || error instanceof KafkaAway)) throw error;
-      const known = remembered && numberMetrics(settings.metrics, remembered.metrics);
-      if (remembered && known?.added.length === 0) {
-        log.warn("a store is away: started with what this directory remembers of it", { reason: error.message });
-        return { metrics: known.metrics, partitions: remembered.partitions };
-      }
-      log.warn("a store is away, and this directory knows nothing of it yet: waiting", { reason: error.message });
-      await pause(waitMs, stopping);
+  const work = async () => {
+    const { mysqlUrl } = storesOf(settings);
+    const [partitions, metrics] = await Promise.all([
+      ensureTopics(settings),
+      prepareLedger(mysqlUrl, settings.migrate).then(() => ensureMetrics(mysqlUrl, settings.metrics)),
+    ]);
+    writeRemembered(settings.data, { metrics, partitions });
+    return { metrics, partitions };
+  };
+  return untilThere(stopping, work, ({ message: reason }) => {
+    const known = remembered && numberMetrics(settings.metrics, remembered.metrics);
+    if (remembered && known?.added.length === 0) {
+      log.warn("a store is away: started with what this directory remembers of it", { reason });
+      return { metrics: known.metrics, partitions: remembered.partitions };
     }
-  }
+    log.warn("a store is away, and this directory knows nothing of it yet: waiting", { reason });
+    return undefined;
+  });
 }
 
 /** Refuses a Redis that would lose what is in it; one that is away may be fit. */
@@ -166,14 +158,7 @@ function recoverOutbox(files: Files, head: LogHead, partitions: number): void {
   const reader = new FileLogReader(files.log, head);
   try {
     const frames = { heir: HEIR, partitions, bytesMax: NOTE_FRAME_BYTES };
-    const recovered = recoverCounters(files.counters, logWriter, reader, { lastOf: () => 0, frames });
-    if (recovered && !recovered.trusted) {
-      log.warn("the machine stopped: what was counted after the last flush is lost", {
-        flushedAt: recovered.flushedAt,
-      });
-    } else if (recovered && recovered.counters > 0) {
-      log.info("counts of a killed server were recovered", { counters: recovered.counters, sum: recovered.amount });
-    }
+    tellRecovered(recoverCounters(files.counters, logWriter, reader, { lastOf: () => 0, frames }));
   } finally {
     reader.close();
     logWriter.close();
@@ -191,11 +176,6 @@ async function ledgerTime(settings: Settings, partitions: number): Promise<Time>
   } finally {
     ledger.close();
   }
-}
-
-function takeFolder(folder: string): DataLock {
-  mkdirSync(folder, { recursive: true });
-  return DataLock.takeOrRefuse(folder);
 }
 
 /** The schema alone. */

@@ -89,8 +89,8 @@ class Verify {
         this.#result.counters = next.value;
         return;
       }
-      const { metric, subject, found: has, expected, mended } = next.value;
-      this.#differs(`MySQL: count ${metric} of ${subject} is ${has}, its rows say ${expected}`, mended);
+      const { what, metric, subject, found: has, expected, mended } = next.value;
+      this.#differs(`MySQL: ${what} ${metric} of ${subject} is ${has}, its rows say ${expected}`, mended);
     }
   }
 

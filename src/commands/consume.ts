@@ -4,24 +4,19 @@ import { createHandler } from "../http/app.ts";
 import { STOP_MS_MAX } from "../limits.ts";
 import { openConsumer } from "../open.ts";
 import { noCounting } from "../ports/no-counting.ts";
+import { NO_VISITORS } from "../ports/no-visitors.ts";
 import { log } from "../telemetry/log.ts";
 import { createPrometheus } from "../telemetry/prometheus.ts";
 import { RequestStats, requestStatsMemory } from "../telemetry/requests.ts";
 import { VERSION } from "../version.ts";
 import { cannotListen } from "./listening.ts";
+import { Stopping } from "./stopping.ts";
+
+const NOTHING = noCounting("this process only brings the log into the ledger: ask a server");
 
 /** The projector alone, with the three addresses that tell how it is. */
 export async function run(settings: Settings): Promise<number> {
-  const stopped = Promise.withResolvers<string>();
-  const stopping = new AbortController();
-  let signals = 0;
-  for (const signal of ["SIGTERM", "SIGINT"] as const) {
-    process.on(signal, () => {
-      if (++signals > 1) process.exit(EXIT.bug);
-      stopping.abort();
-      stopped.resolve(signal);
-    });
-  }
+  const stopping = new Stopping();
   let broken: unknown = null;
   const consumer = await openConsumer(settings, {
     stopping: stopping.signal,
@@ -29,7 +24,7 @@ export async function run(settings: Settings): Promise<number> {
     broken: (error) => {
       broken ??= error ?? new Error("a thread ended");
       log.error("the projector ended", { error });
-      stopped.resolve("broken");
+      stopping.because("broken");
     },
   });
   const requests = requestStatsMemory(1);
@@ -38,18 +33,21 @@ export async function run(settings: Settings): Promise<number> {
   const server = listen(settings, {
     settings,
     metrics: () => [],
-    counting: noCounting("this process only brings the log into the ledger: ask a server"),
+    visitors: NO_VISITORS,
+    peerOf: () => null,
+    counting: NOTHING,
+    histories: NOTHING,
     health: () => {
       const parts = consumer.parts();
       const isDegraded = Object.values(parts).some(({ status }) => status === "down");
-      return { status: signals > 0 ? "draining" : isDegraded ? "degraded" : "ready", parts };
+      return { status: stopping.signal.aborted ? "draining" : isDegraded ? "degraded" : "ready", parts };
     },
     scrape: () => prometheus.scrape(),
     stats: new RequestStats(requests, 0),
     log,
   });
   log.info("listening", { url: server.url.href, version: VERSION });
-  log.info("stopping", { reason: await stopped.promise });
+  log.info("stopping", { reason: await stopping.reason });
   if (broken !== null) return EXIT.bug;
   setTimeout(() => process.exit(EXIT.bug), STOP_MS_MAX).unref();
   await consumer.stop();

@@ -9,15 +9,17 @@ import { VERSION } from "../version.ts";
 import type { Health } from "../workers/messages.ts";
 import { Pool } from "../workers/pool.ts";
 import { cannotListen } from "./listening.ts";
+import { Stopping } from "./stopping.ts";
 
 /** The server: open → start → wait for a signal → stop. */
 export async function run(settings: Settings): Promise<number> {
   const began = performance.now();
-  const server = new Server(settings);
+  const stopping = new Stopping();
+  const server = new Server(settings, stopping);
   const url = await server.start();
   const startMs = Math.round(performance.now() - began);
   log.info("listening", { url, version: VERSION, workers: settings.workers, data: settings.data, startMs });
-  const reason = await server.untilStopped();
+  const reason = await stopping.reason;
   log.info("stopping", { reason });
   return server.stop();
 }
@@ -29,26 +31,22 @@ class Server {
   #isDraining = false;
   #toldHealth = "";
   #broken: unknown = null;
-  #stop: (reason: string) => void = () => undefined;
-  readonly #stopping = new AbortController();
-  readonly #stopped = new Promise<string>((resolve) => {
-    this.#stop = resolve;
-  });
+  readonly #stopping: Stopping;
 
-  constructor(settings: Settings) {
+  constructor(settings: Settings, stopping: Stopping) {
     this.#settings = settings;
+    this.#stopping = stopping;
   }
 
   async start(): Promise<string> {
     const settings = this.#settings;
-    // Signals first: one that comes during a long start must not kill a recovery half way for no reason.
-    this.#listenToSignals();
+    process.on("SIGHUP", () => void this.#reload());
     const node = await openNode(settings, {
       changed: () => this.#tellHealth(),
       broken: (error) => {
         this.#broken ??= error ?? new Error("a thread ended");
         log.error("a thread of the store ended: the server stops, the next start recovers", { error });
-        this.#stop("broken");
+        this.#stopping.because("broken");
       },
       stopping: this.#stopping.signal,
     });
@@ -84,10 +82,6 @@ class Server {
     return url;
   }
 
-  untilStopped(): Promise<string> {
-    return this.#stopped;
-  }
-
   /** First no more requests, then everything they did becomes durable. A second signal ends at once. */
   async stop(): Promise<number> {
     if (this.#broken !== null) return EXIT.bug;
@@ -102,18 +96,6 @@ class Server {
     clearTimeout(deadline);
     log.info("stopped");
     return EXIT.ok;
-  }
-
-  #listenToSignals(): void {
-    let signals = 0;
-    for (const signal of ["SIGTERM", "SIGINT"] as const) {
-      process.on(signal, () => {
-        if (++signals > 1) process.exit(EXIT.bug);
-        this.#stopping.abort();
-        this.#stop(signal);
-      });
-    }
-    process.on("SIGHUP", () => void this.#reload());
   }
 
   async #reload(): Promise<void> {

@@ -1,5 +1,5 @@
 import type { Database } from "bun:sqlite";
-import { countDelta } from "../arithmetic/register.ts";
+import { countDelta, tellChanges } from "../arithmetic/register.ts";
 import type { Stamp } from "../arithmetic/stamp.ts";
 import { typeOf } from "../model.ts";
 import type { Applied, Batch, RegisterChange, TallyChange } from "../ports/ledger.ts";
@@ -31,7 +31,8 @@ export class Applier {
   #totals = new Map<string, Set<number>>();
   /** Actors to be looked at after the batch's rows are in. */
   #sampled: RegisterChange[] = [];
-  #counts = new Map<number, Map<string, number>>();
+  /** Changes of relations' counts by minute, metric and subject. */
+  #counts = new Map<number, Map<number, Map<string, number>>>();
 
   constructor(db: Database, parts: { filters: Filters; segments: Segments; deltas: Deltas }, totalsFrom = TOTALS_FROM) {
     this.#filters = parts.filters;
@@ -100,8 +101,9 @@ export class Applier {
         this.#sql.insert.run(current, actor, subject, metric, stamp);
         inserted++;
       }
+      tellChanges(stored, change.way, stamp, (atMs, amount) => this.#count(change, atMs, amount));
       const delta = countDelta(stored, stamp);
-      if (delta !== 0) this.#countRegister(change, delta);
+      if (delta !== 0) this.#countActor(change, delta);
     }
     if (changed > 0) {
       // Before the commit: a reader that sees the rows must find them in the range.
@@ -111,14 +113,23 @@ export class Applier {
     return changed;
   }
 
-  #countRegister(change: RegisterChange, delta: number): void {
-    const { metric, subject, actor } = change;
-    let bySubject = this.#counts.get(metric);
+  #count({ metric, subject }: RegisterChange, atMs: number, amount: number): void {
+    const minute = Math.floor(atMs / 60_000) * 60;
+    let byMetric = this.#counts.get(minute);
+    if (!byMetric) {
+      byMetric = new Map();
+      this.#counts.set(minute, byMetric);
+    }
+    let bySubject = byMetric.get(metric);
     if (!bySubject) {
       bySubject = new Map();
-      this.#counts.set(metric, bySubject);
+      byMetric.set(metric, bySubject);
     }
-    bySubject.set(subject, (bySubject.get(subject) ?? 0) + delta);
+    bySubject.set(subject, (bySubject.get(subject) ?? 0) + amount);
+  }
+
+  #countActor(change: RegisterChange, delta: number): void {
+    const { metric, subject, actor } = change;
     const hasTotals = this.#totals.size > 0 && this.#totals.get(actor)?.has(metric) === true;
     if (hasTotals) this.#sql.total.run(actor, metric, typeOf(subject), delta);
     else if (delta > 0 && this.#filters.aimed % TOTALS_SAMPLE === 0) this.#sampled.push(change);
@@ -141,13 +152,15 @@ export class Applier {
 
   #applyCounts(): number {
     let written = 0;
-    for (const [metric, bySubject] of this.#counts) {
-      for (const subject of [...bySubject.keys()].sort()) {
-        const delta = bySubject.get(subject) as number;
-        if (delta === 0) continue;
-        written++;
-        this.#filters.holdCount(metric, subject);
-        this.#deltas.add(subject, metric, 0, delta);
+    for (const [minute, byMetric] of this.#counts) {
+      for (const [metric, bySubject] of byMetric) {
+        for (const subject of [...bySubject.keys()].sort()) {
+          const delta = bySubject.get(subject) as number;
+          if (delta === 0) continue;
+          written++;
+          this.#filters.holdCount(metric, subject);
+          this.#deltas.add(subject, metric, minute, delta);
+        }
       }
     }
     return written;

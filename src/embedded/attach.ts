@@ -1,6 +1,10 @@
 import type { MessagePort } from "node:worker_threads";
 import type { Counting } from "../ports/counting.ts";
+import type { Histories } from "../ports/histories.ts";
+import type { Visitors } from "../ports/visitors.ts";
 import { CounterTable, type TableShare } from "../tallies/table.ts";
+import { Claims, type ClaimsShare } from "../visitors/claims.ts";
+import { NodeVisitors } from "../visitors/visitors.ts";
 import { type ActRingShare, ActSender } from "./acts.ts";
 import { EmbeddedCounting } from "./counting.ts";
 import type { FilterShare } from "./filters.ts";
@@ -13,6 +17,7 @@ export interface NodeShare {
   filters: FilterShare;
   table: TableShare;
   overlay: OverlayShare;
+  visitors: ClaimsShare;
   /** The writer sleeps on it. */
   door: SharedArrayBuffer;
 }
@@ -28,7 +33,7 @@ export interface EmbeddedShare extends NodeShare {
 }
 
 /** A request thread's part of an embedded node. */
-export function attachEmbedded(share: EmbeddedShare, press: () => void): { counting: Counting; close(): void } {
+export function attachEmbedded(share: EmbeddedShare, press: () => void) {
   const door = new Int32Array(share.door);
   const ledger = new SqliteLedgerReader(share.ledgerPath, share.filters);
   const counting = new EmbeddedCounting({
@@ -46,7 +51,9 @@ export function attachEmbedded(share: EmbeddedShare, press: () => void): { count
   });
   share.woken.on("message", () => counting.takeReplies());
   return {
-    counting,
+    counting: counting satisfies Counting,
+    visitors: new NodeVisitors(Claims.attach(share.visitors, share.thread)) satisfies Visitors,
+    histories: { hours: ({ id }, subject, from, to) => ledger.history(id, subject, from, to) } satisfies Histories,
     close() {
       counting.close();
       share.woken.close();

@@ -1,32 +1,41 @@
 import { Database } from "bun:sqlite";
 import { shardOfSubject } from "../arithmetic/shard.ts";
 import { encodeUtf8 } from "../lib/utf8.ts";
+import type { MetricKind } from "../model.ts";
 import { openWriting } from "./ledger.ts";
 
 /** Something in the ledger that contradicts what it was made from. `expected` is what a recount says. */
 export type LedgerDifference =
   | { what: "count"; metric: number; subject: string; expected: number; found: number }
+  | { what: "history"; metric: number; subject: string; expected: number; found: number }
   | { what: "register"; metric: number; subject: string; actor: string; expected: 1; found: number }
   | { what: "actor total"; metric: number; actor: string; type: string; expected: number; found: number }
   | { what: "segment"; segment: number; expected: string; found: string }
   | { what: "file"; message: string };
 
-/** Rows and history, added up: what the counts must be. */
+/** Of a metric that has lost its row it is told by what it has. */
+const KIND = "coalesce(metrics.kind, iif(sum(active) > 0, 'relation', 'tally'))";
+/**
+ * Counts beside what they must be: of a tally the sum of its history, of a relation the number of active rows, which the
+ * sum of its history must be too.
+ */
 const RECOUNT = `
-  SELECT subject, metric, sum(stored) AS found, sum(counted) AS expected FROM (
-    SELECT subject, metric, count AS stored, 0 AS counted FROM counts
+  SELECT subject, metric, ${KIND} AS kind, sum(stored) AS stored, sum(active) AS active, sum(steps) AS steps FROM (
+    SELECT subject, metric, count AS stored, 0 AS active, 0 AS steps FROM counts
     UNION ALL
-    SELECT subject, metric, amount, iif(at > 0, amount, 0) FROM deltas
+    SELECT subject, metric, amount, 0, iif(at > 0, amount, 0) FROM deltas
     UNION ALL
-    SELECT subject, metric, 0, count(*) FROM relations INDEXED BY relations_by_subject
+    SELECT subject, metric, 0, count(*), 0 FROM relations INDEXED BY relations_by_subject
       WHERE stamp & 1 GROUP BY segment, subject, metric
     UNION ALL
-    SELECT subject, metric, 0, amount FROM history
-  ) GROUP BY subject, metric HAVING sum(stored) <> sum(counted)`;
-const RECOUNT_ONE = `
-  SELECT (SELECT count(*) FROM segments CROSS JOIN relations INDEXED BY relations_by_subject USING (segment)
-           WHERE subject = ?1 AND metric = ?2 AND stamp & 1)
-       + (SELECT coalesce(sum(amount), 0) FROM history WHERE subject = ?1 AND metric = ?2) AS expected`;
+    SELECT subject, metric, 0, 0, amount FROM history
+  ) LEFT JOIN metrics ON metrics.id = metric GROUP BY subject, metric
+  HAVING iif(${KIND} = 'tally', sum(stored) <> sum(steps), sum(stored) <> sum(active) OR sum(steps) <> sum(active))`;
+const ACTIVE = `(SELECT count(*) FROM segments CROSS JOIN relations INDEXED BY relations_by_subject USING (segment)
+  WHERE subject = ?1 AND metric = ?2 AND stamp & 1)`;
+const STEPS = "(SELECT coalesce(sum(amount), 0) FROM history WHERE subject = ?1 AND metric = ?2)";
+const RECOUNT_ONE = `SELECT ${ACTIVE} AS active, ${STEPS} AS steps,
+  coalesce((SELECT kind FROM metrics WHERE id = ?2), iif(${ACTIVE} > 0, 'relation', 'tally')) AS kind`;
 const DOUBLE_REGISTERS = `
   SELECT metric, subject, actor, count(*) AS found FROM relations GROUP BY actor, subject, metric HAVING found > 1`;
 const ACTOR_TOTALS = `
@@ -59,7 +68,7 @@ export function* checkLedger(path: string): Generator<LedgerDifference> {
     for (const row of db.query<Found<"register">, []>(DOUBLE_REGISTERS).iterate()) {
       yield { what: "register", ...row, expected: 1 };
     }
-    for (const row of db.query<Found<"count">, []>(RECOUNT).iterate()) yield { what: "count", ...row };
+    for (const row of db.query<RecountRow, []>(RECOUNT).iterate()) yield* differencesIn(row);
     for (const row of db.query<Found<"actor total">, []>(ACTOR_TOTALS).iterate()) yield { what: "actor total", ...row };
     yield* checkSegments(db);
   } catch (error) {
@@ -68,6 +77,23 @@ export function* checkLedger(path: string): Generator<LedgerDifference> {
     yield { what: "file", message: (error as Error).message };
   } finally {
     db.close(true);
+  }
+}
+
+interface RecountRow {
+  subject: string;
+  metric: number;
+  kind: MetricKind;
+  stored: number;
+  active: number;
+  steps: number;
+}
+
+function* differencesIn({ subject, metric, kind, stored, active, steps }: RecountRow): Generator<LedgerDifference> {
+  const expected = kind === "tally" ? steps : active;
+  if (stored !== expected) yield { what: "count", metric, subject, expected, found: stored };
+  if (kind === "relation" && steps !== active) {
+    yield { what: "history", metric, subject, expected: active, found: steps };
   }
 }
 
@@ -118,6 +144,7 @@ function repair(db: Database, difference: LedgerDifference): boolean {
     case "file":
       return false;
     case "count":
+    case "history":
       recount(db, difference.subject, difference.metric);
       return true;
     case "register": {
@@ -145,18 +172,32 @@ function repair(db: Database, difference: LedgerDifference): boolean {
 
 const scratch = new Uint8Array(512);
 
-/** Folds what the subject has in `deltas`, whose relations' part says nothing that the rows do not, and counts again. */
+/**
+ * Folds what the subject has in `deltas`, whose relations' part says nothing that the rows do not, and counts again. When a
+ * relation changed the rows do not say: what its history lacks goes before all hours.
+ */
 function recount(db: Database, subject: string, metric: number): void {
+  const addHistory = "ON CONFLICT DO UPDATE SET amount = amount + excluded.amount";
   db.query(
     `INSERT INTO history (at, subject, metric, amount)
      SELECT at, subject, metric, sum(amount) FROM deltas WHERE subject = ? AND metric = ? AND at > 0 GROUP BY at
-     ON CONFLICT DO UPDATE SET amount = amount + excluded.amount`,
+     ${addHistory}`,
   ).run(subject, metric);
   db.query("DELETE FROM deltas WHERE subject = ? AND metric = ?").run(subject, metric);
-  const row = db.query<{ expected: number }, [string, number]>(RECOUNT_ONE).get(subject, metric);
+  const row = db
+    .query<Pick<RecountRow, "kind" | "active" | "steps">, [string, number]>(RECOUNT_ONE)
+    .get(subject, metric);
+  const { kind, active, steps } = row ?? { kind: "tally", active: 0, steps: 0 };
   db.query(
     "INSERT INTO counts (subject, metric, count) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET count = excluded.count",
-  ).run(subject, metric, Math.max(0, row?.expected ?? 0));
+  ).run(subject, metric, kind === "tally" ? Math.max(0, steps) : active);
+  if (kind === "relation" && steps !== active) {
+    db.query(`INSERT INTO history (at, subject, metric, amount) VALUES (0, ?, ?, ?) ${addHistory}`).run(
+      subject,
+      metric,
+      active - steps,
+    );
+  }
   const shard = shardOfSubject(scratch, encodeUtf8(subject, scratch, 0));
   db.query("UPDATE shards SET version = version + 1 WHERE shard = ?").run(shard);
 }

@@ -11,6 +11,7 @@ const SEGMENT_SHARE = 64;
 /** Closed segments are folded when there are so many and nothing else is to do, or so many that it cannot wait. */
 const FOLD_FROM = 8;
 const FOLD_AT_LATEST = 32;
+export const HOUR_S = 3_600;
 /** Rows of each segment in one slice of folding. */
 const SLICE_ROWS = 500;
 
@@ -70,17 +71,16 @@ export class Deltas {
     this.#rows += this.#rowsAdded;
   }
 
-  /** `step` 0: no history. */
-  add(subject: string, metric: number, step: number, amount: number): void {
+  add(subject: string, metric: number, minute: number, amount: number): void {
     this.#rowsAdded++;
-    this.#sql.add.run(this.#target, subject, metric, step, amount);
+    this.#sql.add.run(this.#target, subject, metric, hourOf(minute), amount);
   }
 
   tally({ subject, metric, sets, steps }: TallyChange): void {
     let before = 0;
     for (const [i, { added, count, step }] of (sets ?? []).entries()) {
       // The first one's difference is to what the ledger has: worked out there, exact beyond 2^53 too.
-      if (i === 0) this.#sql.set.run(subject, metric, this.#target, step, count, added);
+      if (i === 0) this.#sql.set.run(subject, metric, this.#target, hourOf(step), count, added);
       else this.add(subject, metric, step, count - before - added);
       before = count;
     }
@@ -147,6 +147,11 @@ export class Deltas {
   get #target(): number {
     return this.#rolls ? this.#current : (this.#segments.at(-1) as number);
   }
+}
+
+/** The hour of a second. */
+export function hourOf(second: number): number {
+  return second - (second % HOUR_S);
 }
 
 function prepare(db: Database) {

@@ -288,6 +288,7 @@ describe("a check", () => {
     if (!one) throw new Error("no like");
     const [tally] = [...model.tallies.entries()];
     const [metric, subject] = splitOnce(tally?.[0] as string);
+    const firstStep = (metric: number) => `(SELECT at, subject, metric FROM history WHERE metric = ${metric} LIMIT 1)`;
     const damages: [what: string, sql: string][] = [
       ["count", `UPDATE counts SET count = count + 1 WHERE subject = '${one.subject}' AND metric = ${LIKES}`],
       ["count", `UPDATE counts SET count = count + 7 WHERE subject = '${subject}' AND metric = ${metric}`],
@@ -297,6 +298,9 @@ describe("a check", () => {
         "register",
         `INSERT INTO relations SELECT segment - 1, actor, subject, metric, stamp - 2 FROM relations WHERE segment = 3 LIMIT 1`,
       ],
+      ["history", `UPDATE history SET amount = amount + 1 WHERE (at, subject, metric) = ${firstStep(LIKES)}`],
+      ["history", `DELETE FROM history WHERE (at, subject, metric) = ${firstStep(LIKES)}`],
+      ["count", `UPDATE history SET amount = amount + 1 WHERE (at, subject, metric) = ${firstStep(VIEWS)}`],
       ["segment", "UPDATE segments SET rows = rows + 1 WHERE segment = 2"],
       ["segment", "UPDATE segments SET stamp_max = stamp_min WHERE segment = 2"],
       [

@@ -15,6 +15,7 @@ import { Leaving } from "../tallies/leaving.ts";
 import type { CounterTable } from "../tallies/table.ts";
 import { log } from "../telemetry/log.ts";
 import type { Reading } from "../telemetry/prometheus.ts";
+import type { NodeVisitors } from "../visitors/visitors.ts";
 import type { EmbeddedShare, NodeShare } from "./attach.ts";
 import { ensureMetrics } from "./open-ledger.ts";
 import { Overlay } from "./overlay.ts";
@@ -39,6 +40,7 @@ export interface NodeParts {
   share: NodeShare;
   head: LogHead;
   table: CounterTable;
+  visitors: NodeVisitors;
   projector: ProjectorLink;
   writer: WriterLink;
   source: string;
@@ -63,6 +65,7 @@ export class EmbeddedNode {
   readonly #share: NodeShare;
   readonly #head: LogHead;
   readonly #table: CounterTable;
+  readonly #visitors: NodeVisitors;
   readonly #projector: ProjectorLink;
   readonly #overlay: Overlay;
   readonly #writer: WriterLink;
@@ -79,6 +82,7 @@ export class EmbeddedNode {
     this.#share = parts.share;
     this.#head = parts.head;
     this.#table = parts.table;
+    this.#visitors = parts.visitors;
     this.#projector = parts.projector;
     this.#overlay = new Overlay(parts.share.overlay);
     this.#writer = parts.writer;
@@ -113,6 +117,7 @@ export class EmbeddedNode {
   left(index: number): void {
     const thread = FIRST_WORKER_THREAD + index;
     this.#writer.left(thread);
+    this.#visitors.claims.threadGone(thread);
     const half = this.#table.threadGone(thread);
     if (half >= 0) throw new Error(`worker ${index} died while it changed the base of slot ${half}`);
     this.#table.markAllDirty();
@@ -155,6 +160,7 @@ export class EmbeddedNode {
     const counter = (name: string, help: string, value: number): Reading => ({ name, help, value, type: "counter" });
     return [
       ...this.#keeper.readings(),
+      ...this.#visitors.readings(),
       gauge("tally_overlay_records", "Relations in the log and not yet in the ledger", this.#overlay.records),
       gauge("tally_log_head", "Where the log ends, in bytes since it began", control.head),
       gauge("tally_log_applied", "Up to where the ledger has the log, in bytes since it began", control.applied),
@@ -218,6 +224,7 @@ export class EmbeddedNode {
   }
 
   #tended(room: boolean): void {
+    this.#visitors.tend(this.metrics);
     // The ledger's state is only seen by looking.
     this.#events.changed();
     if (room) this.#projector.control.urge();

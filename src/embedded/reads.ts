@@ -3,7 +3,7 @@ import { newestFirst, type Place } from "../arithmetic/place.ts";
 import type { Stamp } from "../arithmetic/stamp.ts";
 import { type Actor, COUNT_MAX, type Subject } from "../model.ts";
 import type { ActorItem, LedgerReader, ShardState, SourceState, StoredKey, SubjectItem } from "../ports/ledger.ts";
-import { COUNT } from "./deltas.ts";
+import { COUNT, HOUR_S } from "./deltas.ts";
 import { type FilterShare, Filters } from "./filters.ts";
 import { KEY_STEPS, keyStep } from "./keys.ts";
 
@@ -125,6 +125,11 @@ export class SqliteLedgerReader implements LedgerReader {
     });
   }
 
+  history(metric: number, subject: Subject, from: number, to: number): [at: number, amount: number][] {
+    if (!this.#filters.mayCount(metric, subject)) return [];
+    return this.#sql.history.values(subject, metric, from, to) as [number, number][];
+  }
+
   recentKeys(nowMs: number): StoredKey[] {
     return this.#sql.recentKeys.all(keyStep(nowMs) - KEY_STEPS).map(({ key, body, atMs }) => ({
       key: Buffer.from(key).toString("hex"),
@@ -242,6 +247,17 @@ function prepare(db: Database) {
       `SELECT count(*) AS count FROM segments CROSS JOIN relations INDEXED BY relations_by_actor
        ON relations.segment = segments.segment
        WHERE actor = ? AND metric = ? AND ${active} AND subject >= ? AND subject < ?`,
+    ),
+    // By hours, as the table's key begins with them; a day of them costs as much as one page of the table.
+    history: one<never, [string, number, number, number]>(
+      `WITH RECURSIVE hours (at) AS (VALUES (?3) UNION ALL SELECT at + ${HOUR_S} FROM hours WHERE at + ${HOUR_S} < ?4)
+       SELECT at, sum(amount) AS amount FROM (
+         SELECT history.at, amount FROM hours CROSS JOIN history
+           ON history.at = hours.at AND subject = ?1 AND metric = ?2
+         UNION ALL
+         SELECT at, amount FROM delta_segments CROSS JOIN deltas USING (segment)
+           WHERE subject = ?1 AND metric = ?2 AND at >= ?3 AND at < ?4
+       ) GROUP BY at HAVING sum(amount) <> 0 ORDER BY at`,
     ),
     recentKeys: one<{ key: Uint8Array; body: Uint8Array; atMs: number }, [number]>(
       "SELECT key, body, at_ms AS atMs FROM keys WHERE step >= ? ORDER BY at_ms",

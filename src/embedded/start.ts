@@ -1,18 +1,19 @@
 import { randomBytes } from "node:crypto";
-import { mkdirSync } from "node:fs";
 import { type Time, timeOf } from "../arithmetic/stamp.ts";
 import type { Settings } from "../config.ts";
-import { EXIT, isSystemError, StartError } from "../errors.ts";
+import { EXIT, StartError } from "../errors.ts";
 import { fault } from "../lib/fault.ts";
 import { CATCH_UP_MS_MAX } from "../limits.ts";
 import { type Files, filesOf } from "../local/files.ts";
+import { inFolder, takeFolder } from "../local/folder.ts";
 import { DataLock } from "../local/lock.ts";
 import { FileLogReader, LogHead, LogWriter } from "../local/log.ts";
-import { recoverCounters } from "../local/recovery.ts";
+import { recoverCounters, tellRecovered } from "../local/recovery.ts";
 import { askSocket } from "../local/socket.ts";
 import type { Say, Verified } from "../ports/verified.ts";
 import { CounterTable } from "../tallies/table.ts";
 import { log } from "../telemetry/log.ts";
+import { openVisitors } from "../visitors/visitors.ts";
 import type { NodeShare } from "./attach.ts";
 import type { FilterShare } from "./filters.ts";
 import { EmbeddedNode, type NodeEvents, type NodeParts } from "./node.ts";
@@ -29,14 +30,8 @@ import { WriterLink } from "./writer-link.ts";
  *
  * Throws StartError for all that the outside can mend. What was there before a refused start is there after it.
  */
-export async function startEmbedded(settings: Settings, events: NodeEvents): Promise<EmbeddedNode> {
-  try {
-    return await start(settings, events);
-  } catch (error) {
-    if (!isSystemError(error)) throw error;
-    const { data } = settings;
-    throw new StartError(`the data directory ${data} cannot be used: ${error.message}`, EXIT.unavailable);
-  }
+export function startEmbedded(settings: Settings, events: NodeEvents): Promise<EmbeddedNode> {
+  return inFolder(settings.data, () => start(settings, events));
 }
 
 async function start(settings: Settings, events: NodeEvents): Promise<EmbeddedNode> {
@@ -56,11 +51,13 @@ async function start(settings: Settings, events: NodeEvents): Promise<EmbeddedNo
 
   const source = randomBytes(8).toString("hex");
   const table = createTable(files.counters, settings.countersMax, source);
+  const visitors = openVisitors(files.visitors);
   const share: NodeShare = {
     ledgerPath: files.ledger,
     filters,
     table: table.share(),
     overlay: Overlay.allocate(),
+    visitors: visitors.claims.share(),
     door: new SharedArrayBuffer(4),
   };
   const disk: NodeParts["disk"] = { trouble: () => undefined };
@@ -75,7 +72,20 @@ async function start(settings: Settings, events: NodeEvents): Promise<EmbeddedNo
     },
     { disk: (trouble) => disk.trouble(trouble), died: events.broken },
   );
-  return new EmbeddedNode({ settings, lock, metrics, share, head, table, projector, writer, source, events, disk });
+  return new EmbeddedNode({
+    settings,
+    lock,
+    metrics,
+    share,
+    head,
+    table,
+    visitors,
+    projector,
+    writer,
+    source,
+    events,
+    disk,
+  });
 }
 
 /** `tally verify`: asks the server that uses the folder, or, where there is none, is one without requests for a moment. */
@@ -111,17 +121,6 @@ export function migrateEmbedded(folder: string): string {
   }
 }
 
-function takeFolder<T>(folder: string, take: (folder: string) => T): T {
-  try {
-    mkdirSync(folder, { recursive: true });
-    return take(folder);
-  } catch (error) {
-    if (error instanceof StartError) throw error;
-    const reason = error instanceof Error ? error.message : error;
-    throw new StartError(`the data directory ${folder} cannot be written: ${reason}; choose another with --data`);
-  }
-}
-
 /** What a killed server had counted and not logged goes into the log, under the name of that run. */
 function recoverLog(files: Files, head: LogHead, filters: FilterShare): void {
   const logWriter = new LogWriter(files.log, head);
@@ -130,14 +129,7 @@ function recoverLog(files: Files, head: LogHead, filters: FilterShare): void {
   try {
     const last = new Map(ledger.sources().map(({ source, shard, last }) => [`${source} ${shard}`, last]));
     const lastOf = (source: string, shard: number) => last.get(`${source} ${shard}`) ?? 0;
-    const recovered = recoverCounters(files.counters, logWriter, reader, { lastOf });
-    if (recovered && !recovered.trusted) {
-      log.warn("the machine stopped: what was counted after the last flush is lost", {
-        flushedAt: recovered.flushedAt,
-      });
-    } else if (recovered && recovered.counters > 0) {
-      log.info("counts of a killed server were recovered", { counters: recovered.counters, sum: recovered.amount });
-    }
+    tellRecovered(recoverCounters(files.counters, logWriter, reader, { lastOf }));
   } finally {
     ledger.close();
     reader.close();

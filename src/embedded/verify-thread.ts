@@ -74,6 +74,10 @@ function describe(difference: LedgerDifference, names: ReadonlyMap<number, strin
       const { metric, subject, expected, found } = difference;
       return `count of ${nameOf(metric)} on ${subject}: stored ${found}, recounted ${expected}`;
     }
+    case "history": {
+      const { metric, subject, expected, found } = difference;
+      return `history of ${nameOf(metric)} on ${subject}: adds up to ${found}, recounted ${expected}`;
+    }
     case "register": {
       const { metric, subject, actor, found } = difference;
       return `register of ${nameOf(metric)} of ${actor} on ${subject}: ${found} rows instead of one`;

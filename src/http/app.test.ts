@@ -2,6 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { MemoryCounting } from "../../test/support/memory-counting.ts";
 import { unavailable } from "../errors.ts";
 import type { Metric } from "../model.ts";
+import { NO_VISITORS } from "../ports/no-visitors.ts";
 import { RequestStats, ROUTES, requestStatsMemory, requestTotals } from "../telemetry/requests.ts";
 import { type AppDeps, createHandler } from "./app.ts";
 import type { Health } from "./health.ts";
@@ -19,6 +20,7 @@ const SETTINGS: AppDeps["settings"] = {
   anonymous: "none",
   open: false,
   corsOrigins: [],
+  trustedProxies: [],
   types: null,
   known: null,
 };
@@ -30,6 +32,9 @@ function open(more: Partial<AppDeps> = {}) {
     settings: SETTINGS,
     metrics: () => METRICS,
     counting: new MemoryCounting(),
+    visitors: NO_VISITORS,
+    peerOf: () => "127.0.0.1",
+    histories: { hours: () => [] },
     health: () => ({ status: "ready", parts: {} }),
     scrape: async () => "",
     stats: new RequestStats(memory, 0),
@@ -104,6 +109,7 @@ describe("the request handler", () => {
       ["GET", "/v1/actors/7"],
       ["GET", "/v1/actors/7/likes"],
       ["POST", "/v1/query", '{"subjects":["a/1"]}'],
+      ["GET", "/v1/history/a/1/views"],
       ["POST", "/v1/events"],
       ["GET", "/healthz"],
       ["GET", "/readyz"],

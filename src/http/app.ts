@@ -3,25 +3,34 @@ import type { Settings } from "../config.ts";
 import { Problem } from "../errors.ts";
 import type { Metric } from "../model.ts";
 import type { Counting } from "../ports/counting.ts";
+import type { Histories } from "../ports/histories.ts";
+import type { Visitors } from "../ports/visitors.ts";
 import { type RequestStats, ROUTES, type RouteName } from "../telemetry/requests.ts";
 import { type AccessSettings, createAccess, rankOf } from "./access.ts";
 import { actorHandlers } from "./actors.ts";
+import { createAddressOf, type PeerOf } from "./address.ts";
 import { jsonBody } from "./body.ts";
 import { Call, type Entry, requestIds } from "./call.ts";
 import { Catalog } from "./catalog.ts";
 import { eventHandlers } from "./events.ts";
 import { type Health, healthHandlers } from "./health.ts";
+import { historyHandler } from "./history.ts";
+import { HistoryQuery } from "./history-query.ts";
 import { body, CountBody, ListQuery, query, RelateBody, SubjectQuery, strictQuery } from "./input.ts";
 import { pageHandler } from "./pages.ts";
 import { decodeQuery, notFound } from "./path.ts";
 import { type ErrorLog, problemAnswer } from "./problem.ts";
+import { Rules } from "./rules.ts";
 import { subjectHandlers } from "./subjects.ts";
 
 export interface AppDeps {
-  settings: AccessSettings & Pick<Settings, "types" | "known">;
+  settings: AccessSettings & Pick<Settings, "types" | "known" | "trustedProxies">;
   /** Asked at each request: metrics may be added while we run. */
   metrics: () => readonly Metric[];
   counting: Counting;
+  visitors: Visitors;
+  peerOf: PeerOf;
+  histories: Histories;
   health: () => Health;
   /** The text of /metrics, over all threads. */
   scrape: () => Promise<string>;
@@ -41,6 +50,7 @@ const RELATION = entry("GET /v1/subjects/:type/:id/:metric/:actor", "read");
 const ACTOR = entry("GET /v1/actors/:actor", "read");
 const ACTOR_LIST = entry("GET /v1/actors/:actor/:metric", "read");
 const QUERY = entry("POST /v1/query", "read");
+const HISTORY = entry("GET /v1/history/:type/:id/:metric", "read");
 const EVENTS = entry("POST /v1/events", "count");
 const ALIVE = entry("GET /healthz", null);
 const READY = entry("GET /readyz", null);
@@ -54,10 +64,12 @@ export function createHandler(deps: AppDeps): Handler {
   const access = createAccess(deps.settings);
   const catalog = new Catalog(deps.metrics, deps.settings.types);
   const { counting, stats, log, newRequestId = requestIds() } = deps;
-  const subjects = subjectHandlers({ catalog, counting, stats });
-  const actors = actorHandlers({ catalog, counting, stats });
+  const rules = new Rules(deps.visitors, createAddressOf(deps.peerOf, deps.settings.trustedProxies));
+  const subjects = subjectHandlers({ catalog, counting, rules, stats });
+  const actors = actorHandlers({ catalog, counting, rules, stats });
   const page = pageHandler({ catalog, counting, knownNames: deps.settings.known });
-  const events = eventHandlers({ catalog, counting, stats });
+  const history = historyHandler({ catalog, histories: deps.histories });
+  const events = eventHandlers({ catalog, counting, rules, stats });
   const health = healthHandlers(deps);
 
   const enter = (row: Entry): MiddlewareHandler<{ Bindings: Call }> => {
@@ -87,6 +99,7 @@ export function createHandler(deps: AppDeps): Handler {
       actors.subjects(c.env, c.req.valid("query")),
     )
     .post(QUERY.path, enter(QUERY), (c) => page(c.env))
+    .get(HISTORY.path, enter(HISTORY), strictQuery, query(HistoryQuery), (c) => history(c.env, c.req.valid("query")))
     .post(EVENTS.path, enter(EVENTS), (c) => events.post(c.env))
     .get(ALIVE.path, enter(ALIVE), (c) => health.alive(c.env))
     .get(READY.path, enter(READY), (c) => health.ready(c.env))

@@ -17,7 +17,7 @@ export function pageHandler({
   catalog,
   counting,
   knownNames,
-}: Omit<HandlerDeps, "stats"> & { knownNames: KnownNames }) {
+}: Pick<HandlerDeps, "catalog" | "counting"> & { knownNames: KnownNames }) {
   return async (call: Call): Promise<Response> => {
     const input = pageInput(await readJson(call, PAGE_BODY_BYTES_MAX));
     const actor = input.actor === undefined ? null : actorOf(input.actor, call.caller, "/actor");

@@ -1,5 +1,6 @@
+import { Problem } from "../errors.ts";
 import type { Metric, Subject } from "../model.ts";
-import type { ListPage } from "../ports/counting.ts";
+import type { ListPage, OnceKey } from "../ports/counting.ts";
 import { accepted, after, countsJson, done, namesJson, quoted, read, time } from "./answer.ts";
 import type { Call } from "./call.ts";
 import { actorOf } from "./catalog.ts";
@@ -16,7 +17,7 @@ const NONE = {};
 const MINIMAL = /(?:^|[,;])\s*return\s*=\s*"?minimal"?\s*(?:[,;]|$)/i;
 
 /** What is asked of `/v1/subjects/{type}/{id}` and below. The input is checked; bodies and queries by their schemas. */
-export function subjectHandlers({ catalog, counting, stats }: HandlerDeps) {
+export function subjectHandlers({ catalog, counting, rules, stats }: HandlerDeps) {
   const subjectIn = (call: Call): Subject => catalog.subjectIn(call);
   const metricIn = (call: Call): string => call.part(5, "metric");
   const actorIn = (call: Call): string => actorOf(idIn(call, 6, "actor"), call.caller, "actor");
@@ -26,16 +27,16 @@ export function subjectHandlers({ catalog, counting, stats }: HandlerDeps) {
     count(call: Call, { by = 1, actor, at }: CountInput = NONE): Answer {
       const subject = subjectIn(call);
       const metric = catalog.of("tally", metricIn(call));
-      if (actor !== undefined) actorOf(actor, call.caller, "/actor");
+      const whose = actor === undefined ? call.caller.actor : actorOf(actor, call.caller, "/actor");
       allowAt(at, call.caller);
       const once = onceOf(call, [subject, metric.name]);
+      // With `at` somebody tells of what was: nobody is visiting now.
+      if (at === undefined && rules.has(metric)) return countByRules(call, metric, { subject, by, actor: whose, once });
       const isOwnRecord = once !== undefined || at !== undefined;
       const count = isOwnRecord ? counting.addOnce(metric, subject, by, once, at) : counting.add(metric, subject, by);
-      const prefer = call.headers.prefer;
       return after<number | null, Response>(count, (count) => {
         stats.counted(metric.id, by);
-        if (count === null) return accepted(call, "{}");
-        return prefer !== undefined && MINIMAL.test(prefer) ? minimal(call) : done(call, `{"count":${count}}`);
+        return counted(call, count);
       });
     },
 
@@ -89,6 +90,38 @@ export function subjectHandlers({ catalog, counting, stats }: HandlerDeps) {
     },
   };
 
+  async function countByRules(
+    call: Call,
+    metric: Metric,
+    { by, ...event }: { subject: Subject; by: number; actor: string | null; once: OnceKey | undefined },
+  ): Promise<Response> {
+    const { subject, once } = event;
+    const verdict = await rules.judge(metric, rules.visit(call), event);
+    if (verdict.reason !== null) {
+      stats.leftOut(metric.id, verdict.reason, by);
+      return leftOut(call, await countNow(metric, subject));
+    }
+    try {
+      const count = await (once ? counting.addOnce(metric, subject, by, once) : counting.add(metric, subject, by));
+      stats.counted(metric.id, by);
+      return counted(call, count);
+    } catch (error) {
+      verdict.release();
+      throw error;
+    }
+  }
+
+  /** Null where it cannot be known: that the event is left out can be said all the same. */
+  async function countNow(metric: Metric, subject: Subject): Promise<number | null> {
+    try {
+      const [count = null] = await counting.counts(subject, [metric]);
+      return count;
+    } catch (error) {
+      if (error instanceof Problem && error.code === "unavailable") return null;
+      throw error;
+    }
+  }
+
   async function actorList(
     call: Call,
     metric: Metric,
@@ -116,6 +149,21 @@ export function idIn(call: Call, index: number, name: string): string {
   const id = call.part(index, name);
   refuseDots(id);
   return id;
+}
+
+function counted(call: Call, count: number | null): Response {
+  if (count === null) return accepted(call, "{}");
+  return wantsMinimal(call) ? minimal(call) : done(call, `{"count":${count}}`);
+}
+
+function leftOut(call: Call, count: number | null): Response {
+  if (count === null) return accepted(call, '{"counted":false}');
+  return wantsMinimal(call) ? minimal(call) : done(call, `{"count":${count},"counted":false}`);
+}
+
+function wantsMinimal(call: Call): boolean {
+  const { prefer } = call.headers;
+  return prefer !== undefined && MINIMAL.test(prefer);
 }
 
 function minimal(call: Call): Response {

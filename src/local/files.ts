@@ -6,6 +6,7 @@ export function filesOf(folder: string) {
     ledger: join(folder, "ledger.db"),
     log: join(folder, "log"),
     counters: join(folder, "counters.tally"),
+    visitors: join(folder, "visitors.tally"),
     socket: join(folder, "tally.sock"),
   };
 }

@@ -6,6 +6,7 @@ import { NOTE_BYTES_MAX, SUBJECT_SCRATCH_BYTES } from "../limits.ts";
 import type { LogReader, Position } from "../ports/log.ts";
 import { FrameWriter, frameSource, readFrame } from "../records.ts";
 import { type OwedAmount, readTableHeader, recoverTable } from "../tallies/recovery.ts";
+import { log } from "../telemetry/log.ts";
 import type { LogWriter } from "./log.ts";
 
 /** What a counter file of an earlier run held that the log did not. */
@@ -32,18 +33,26 @@ export interface Recovered {
  */
 export function recoverCounters(
   path: string,
-  log: LogWriter,
+  outbox: LogWriter,
   reader: LogReader,
   { lastOf, frames = WHOLE }: { lastOf: LastNumber; frames?: NoteFrames },
 ): Recovered | null {
   if (!existsSync(path)) return null;
   const { source, notedPosition, flushedAtMs } = readTableHeader(path);
   const heir = source + frames.heir;
-  const { marks, last } = notesOf({ source, heir }, notedPosition, log.head, reader, lastOf);
+  const { marks, last } = notesOf({ source, heir }, notedPosition, outbox.head, reader, lastOf);
   const { owed, trusted } = recoverTable(path, marks);
-  appendNotes(heir, owed, last, flushedAtMs, log, frames);
+  appendNotes(heir, owed, last, flushedAtMs, outbox, frames);
   const amount = owed.reduce((sum, each) => sum + each.amount, 0);
   return { counters: owed.length, amount, trusted, flushedAt: new Date(flushedAtMs).toISOString() };
+}
+
+/** Tells the user what a start found. */
+export function tellRecovered(recovered: Recovered | null): void {
+  if (recovered === null) return;
+  const { trusted, flushedAt, counters, amount } = recovered;
+  if (!trusted) log.warn("the machine stopped: what was counted after the last flush is lost", { flushedAt });
+  else if (counters > 0) log.info("counts of a killed server were recovered", { counters, sum: amount });
 }
 
 /** The last number of a source on a shard that the ledger has decided. */

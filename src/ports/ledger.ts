@@ -60,6 +60,11 @@ export interface LedgerReader {
   newestSubjects(metric: number, actor: Actor, before: Place, limit: number, type?: string): Awaitable<SubjectItem[]>;
   /** On how many subjects (of that type) the actor has the relation active. */
   actorCount(metric: number, actor: Actor, type?: string): Awaitable<number>;
+  /**
+   * By how much the count changed in each hour (its first second since 1970) from `from` on and before `to`, in their order;
+   * hours without a change are left out.
+   */
+  history(metric: number, subject: Subject, from: number, to: number): Awaitable<[at: number, amount: number][]>;
   /** The keys of the last 10 minutes and perhaps some older ones, the oldest first. */
   recentKeys(nowMs: number): Awaitable<StoredKey[]>;
   /** 256 of them, by shard. */
@@ -74,13 +79,15 @@ export interface RegisterChange {
   subject: Subject;
   actor: Actor;
   stamp: Stamp;
+  /** Lower stamps that the register has had in the batch before this one, in their order. */
+  way?: Stamp[];
 }
 
 /** A set in log order: the total, `added` more than after the set before it, becomes `count`. */
 export interface TallySet {
   added: number;
   count: number;
-  /** The step of the history its difference falls in. */
+  /** The minute its difference falls in. */
   step: number;
 }
 
@@ -91,7 +98,7 @@ export interface TallyChange {
   /** Added after the last set, or in all where there is none. */
   added: number;
   sets: TallySet[] | null;
-  /** Amounts of the history by step (seconds since 1970), without the differences of sets. */
+  /** Amounts by minute (its first second since 1970), without the differences of sets. */
   steps: [step: number, amount: number][];
 }
 

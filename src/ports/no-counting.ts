@@ -1,9 +1,10 @@
 import { unavailable } from "../errors.ts";
 import type { HotAdds } from "./bulk.ts";
 import type { Counting } from "./counting.ts";
+import type { Histories } from "./histories.ts";
 
 /** For a process that answers requests and does not count: everything is 503, with the reason. */
-export function noCounting(reason: string): Counting {
+export function noCounting(reason: string): Counting & Histories {
   const refuse = (): never => {
     throw unavailable(reason);
   };
@@ -20,5 +21,6 @@ export function noCounting(reason: string): Counting {
     actors: refuse,
     actorCounts: refuse,
     subjects: refuse,
+    hours: refuse,
   };
 }

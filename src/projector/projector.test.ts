@@ -29,16 +29,27 @@ describe("a batch", () => {
     expect([shards, position]).toEqual([[[3, 9]], 10]);
   });
 
-  test("adds amounts by hour", () => {
+  test("knows the way of a register: rising stamps in the log's order", () => {
+    const builder = new BatchBuilder(fresh);
+    builder.add({ source: "a", records: [like(1, "z", 7), like(2, "z", 5), like(3, "b", 9), like(4, "z", 8)] }, 10);
+    builder.add({ source: "b", records: [like(1, "z", 11), like(2, "z", 11), like(3, "z", 10)] }, 20);
+    const ways = builder.finish(NOW_MS).registers.map(({ actor, way, stamp }) => [actor, way, stamp]);
+    expect(ways).toEqual([
+      ["b", undefined, 9],
+      ["z", [7, 8], 11],
+    ]);
+  });
+
+  test("adds amounts by minute", () => {
     const builder = new BatchBuilder(fresh);
     builder.add({ source: "a", records: [view(1, 2), view(2, 3), view(3, 4, NOW_MS + 1000)] }, 10);
-    const hour = Date.UTC(2026, 10, 20, 12) / 1000;
+    const minute = Math.floor(NOW_MS / 60_000) * 60;
     expect(builder.finish(NOW_MS).tallies[0]).toMatchObject({
       added: 9,
       sets: null,
       steps: [
-        [hour, 5],
-        [hour + 3600, 4],
+        [minute, 5],
+        [minute + 60, 4],
       ],
     });
   });

@@ -1,6 +1,13 @@
 import { collectDefaultMetrics, type Metric as PromMetric, Registry } from "prom-client";
 import type { Metric } from "../model.ts";
-import { BUCKETS_MS, type RequestTotals, type RouteTotals, requestTotals } from "./requests.ts";
+import {
+  BUCKETS_MS,
+  LEFT_OUT_REASONS,
+  type LeftOutReason,
+  type RequestTotals,
+  type RouteTotals,
+  requestTotals,
+} from "./requests.ts";
 
 /** A number that some part of the process knows about itself, named and described as Prometheus shows it. */
 export interface Reading {
@@ -58,6 +65,14 @@ export function createPrometheus(sources: PrometheusSources): Prometheus {
   show("tally_events_total", "counter", "Events taken: the sum of `by` of tallies, the acts of relations", () =>
     sources.metrics().map(({ id, name }) => ({ value: totals.events[id] ?? 0, labels: { metric: name } })),
   );
+  show("tally_left_out_total", "counter", "Events that a metric's rules left out: the sum of `by`", () =>
+    sources.metrics().flatMap((metric) =>
+      reasonsOf(metric).map((reason) => ({
+        value: totals.leftOut[reason][metric.id] ?? 0,
+        labels: { metric: metric.name, reason },
+      })),
+    ),
+  );
 
   return {
     contentType: registry.contentType,
@@ -85,6 +100,12 @@ async function readingsText(readings: readonly Reading[]): Promise<string> {
     registry.registerMetric(shown({ name, type, help, values }));
   }
   return `\n${await registry.metrics()}`;
+}
+
+/** Those for which the metric has a rule. */
+function reasonsOf({ unique, bots, ignore = [] }: Metric): LeftOutReason[] {
+  const has = { unique: unique !== undefined, bot: bots === "drop", ignored: ignore.length > 0 };
+  return LEFT_OUT_REASONS.filter((reason) => has[reason]);
 }
 
 function labelsOf(route: string): Record<string, string> {

@@ -17,6 +17,7 @@ export const ROUTES = [
   "GET /v1/actors/:actor",
   "GET /v1/actors/:actor/:metric",
   "POST /v1/query",
+  "GET /v1/history/:type/:id/:metric",
   "POST /v1/events",
   "GET /healthz",
   "GET /readyz",
@@ -29,6 +30,10 @@ export const OTHER = ROUTES.length - 1;
 /** Upper bounds of the duration buckets in milliseconds; a last one takes what is slower. */
 export const BUCKETS_MS = [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 5000] as const;
 
+/** Why a metric's rules left an event out. */
+export const LEFT_OUT_REASONS = ["unique", "bot", "ignored"] as const;
+export type LeftOutReason = (typeof LEFT_OUT_REASONS)[number];
+
 /** 2xx, 3xx, 4xx, 5xx. */
 export const STATUS_CLASSES = 4;
 const SUM_MS = STATUS_CLASSES;
@@ -37,8 +42,11 @@ const ROUTE_WORDS = FIRST_BUCKET + BUCKETS_MS.length + 1;
 /** Metric ids are 1–255. */
 const METRIC_WORDS = 256;
 const EVENTS = ROUTES.length * ROUTE_WORDS;
+/** For each reason as many as there are metrics. */
+const LEFT_OUT = EVENTS + METRIC_WORDS;
+const OWN_WORDS = LEFT_OUT + LEFT_OUT_REASONS.length * METRIC_WORDS;
 /** Whole cache lines, so that no two threads write the same one. */
-const REGION_WORDS = Math.ceil((EVENTS + METRIC_WORDS) / 8) * 8;
+const REGION_WORDS = Math.ceil(OWN_WORDS / 8) * 8;
 
 /** The memory for `threads` regions, all zero. */
 export function requestStatsMemory(threads: number): SharedArrayBuffer {
@@ -68,6 +76,11 @@ export class RequestStats {
   counted(metricId: number, events: number): void {
     bump(this.#words, EVENTS + metricId, events);
   }
+
+  /** `events` of a metric were left out by its rules. */
+  leftOut(metricId: number, reason: LeftOutReason, events: number): void {
+    bump(this.#words, LEFT_OUT + LEFT_OUT_REASONS.indexOf(reason) * METRIC_WORDS + metricId, events);
+  }
 }
 
 function bump(words: Float64Array, word: number, by: number): void {
@@ -87,6 +100,8 @@ export interface RequestTotals {
   routes: RouteTotals[];
   /** By metric id. */
   events: Float64Array;
+  /** By reason, by metric id. */
+  leftOut: Record<LeftOutReason, Float64Array>;
 }
 
 /** The sum over all threads. */
@@ -103,5 +118,9 @@ export function requestTotals(memory: SharedArrayBuffer): RequestTotals {
       buckets: [...own.subarray(FIRST_BUCKET)],
     };
   });
-  return { routes, events: sum.subarray(EVENTS, EVENTS + METRIC_WORDS) };
+  const metricsAt = (at: number) => sum.subarray(at, at + METRIC_WORDS);
+  const leftOut = Object.fromEntries(
+    LEFT_OUT_REASONS.map((reason, i) => [reason, metricsAt(LEFT_OUT + i * METRIC_WORDS)]),
+  ) as RequestTotals["leftOut"];
+  return { routes, events: metricsAt(EVENTS), leftOut };
 }

@@ -1,5 +1,5 @@
 import { type MessagePort, parentPort, workerData } from "node:worker_threads";
-import { createHandler } from "../http/app.ts";
+import { createHandler, type Handler } from "../http/app.ts";
 import { problemAnswer } from "../http/problem.ts";
 import { Garbage } from "../lib/garbage.ts";
 import { DRAIN_MS_MAX, REQUEST_BYTES_MAX } from "../limits.ts";
@@ -26,11 +26,14 @@ function main(data: WorkerData, main: MessagePort): void {
       asked.set(id, (text) => (text === null ? reject(new Error("main could not render the metrics")) : resolve(text)));
       tell({ kind: "scrape", id });
     });
-  const answering = () =>
+  const answering = (): Handler =>
     createHandler({
       settings,
       metrics: () => metrics,
       counting: thread.counting,
+      visitors: thread.visitors,
+      peerOf: (request) => server.requestIP(request)?.address ?? null,
+      histories: thread.histories,
       health: () => health,
       scrape: ask,
       stats,
@@ -38,7 +41,7 @@ function main(data: WorkerData, main: MessagePort): void {
     });
   let handler = answering();
   const garbage = new Garbage(COLLECT_EVERY);
-  const server = Bun.serve({
+  const server: Bun.Server<undefined> = Bun.serve({
     hostname: settings.host,
     port: data.port,
     reusePort: true,

@@ -2,6 +2,7 @@ import { describe } from "bun:test";
 import { type Deployment, useServer } from "../support/contract.ts";
 import { access } from "./access.suite.ts";
 import { at } from "./at.suite.ts";
+import { history } from "./history.suite.ts";
 import { events, eventsAccess } from "./events.suite.ts";
 import { http } from "./http.suite.ts";
 import { ids } from "./ids.suite.ts";
@@ -9,6 +10,7 @@ import { lists } from "./lists.suite.ts";
 import { once } from "./once.suite.ts";
 import { query } from "./query.suite.ts";
 import { relations } from "./relations.suite.ts";
+import { rules } from "./rules.suite.ts";
 import { tallies } from "./tallies.suite.ts";
 
 /** Everything that HTTP promises. */
@@ -18,6 +20,7 @@ export function wholeContract(deployment: Deployment): void {
     events(api);
     http(api);
     ids(api);
+    history(api);
     lists(api);
     once(api);
     query(api);
@@ -25,6 +28,7 @@ export function wholeContract(deployment: Deployment): void {
     tallies(api);
     at(api);
     access(deployment);
+    if (deployment.nodes === 1) rules(deployment);
     eventsAccess(deployment);
   });
 }
@@ -33,6 +37,7 @@ export function wholeContract(deployment: Deployment): void {
 export function storedContract(deployment: Deployment): void {
   describe(deployment.name, () => {
     const api = useServer(deployment);
+    history(api);
     events(api);
     lists(api);
     once(api);

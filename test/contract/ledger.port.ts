@@ -179,6 +179,14 @@ async function compare({ reader, writer }: LedgerWorld, model: LedgerModel, sour
     const counts = (await reader.countsOf(subject)).filter(([, count]) => count > 0).sort((a, b) => a[0] - b[0]);
     const expected = METRICS.map((metric) => [metric, model.count(metric, subject)]);
     expect(counts as number[][]).toEqual(expected.filter(([, count]) => count !== 0));
+    for (const metric of METRICS) {
+      const steps = model.steps(metric, subject);
+      const first = steps[0]?.[0] ?? 3600;
+      const second = steps[1]?.[0] ?? first + 3600;
+      const last = steps.at(-1)?.[0] ?? first;
+      expect(await reader.history(metric, subject, first - 3600, last + 3600)).toEqual(steps);
+      expect(await reader.history(metric, subject, first, second)).toEqual(steps.slice(0, 1));
+    }
     const found: unknown[] = [];
     const there: unknown[] = [];
     for (const actor of source.actors) {

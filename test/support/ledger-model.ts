@@ -1,6 +1,6 @@
+import { msOf } from "../../src/arithmetic/stamp.ts";
 import { COUNT_MAX, typeOf } from "../../src/model.ts";
 import type { StoredKey } from "../../src/ports/ledger.ts";
-import { HISTORY_STEP_S } from "../../src/projector/batch.ts";
 import type { Frame, LogRecord } from "../../src/records.ts";
 import { type Random, random } from "./random.ts";
 
@@ -9,7 +9,7 @@ export class LedgerModel {
   position = 0;
   readonly registers = new Map<string, { metric: number; subject: string; actor: string; stamp: number }>();
   readonly tallies = new Map<string, number>();
-  readonly history = new Map<string, number>();
+  readonly history = new Map<string, Map<number, number>>();
   readonly last = new Map<string, number>();
   readonly keys = new Map<string, StoredKey>();
   losses = 0;
@@ -60,15 +60,29 @@ export class LedgerModel {
     const name = `${metric} ${subject}`;
     if (record.kind === "relation") {
       const { actor, stamp } = record;
-      if (stamp <= this.register(metric, subject, actor)) return;
+      const before = this.register(metric, subject, actor);
+      if (stamp <= before) return;
+      if (before % 2 === 1) this.#change(name, stamp % 2 === 1 ? msOf(before) : msOf(stamp), -1);
+      if (stamp % 2 === 1) this.#change(name, msOf(stamp), 1);
       this.registers.set(JSON.stringify([metric, subject, actor]), { metric, subject, actor, stamp });
     } else if (record.kind === "tally" || record.kind === "set") {
       const before = this.tallies.get(name) ?? 0;
       const after = record.kind === "set" ? record.count : Math.min(before + record.amount, COUNT_MAX);
       this.tallies.set(name, after);
-      const at = Math.floor(record.atMs / 1000 / HISTORY_STEP_S) * HISTORY_STEP_S;
-      this.history.set(`${at} ${name}`, (this.history.get(`${at} ${name}`) ?? 0) + after - before);
+      this.#change(name, record.atMs, after - before);
     }
+  }
+
+  /** By hour, those that changed. */
+  steps(metric: number, subject: string): [at: number, amount: number][] {
+    const of = this.history.get(`${metric} ${subject}`) ?? new Map<number, number>();
+    return [...of].filter(([, amount]) => amount !== 0).sort((a, b) => a[0] - b[0]);
+  }
+
+  #change(name: string, atMs: number, amount: number): void {
+    const of = this.history.get(name) ?? new Map<number, number>();
+    const at = Math.floor(atMs / 3_600_000) * 3_600;
+    this.history.set(name, of.set(at, (of.get(at) ?? 0) + amount));
   }
 }
 
@@ -153,8 +167,10 @@ export class FrameSource {
       return { kind: "tally", ...numbered, metric, amount: 1 + below(100), atMs, slot: 0, notedAfter: 0 };
     }
     this.#stamp += 2 * (1 + below(5));
+    // Some hours of stamps: 2048 a millisecond.
+    if (chance(0.05)) this.#stamp += 2 ** 33;
     // The clock gives no two acts the same time, but some come late; acts that bring their own time may share it.
-    let time = this.#stamp - (chance(0.1) ? 2 * below(2000) : 0);
+    let time = this.#stamp - (chance(0.1) ? 2 * below(chance(0.5) ? 2000 : 2 ** 31) : 0);
     if (chance(0.2)) time -= time % 64;
     else while (this.#times.has(time)) time += 2;
     this.#times.add(time);

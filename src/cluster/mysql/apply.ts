@@ -1,4 +1,4 @@
-import { countDelta } from "../../arithmetic/register.ts";
+import { countDelta, tellChanges } from "../../arithmetic/register.ts";
 import { fault } from "../../lib/fault.ts";
 import type { ShardCommit } from "../../ports/hot-store.ts";
 import type { Batch, RegisterChange, StoredKey, TallyChange } from "../../ports/ledger.ts";
@@ -30,6 +30,8 @@ interface CountChange {
   delta: number;
   tally: TallyChange | null;
   count: number;
+  /** What is added to its history, by minute (its first second since 1970). */
+  minutes: Map<number, number>;
 }
 
 /**
@@ -129,15 +131,19 @@ function countChanges(batch: Batch, stamps: Float64Array): CountChange[] {
     }
     let change = bySubject.get(subject);
     if (!change) {
-      change = { shard, subject, metric, delta: 0, tally: null, count: 0 };
+      change = { shard, subject, metric, delta: 0, tally: null, count: 0, minutes: new Map() };
       bySubject.set(subject, change);
     }
     return change;
   };
   for (let i = 0; i < stamps.length; i++) {
-    const { shard, metric, subject, stamp } = batch.registers[i] as RegisterChange;
-    const delta = countDelta(stamps[i] as number, stamp);
+    const { shard, metric, subject, way, stamp } = batch.registers[i] as RegisterChange;
+    const before = stamps[i] as number;
+    const delta = countDelta(before, stamp);
     if (delta !== 0) of(shard, metric, subject).delta += delta;
+    tellChanges(before, way, stamp, (atMs, amount) => {
+      addTo(of(shard, metric, subject).minutes, Math.floor(atMs / 60_000) * 60, amount);
+    });
   }
   for (const tally of batch.tallies) of(tally.shard, tally.metric, tally.subject).tally = tally;
   return [...byMetric.values()]
@@ -157,24 +163,35 @@ async function storeCounts(connection: LedgerConnection, changes: CountChange[])
     );
     for (const [subject, metric, count] of rows) found.set(`${metric} ${idOf(subject as Buffer)}`, Number(count));
   }
-  const history: { subject: string; metric: number; step: number; amount: number }[] = [];
   for (const change of changes) {
     const { subject, metric, tally } = change;
     change.count = Math.max(0, (found.get(`${metric} ${subject}`) ?? 0) + change.delta);
     if (!tally) continue;
     const { count, steps } = changed(tally, change.count);
     change.count = count;
-    for (const [step, amount] of steps) history.push({ subject, metric, step, amount });
+    for (const [minute, amount] of steps) addTo(change.minutes, minute, amount);
   }
   await insertRows(connection, changes, {
     into: "counts (subject, metric, count)",
     row: ({ subject, metric, count }) => `(${idSql(subject)},${wholeSql(metric)},${wholeSql(count)})`,
     update: "count = VALUES(count)",
   });
-  await insertRows(connection, history, {
+  await insertRows(connection, hoursOf(changes), {
     into: "history (subject, metric, at, amount)",
-    row: (it) => `(${idSql(it.subject)},${wholeSql(it.metric)},${wholeSql(it.step)},${wholeSql(it.amount)})`,
+    row: (it) => `(${idSql(it.subject)},${wholeSql(it.metric)},${wholeSql(it.at)},${wholeSql(it.amount)})`,
     update: "amount = amount + VALUES(amount)",
+  });
+}
+
+function addTo(amounts: Map<number, number>, at: number, amount: number): void {
+  amounts.set(at, (amounts.get(at) ?? 0) + amount);
+}
+
+function hoursOf(changes: readonly CountChange[]): { subject: string; metric: number; at: number; amount: number }[] {
+  return changes.flatMap(({ subject, metric, minutes }) => {
+    const hours = new Map<number, number>();
+    for (const [minute, amount] of minutes) addTo(hours, minute - (minute % 3600), amount);
+    return Array.from(hours, ([at, amount]) => ({ subject, metric, at, amount })).filter(({ amount }) => amount !== 0);
   });
 }
 

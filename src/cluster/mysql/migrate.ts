@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import ledgerSql from "../../../drizzle/mysql/0000_ledger.sql" with { type: "text" };
+import relationHistorySql from "../../../drizzle/mysql/0001_relation_history.sql" with { type: "text" };
 import journal from "../../../drizzle/mysql/meta/_journal.json" with { type: "json" };
 import { EXIT, StartError } from "../../errors.ts";
 import type { LedgerConnection } from "./connection.ts";
@@ -8,6 +9,7 @@ import { hexSql, wholeSql } from "./sql.ts";
 /** The SQL of drizzle/mysql/, by the tag in its journal. Imported as text, so that the executable carries it. */
 const SQL_BY_TAG: Record<string, string> = {
   "0000_ledger": ledgerSql,
+  "0001_relation_history": relationHistorySql,
 };
 
 /** One statement of one migration. A server commits each by itself, so each is in the book by itself. */

@@ -226,6 +226,14 @@ export class MysqlLedgerReader implements LedgerReader, SharedLedger {
     });
   }
 
+  async history(metric: number, subject: Subject, from: number, to: number): Promise<[at: number, amount: number][]> {
+    const rows = await this.#ask(
+      `SELECT at, amount FROM history FORCE INDEX (PRIMARY) WHERE subject = ${idSql(subject)} AND metric = ${wholeSql(metric)}
+       AND at >= ${wholeSql(from)} AND at < ${wholeSql(to)} AND amount <> 0 ORDER BY at`,
+    );
+    return rows.map(([at, amount]) => [Number(at), Number(amount)]);
+  }
+
   async recentKeys(nowMs: number): Promise<StoredKey[]> {
     const since = wholeSql(nowMs - KEYS_MS - CLOCKS_APART_MS);
     return (await this.#ask(`${KEYS} WHERE seen_ms >= ${since} ORDER BY at_ms`)).map(keyOf);

@@ -4,11 +4,12 @@ import type { MetricKind } from "../../model.ts";
 import { asUnavailable, isLock, LedgerConnection, PATIENT, type Row } from "./connection.ts";
 import { idOf, idSql, wholeSql } from "./sql.ts";
 
-/** A count that contradicts what it was made from. `expected` is what a recount says. */
+/** A count, or a relation's history, that contradicts the rows. `expected` is what a recount says. */
 export interface CountDifference {
+  what: "count" | "history";
   metric: number;
   subject: string;
-  kind: MetricKind | null;
+  kind: MetricKind;
   expected: number;
   found: number;
   mended: boolean;
@@ -46,12 +47,17 @@ export async function* recount(
     for (let after: string | null = ""; after !== null; ) {
       const page: Page = await readPage(connection, after, rows);
       counted += page.counts.size;
-      for (const { metric, subject, found, expected } of page.counts.values()) {
-        if (found === expected) continue;
+      for (const { metric, subject, stored, active, steps } of page.counts.values()) {
+        // Of a metric that has lost its row it is told by what it has.
+        const kind = kinds.get(metric) ?? (active > 0 ? "relation" : "tally");
+        const expected = kind === "relation" ? active : steps;
+        const isHistory = kind === "relation" && steps !== active;
+        if (stored === expected && !isHistory) continue;
         // It may have been mended or changed since; what is stored is counted again under the shard's lock.
-        const mended = repair && (await mend(connection, metric, subject));
-        const kind = kinds.get(metric) ?? null;
-        yield { metric, subject, kind, expected, found, mended };
+        const mended = repair && (await mend(connection, metric, subject, kind));
+        const difference = { metric, subject, kind, expected, mended };
+        if (stored !== expected) yield { what: "count", ...difference, found: stored };
+        if (isHistory) yield { what: "history", ...difference, found: steps };
       }
       after = page.end;
     }
@@ -66,7 +72,7 @@ export async function* recount(
 interface Page {
   /** Its last subject, null where there are no more. */
   end: string | null;
-  counts: Map<string, { metric: number; subject: string; found: number; expected: number }>;
+  counts: Map<string, { metric: number; subject: string; stored: number; active: number; steps: number }>;
 }
 
 async function readPage(connection: LedgerConnection, after: string, rows: number): Promise<Page> {
@@ -75,22 +81,26 @@ async function readPage(connection: LedgerConnection, after: string, rows: numbe
   const end = await endOfPage(connection, after, rows);
   const range = `subject > ${idSql(after)}${end === null ? "" : ` AND subject <= ${idSql(end)}`}`;
   const counts: Page["counts"] = new Map();
-  const add = (row: Row, to: "found" | "expected") => {
+  const add = (row: Row, to: "stored" | "active" | "steps") => {
     const subject = idOf(row[0] as Buffer);
     const metric = Number(row[1]);
     const name = `${metric} ${subject}`;
     let count = counts.get(name);
     if (!count) {
-      count = { metric, subject, found: 0, expected: 0 };
+      count = { metric, subject, stored: 0, active: 0, steps: 0 };
       counts.set(name, count);
     }
     count[to] += Number(row[2]);
   };
-  for (const row of await connection.ask(`SELECT subject, metric, count FROM counts WHERE ${range}`)) add(row, "found");
-  const made = [`count(*) FROM ${TABLES[1]} WHERE active = 1 AND`, "sum(amount) FROM history WHERE"];
-  for (const sum of made) {
+  for (const row of await connection.ask(`SELECT subject, metric, count FROM counts WHERE ${range}`))
+    add(row, "stored");
+  const made = [
+    [`count(*) FROM ${TABLES[1]} WHERE active = 1 AND`, "active"],
+    ["sum(amount) FROM history WHERE", "steps"],
+  ] as const;
+  for (const [sum, to] of made) {
     const sql = `SELECT subject, metric, ${sum} ${range} GROUP BY subject, metric`;
-    for (const row of await connection.ask(sql)) add(row, "expected");
+    for (const row of await connection.ask(sql)) add(row, to);
   }
   await connection.write("COMMIT");
   return { end, counts };
@@ -115,7 +125,7 @@ async function endOfPage(connection: LedgerConnection, after: string, rows: numb
  * Stores what a recount says; the shard's version rises, so that no copy keeps what it had. False: there was nothing to
  * mend.
  */
-async function mend(connection: LedgerConnection, metric: number, subject: string): Promise<boolean> {
+async function mend(connection: LedgerConnection, metric: number, subject: string, kind: MetricKind): Promise<boolean> {
   const of = `subject = ${idSql(subject)} AND metric = ${wholeSql(metric)}`;
   const bytes = Buffer.alloc(512);
   const shard = wholeSql(shardOfSubject(bytes, encodeUtf8(subject, bytes, 0)));
@@ -124,12 +134,21 @@ async function mend(connection: LedgerConnection, metric: number, subject: strin
       await connection.write("BEGIN");
       await connection.ask(`SELECT version FROM shards WHERE shard = ${shard} FOR UPDATE`);
       const [row] = await connection.ask(
-        `SELECT (SELECT count(*) FROM ${TABLES[1]} WHERE ${of} AND active = 1)
-              + (SELECT COALESCE(sum(amount), 0) FROM history WHERE ${of}),
+        `SELECT (SELECT count(*) FROM ${TABLES[1]} WHERE ${of} AND active = 1),
+                (SELECT COALESCE(sum(amount), 0) FROM history WHERE ${of}),
                 (SELECT count FROM counts WHERE ${of})`,
       );
-      const expected = wholeSql(Math.max(0, Number(row?.[0])));
-      if (Number(row?.[1] ?? 0) !== Number(expected)) {
+      const [active, steps] = [Number(row?.[0]), Number(row?.[1])];
+      const expected = wholeSql(kind === "relation" ? active : Math.max(0, steps));
+      // When a relation changed the rows do not say: what its history lacks goes before all hours.
+      if (kind === "relation" && steps !== active) {
+        await connection.write(
+          `INSERT INTO history (subject, metric, at, amount)
+           VALUES (${idSql(subject)}, ${wholeSql(metric)}, 0, ${wholeSql(active - steps)})
+           ON DUPLICATE KEY UPDATE amount = amount + VALUES(amount)`,
+        );
+      }
+      if (Number(row?.[2] ?? 0) !== Number(expected)) {
         await connection.write(
           `INSERT INTO counts (subject, metric, count) VALUES (${idSql(subject)}, ${wholeSql(metric)}, ${expected})
            ON DUPLICATE KEY UPDATE count = VALUES(count)`,
