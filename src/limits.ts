@@ -111,6 +111,23 @@ export const AGENT_CHARACTERS_MAX = 1_024;
 export const AGENTS_MAX = 1_000;
 /** Salts are compared with the other nodes' so often, since Redis may lose them. */
 export const SALTS_AGREE_MS = 60_000;
+/** Streams of one worker: beyond, 503. Each is a connection and some kilobytes. */
+export const STREAMS_MAX = 10_000;
+/** Counts that a worker's streams follow, all together: beyond, 503. About 300 bytes each, so 150 MiB when full. */
+export const STREAM_PLACES_MAX = 500_000;
+/** How often a stream is sent what has changed. 5 a second, and some more, lest lateness of one make six in a second. */
+export const STREAM_EVERY_MS = 210;
+/** Counts that a round reads at once, some 2 ms of its thread or one round trip; requests come between. */
+export const STREAM_READS_AT_ONCE = 2_500;
+/** Counts a second that one worker's streams ask of shared stores: with more to read the rounds come later. */
+export const STREAM_READS_PER_S_MAX = 20_000;
+/** How long the sending at a round's end keeps the requests of its thread waiting. */
+export const STREAM_SLICE_MS = 2;
+/** The longest text given to a connection at once; more waits until it is taken. */
+export const STREAM_CHUNK_CHARACTERS = 64 * KiB;
+/** A comment comes that often, and a reader that takes nothing for so long is cut off. */
+export const STREAM_BEAT_MS = 15_000;
+export const STREAM_STALL_MS_MAX = 60_000;
 
 function must(holds: boolean, relation: string): void {
   if (!holds) throw new Error(`limits.ts: ${relation} does not hold`);

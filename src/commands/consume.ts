@@ -5,6 +5,7 @@ import { STOP_MS_MAX } from "../limits.ts";
 import { openConsumer } from "../open.ts";
 import { noCounting } from "../ports/no-counting.ts";
 import { NO_VISITORS } from "../ports/no-visitors.ts";
+import { Watch } from "../streams/watch.ts";
 import { log } from "../telemetry/log.ts";
 import { createPrometheus } from "../telemetry/prometheus.ts";
 import { RequestStats, requestStatsMemory } from "../telemetry/requests.ts";
@@ -37,6 +38,8 @@ export async function run(settings: Settings): Promise<number> {
     peerOf: () => null,
     counting: NOTHING,
     histories: NOTHING,
+    streams: new Watch({ counting: NOTHING, opened: () => undefined, failed: () => undefined }),
+    holdOpen: () => undefined,
     health: () => {
       const parts = consumer.parts();
       const isDegraded = Object.values(parts).some(({ status }) => status === "down");

@@ -3,6 +3,7 @@ import { MemoryCounting } from "../../test/support/memory-counting.ts";
 import { unavailable } from "../errors.ts";
 import type { Metric } from "../model.ts";
 import { NO_VISITORS } from "../ports/no-visitors.ts";
+import { Watch } from "../streams/watch.ts";
 import { RequestStats, ROUTES, requestStatsMemory, requestTotals } from "../telemetry/requests.ts";
 import { type AppDeps, createHandler } from "./app.ts";
 import type { Health } from "./health.ts";
@@ -28,13 +29,16 @@ const SETTINGS: AppDeps["settings"] = {
 function open(more: Partial<AppDeps> = {}) {
   const memory = requestStatsMemory(1);
   const errors: unknown[][] = [];
+  const counting = more.counting ?? new MemoryCounting();
   const handle = createHandler({
     settings: SETTINGS,
     metrics: () => METRICS,
-    counting: new MemoryCounting(),
     visitors: NO_VISITORS,
     peerOf: () => "127.0.0.1",
     histories: { hours: () => [] },
+    counting,
+    streams: new Watch({ counting, opened: () => undefined, failed: (error) => errors.push([error]) }),
+    holdOpen: () => undefined,
     health: () => ({ status: "ready", parts: {} }),
     scrape: async () => "",
     stats: new RequestStats(memory, 0),
@@ -114,12 +118,15 @@ describe("the request handler", () => {
       ["GET", "/healthz"],
       ["GET", "/readyz"],
       ["GET", "/metrics"],
+      ["HEAD", "/v1/stream?subject=a/1"],
+      ["POST", "/v1/stream"],
       ["GET", "/nowhere"],
     ];
+    const refused = ["POST /v1/stream", "other"];
     for (const [method, path, body] of requests)
       await send(method, path, body ? { body, headers: { "content-type": "application/json" } } : {});
     expect(totals().routes.map(({ route, answers }) => [route, ...answers])).toEqual(
-      ROUTES.map((route) => (route === "other" ? [route, 0, 0, 1, 0] : [route, 1, 0, 0, 0])),
+      ROUTES.map((route) => (refused.includes(route) ? [route, 0, 0, 1, 0] : [route, 1, 0, 0, 0])),
     );
     expect([...totals().events.subarray(0, 3)]).toEqual([0, 1, 2]);
   });

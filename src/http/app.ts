@@ -5,6 +5,7 @@ import type { Metric } from "../model.ts";
 import type { Counting } from "../ports/counting.ts";
 import type { Histories } from "../ports/histories.ts";
 import type { Visitors } from "../ports/visitors.ts";
+import type { Watch } from "../streams/watch.ts";
 import { type RequestStats, ROUTES, type RouteName } from "../telemetry/requests.ts";
 import { type AccessSettings, createAccess, rankOf } from "./access.ts";
 import { actorHandlers } from "./actors.ts";
@@ -21,6 +22,7 @@ import { pageHandler } from "./pages.ts";
 import { decodeQuery, notFound } from "./path.ts";
 import { type ErrorLog, problemAnswer } from "./problem.ts";
 import { Rules } from "./rules.ts";
+import { streamHandlers } from "./stream.ts";
 import { subjectHandlers } from "./subjects.ts";
 
 export interface AppDeps {
@@ -31,6 +33,10 @@ export interface AppDeps {
   visitors: Visitors;
   peerOf: PeerOf;
   histories: Histories;
+  /** The streams of this thread. */
+  streams: Watch;
+  /** The request's connection may be quiet for as long as it likes. */
+  holdOpen: (request: Request) => void;
   health: () => Health;
   /** The text of /metrics, over all threads. */
   scrape: () => Promise<string>;
@@ -52,6 +58,8 @@ const ACTOR_LIST = entry("GET /v1/actors/:actor/:metric", "read");
 const QUERY = entry("POST /v1/query", "read");
 const HISTORY = entry("GET /v1/history/:type/:id/:metric", "read");
 const EVENTS = entry("POST /v1/events", "count");
+const STREAM = entry("GET /v1/stream", "read");
+const STREAM_MANY = entry("POST /v1/stream", "read");
 const ALIVE = entry("GET /healthz", null);
 const READY = entry("GET /readyz", null);
 const SCRAPE = entry("GET /metrics", "read");
@@ -70,6 +78,7 @@ export function createHandler(deps: AppDeps): Handler {
   const page = pageHandler({ catalog, counting, knownNames: deps.settings.known });
   const history = historyHandler({ catalog, histories: deps.histories });
   const events = eventHandlers({ catalog, counting, rules, stats });
+  const stream = streamHandlers({ catalog, ...deps });
   const health = healthHandlers(deps);
 
   const enter = (row: Entry): MiddlewareHandler<{ Bindings: Call }> => {
@@ -101,6 +110,8 @@ export function createHandler(deps: AppDeps): Handler {
     .post(QUERY.path, enter(QUERY), (c) => page(c.env))
     .get(HISTORY.path, enter(HISTORY), strictQuery, query(HistoryQuery), (c) => history(c.env, c.req.valid("query")))
     .post(EVENTS.path, enter(EVENTS), (c) => events.post(c.env))
+    .get(STREAM.path, enter(STREAM), (c) => stream.asked(c.env))
+    .post(STREAM_MANY.path, enter(STREAM_MANY), (c) => stream.follow(c.env))
     .get(ALIVE.path, enter(ALIVE), (c) => health.alive(c.env))
     .get(READY.path, enter(READY), (c) => health.ready(c.env))
     .get(SCRAPE.path, enter(SCRAPE), (c) => health.metrics(c.env))

@@ -73,6 +73,7 @@ export function createPrometheus(sources: PrometheusSources): Prometheus {
       })),
     ),
   );
+  show("tally_streams", "gauge", "Streams that are open", () => [{ value: totals.streams, labels: {} }]);
 
   return {
     contentType: registry.contentType,

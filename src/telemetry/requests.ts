@@ -19,6 +19,8 @@ export const ROUTES = [
   "POST /v1/query",
   "GET /v1/history/:type/:id/:metric",
   "POST /v1/events",
+  "GET /v1/stream",
+  "POST /v1/stream",
   "GET /healthz",
   "GET /readyz",
   "GET /metrics",
@@ -44,9 +46,9 @@ const METRIC_WORDS = 256;
 const EVENTS = ROUTES.length * ROUTE_WORDS;
 /** For each reason as many as there are metrics. */
 const LEFT_OUT = EVENTS + METRIC_WORDS;
-const OWN_WORDS = LEFT_OUT + LEFT_OUT_REASONS.length * METRIC_WORDS;
+const STREAMS = LEFT_OUT + LEFT_OUT_REASONS.length * METRIC_WORDS;
 /** Whole cache lines, so that no two threads write the same one. */
-const REGION_WORDS = Math.ceil(OWN_WORDS / 8) * 8;
+const REGION_WORDS = Math.ceil((STREAMS + 1) / 8) * 8;
 
 /** The memory for `threads` regions, all zero. */
 export function requestStatsMemory(threads: number): SharedArrayBuffer {
@@ -59,6 +61,8 @@ export class RequestStats {
 
   constructor(memory: SharedArrayBuffer, thread: number) {
     this.#words = new Float64Array(memory, thread * REGION_WORDS * Float64Array.BYTES_PER_ELEMENT, REGION_WORDS);
+    // Those of a thread that died went with it.
+    this.#words[STREAMS] = 0;
   }
 
   /** A request was answered. `route` is its place in ROUTES. */
@@ -81,6 +85,11 @@ export class RequestStats {
   leftOut(metricId: number, reason: LeftOutReason, events: number): void {
     bump(this.#words, LEFT_OUT + LEFT_OUT_REASONS.indexOf(reason) * METRIC_WORDS + metricId, events);
   }
+
+  /** So many streams are open. */
+  streaming(streams: number): void {
+    this.#words[STREAMS] = streams;
+  }
 }
 
 function bump(words: Float64Array, word: number, by: number): void {
@@ -102,6 +111,8 @@ export interface RequestTotals {
   events: Float64Array;
   /** By reason, by metric id. */
   leftOut: Record<LeftOutReason, Float64Array>;
+  /** Streams that are open now. */
+  streams: number;
 }
 
 /** The sum over all threads. */
@@ -122,5 +133,5 @@ export function requestTotals(memory: SharedArrayBuffer): RequestTotals {
   const leftOut = Object.fromEntries(
     LEFT_OUT_REASONS.map((reason, i) => [reason, metricsAt(LEFT_OUT + i * METRIC_WORDS)]),
   ) as RequestTotals["leftOut"];
-  return { routes, events: metricsAt(EVENTS), leftOut };
+  return { routes, events: metricsAt(EVENTS), leftOut, streams: sum[STREAMS] as number };
 }

@@ -4,6 +4,7 @@ import { problemAnswer } from "../http/problem.ts";
 import { Garbage } from "../lib/garbage.ts";
 import { DRAIN_MS_MAX, REQUEST_BYTES_MAX } from "../limits.ts";
 import { openThread, type ThreadShare } from "../open.ts";
+import { Watch } from "../streams/watch.ts";
 import { log, setUpLog } from "../telemetry/log.ts";
 import { RequestStats } from "../telemetry/requests.ts";
 import type { FromWorker, ToWorker, WorkerData } from "./messages.ts";
@@ -26,6 +27,11 @@ function main(data: WorkerData, main: MessagePort): void {
       asked.set(id, (text) => (text === null ? reject(new Error("main could not render the metrics")) : resolve(text)));
       tell({ kind: "scrape", id });
     });
+  const streams = new Watch({
+    counting: thread.counting,
+    opened: (open) => stats.streaming(open),
+    failed: (error) => log.limited("stream", 10_000).error("a stream's counts could not be read", { error }),
+  });
   const answering = (): Handler =>
     createHandler({
       settings,
@@ -34,6 +40,8 @@ function main(data: WorkerData, main: MessagePort): void {
       visitors: thread.visitors,
       peerOf: (request) => server.requestIP(request)?.address ?? null,
       histories: thread.histories,
+      streams,
+      holdOpen: (request) => server.timeout(request, 0),
       health: () => health,
       scrape: ask,
       stats,
@@ -74,8 +82,9 @@ function main(data: WorkerData, main: MessagePort): void {
     }
   });
 
-  /** No new connections; requests under way finish, and idle connections are closed. */
+  /** No new connections; streams end, requests under way finish, and idle connections are closed. */
   const drain = async () => {
+    streams.closeAll();
     const done = server.stop(false);
     await Promise.race([done, Bun.sleep(DRAIN_MS_MAX)]);
     await server.stop(true);

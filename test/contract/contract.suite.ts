@@ -2,8 +2,8 @@ import { describe } from "bun:test";
 import { type Deployment, useServer } from "../support/contract.ts";
 import { access } from "./access.suite.ts";
 import { at } from "./at.suite.ts";
-import { history } from "./history.suite.ts";
 import { events, eventsAccess } from "./events.suite.ts";
+import { history } from "./history.suite.ts";
 import { http } from "./http.suite.ts";
 import { ids } from "./ids.suite.ts";
 import { lists } from "./lists.suite.ts";
@@ -11,6 +11,7 @@ import { once } from "./once.suite.ts";
 import { query } from "./query.suite.ts";
 import { relations } from "./relations.suite.ts";
 import { rules } from "./rules.suite.ts";
+import { streams } from "./streams.suite.ts";
 import { tallies } from "./tallies.suite.ts";
 
 /** Everything that HTTP promises. */
@@ -25,6 +26,7 @@ export function wholeContract(deployment: Deployment): void {
     once(api);
     query(api);
     relations(api);
+    streams(api);
     tallies(api);
     at(api);
     access(deployment);
@@ -43,6 +45,7 @@ export function storedContract(deployment: Deployment): void {
     once(api);
     query(api);
     relations(api);
+    streams(api);
     tallies(api);
     at(api);
   });

@@ -1,0 +1,289 @@
+import { Problem, unavailable } from "../errors.ts";
+import { Turns } from "../lib/turns.ts";
+import {
+  STREAM_BEAT_MS,
+  STREAM_EVERY_MS,
+  STREAM_PLACES_MAX,
+  STREAM_READS_AT_ONCE,
+  STREAM_READS_PER_S_MAX,
+  STREAM_SLICE_MS,
+  STREAM_STALL_MS_MAX,
+  STREAMS_MAX,
+} from "../limits.ts";
+import type { Metric, Subject } from "../model.ts";
+import type { Counting } from "../ports/counting.ts";
+import { eventId } from "./events.ts";
+import type { Follower, Sink } from "./follower.ts";
+import { type Watched, WatchedCounts, type WatchedSubject } from "./watched.ts";
+
+export interface WatchParts {
+  counting: Pick<Counting, "page">;
+  /** How many streams are open, whenever it changes. */
+  opened(streams: number): void;
+  /** A read failed as none should. */
+  failed(error: unknown): void;
+}
+
+/** A round that kept the thread for a time is followed by a pause of three times as long. */
+const ROUND_SHARE = 4;
+const SWEEP_MS = 500;
+
+/** What a round has cost so far. */
+interface Cost {
+  /** How long this thread did nothing else. */
+  busyMs: number;
+  /** Counts that had to be waited for: those of shared stores. */
+  asked: number;
+}
+
+/**
+ * The streams of one thread.
+ *
+ * Writers know nothing of streams. Every STREAM_EVERY_MS a *round* reads every followed count once, as any reader does,
+ * whoever changed it; those that are not what they were are marked for their followers, who are sent the latest. So merging
+ * and "at most 5 a second" come by themselves, and where nobody looks a change costs nothing.
+ *
+ * Reads come slice after slice (`#turns`), never two at once: what is read later is newer, so nobody is shown a count and
+ * then one from before it. A new stream is read in a slice of its own, begun after it was asked for: it shows whatever was
+ * answered before. Where a store is away a round keeps what it had: nothing is sent, and the first round that can be read
+ * again tells what has changed.
+ *
+ * A round comes later the more is followed: it takes a quarter of the thread at most, and asks shared stores for at most
+ * STREAM_READS_PER_S_MAX counts a second.
+ */
+export class Watch {
+  readonly #parts: WatchParts;
+  readonly #counts = new WatchedCounts();
+  /** Each with the time of its last comment. */
+  readonly #followers = new Map<Follower, number>();
+  /** Those who may have something to be sent. */
+  readonly #marked = new Set<Follower>();
+  readonly #turns = new Turns();
+  #rounds: ReturnType<typeof setTimeout> | undefined;
+  #sweeps: ReturnType<typeof setInterval> | undefined;
+  #isClosed = false;
+
+  constructor(parts: WatchParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * A reader of every metric of every subject, each named once. Its counts are read by now and sent once it is attached.
+   * Rejects with `unavailable` where they cannot be read, or where there is no room.
+   */
+  async open(subjects: readonly Subject[], metrics: readonly Metric[]): Promise<Follower> {
+    const done = await this.#takeTurn();
+    try {
+      this.#refuse(subjects.length * metrics.length);
+      const { follower, joined } = this.#counts.join(subjects, metrics);
+      this.#followers.set(follower, performance.now());
+      this.#changed();
+      const failure = await this.#readJoined(joined);
+      if (failure === undefined && this.#followers.has(follower)) return follower;
+      this.close(follower);
+      throw failure ?? stopping();
+    } finally {
+      done();
+    }
+  }
+
+  /** The reader's events go there, its first counts at once. */
+  attach(follower: Follower, sink: Sink): void {
+    if (this.#followers.has(follower)) follower.attach(sink, eventId(), performance.now());
+    else sink.end();
+  }
+
+  /** The sink that was full has room again. */
+  drained(follower: Follower): void {
+    if (this.#followers.has(follower)) follower.drained(eventId(), performance.now());
+  }
+
+  /** The reader has gone, or is to go. */
+  close(follower: Follower): void {
+    if (!this.#followers.delete(follower)) return;
+    this.#marked.delete(follower);
+    this.#counts.leave(follower);
+    this.#changed();
+    follower.end();
+  }
+
+  /** Ends every stream: its readers come back, to another node or to the next run. */
+  closeAll(): void {
+    this.#isClosed = true;
+    for (const follower of [...this.#followers.keys()]) this.close(follower);
+  }
+
+  #refuse(places: number): void {
+    if (this.#isClosed) throw stopping();
+    if (this.#followers.size >= STREAMS_MAX) throw unavailable(`${STREAMS_MAX} streams are open on this thread`, 10);
+    if (this.#counts.places + places > STREAM_PLACES_MAX)
+      throw unavailable(`the streams of this thread would follow more than ${STREAM_PLACES_MAX} counts`, 10);
+  }
+
+  /** Rounds and sweeps are there while there are streams. */
+  #changed(): void {
+    const { size } = this.#followers;
+    this.#parts.opened(size);
+    if (size > 0 && this.#sweeps === undefined) {
+      this.#sweeps = setInterval(() => this.#sweep(), SWEEP_MS);
+      this.#plan(STREAM_EVERY_MS);
+    } else if (size === 0) {
+      clearInterval(this.#sweeps);
+      clearTimeout(this.#rounds);
+      this.#sweeps = undefined;
+      this.#rounds = undefined;
+    }
+  }
+
+  // Rounds
+
+  #plan(inMs: number): void {
+    this.#rounds = setTimeout(() => void this.#round(), inMs);
+  }
+
+  async #round(): Promise<void> {
+    const timer = this.#rounds;
+    const beganMs = performance.now();
+    const cost: Cost = { busyMs: 0, asked: 0 };
+    try {
+      const all = this.#counts.all();
+      for (let isMore = true; isMore; ) {
+        const done = await this.#takeTurn();
+        try {
+          ({ isMore } = await this.#slice(all, cost));
+        } finally {
+          done();
+        }
+        await othersFirst();
+      }
+      await this.#send(beganMs, cost);
+    } catch (error) {
+      this.#parts.failed(error);
+    }
+    // All have gone meanwhile: whoever came then has begun rounds of its own.
+    if (this.#rounds !== timer) return;
+    const restMs = Math.max(STREAM_EVERY_MS, ROUND_SHARE * cost.busyMs, (1000 * cost.asked) / STREAM_READS_PER_S_MAX);
+    this.#plan(Math.max(0, beganMs + restMs - performance.now()));
+  }
+
+  async #send(roundMs: number, cost: Cost): Promise<void> {
+    let beganMs = performance.now();
+    for (const follower of this.#marked) {
+      if (follower.begin(eventId(), roundMs, STREAM_EVERY_MS)) this.#marked.delete(follower);
+      if (performance.now() - beganMs < STREAM_SLICE_MS) continue;
+      cost.busyMs += performance.now() - beganMs;
+      await othersFirst();
+      beganMs = performance.now();
+    }
+    cost.busyMs += performance.now() - beganMs;
+  }
+
+  // Reads
+
+  async #readJoined(joined: readonly WatchedSubject[]): Promise<unknown> {
+    const all = joined.values();
+    const cost: Cost = { busyMs: 0, asked: 0 };
+    for (;;) {
+      const { isMore, failure } = await this.#slice(all, cost);
+      if (failure !== undefined || !isMore) return failure;
+      await othersFirst();
+    }
+  }
+
+  /** Reads as many as keep this thread, or the stores, for a moment. The failure is that of one of them. */
+  async #slice(all: Iterator<WatchedSubject>, cost: Cost): Promise<{ isMore: boolean; failure: unknown }> {
+    const beganMs = performance.now();
+    const { alike, isMore } = take(all);
+    let failure: unknown;
+    const waiting: Promise<unknown>[] = [];
+    for (const subjects of alike.values()) {
+      try {
+        const reading = this.#read(subjects, cost);
+        if (reading !== null) waiting.push(reading.catch((error) => error));
+      } catch (error) {
+        failure = this.#failure(error);
+      }
+    }
+    cost.busyMs += performance.now() - beganMs;
+    for (const error of await Promise.all(waiting)) if (error !== undefined) failure = this.#failure(error);
+    return { isMore, failure };
+  }
+
+  #read(alike: readonly WatchedSubject[], cost: Cost): Promise<void> | null {
+    const { metrics } = alike[0] as WatchedSubject;
+    // As they are now: readers may come and go while we wait.
+    const watched = alike.map(({ watched }) => watched);
+    const subjects = alike.map(({ subject }) => subject);
+    const page = this.#parts.counting.page({ subjects, metrics, actor: null, known: null });
+    if (!(page instanceof Promise)) {
+      this.#take(watched, page.counts);
+      return null;
+    }
+    cost.asked += subjects.length * metrics.length;
+    return page.then(({ counts }) => this.#take(watched, counts));
+  }
+
+  #take(all: readonly (readonly Watched[])[], counts: readonly number[]): void {
+    let at = 0;
+    for (const watched of all) {
+      for (const known of watched) {
+        const count = counts[at++] as number;
+        if (count === known.count) continue;
+        known.count = count;
+        for (const [follower, place] of known.followers) {
+          follower.mark(place);
+          this.#marked.add(follower);
+        }
+      }
+    }
+  }
+
+  #failure(error: unknown): unknown {
+    if (!(error instanceof Problem)) this.#parts.failed(error);
+    return error;
+  }
+
+  #takeTurn(): Promise<() => void> {
+    return this.#turns.take("read");
+  }
+
+  // Connections
+
+  #sweep(): void {
+    const nowMs = performance.now();
+    for (const [follower, beatMs] of this.#followers) {
+      // It comes back when it can, and is sent the latest.
+      if (follower.stalledMs(nowMs) > STREAM_STALL_MS_MAX) this.close(follower);
+      else if (nowMs - beatMs >= STREAM_BEAT_MS - SWEEP_MS) {
+        this.#followers.set(follower, nowMs);
+        follower.beat(nowMs);
+      }
+    }
+  }
+}
+
+/** The next ones, together with those of the same metrics. */
+function take(all: Iterator<WatchedSubject>): { alike: Map<string, WatchedSubject[]>; isMore: boolean } {
+  const alike = new Map<string, WatchedSubject[]>();
+  for (let counts = 0; counts < STREAM_READS_AT_ONCE; ) {
+    const next = all.next();
+    if (next.done) return { alike, isMore: false };
+    const { kinds, metrics } = next.value;
+    const others = alike.get(kinds);
+    if (others) others.push(next.value);
+    else alike.set(kinds, [next.value]);
+    counts += metrics.length;
+  }
+  return { alike, isMore: true };
+}
+
+function stopping(): Problem {
+  return unavailable("the server is stopping: open the stream again, and another one answers");
+}
+
+/** Requests that have come meanwhile. */
+function othersFirst(): Promise<void> {
+  return new Promise((resolve) => {
+    setImmediate(resolve);
+  });
+}
