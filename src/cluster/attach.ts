@@ -12,7 +12,8 @@ import { Freshness, type FreshnessShare } from "./freshness.ts";
 import { LoadLocks } from "./load-locks.ts";
 import { LogClient } from "./log-client.ts";
 import { Shards } from "./shards.ts";
-import { openHot, openSharedLedger } from "./stores.ts";
+import { openRedis, openSharedLedger } from "./stores.ts";
+import { ClusterVisitors } from "./visitors.ts";
 
 /** The shared memory of a node and one request thread's way to the log thread. */
 export interface ClusterShare {
@@ -31,7 +32,8 @@ export interface ClusterShare {
 /** A request thread's part of a cluster's node: its own connections to Redis and MySQL. */
 export function attachCluster(share: ClusterShare, press: () => void) {
   const { settings, partitions } = share;
-  const hot = openHot(settings);
+  const { hot, visitors: shared } = openRedis(settings);
+  const node = new NodeVisitors(Claims.attach(share.visitors, share.thread));
   const ledger = openSharedLedger(settings, partitions);
   const log = new LogClient(share.log);
   const shards = new Shards({ hot, ledger, end: (shard) => log.end(shard) });
@@ -48,7 +50,7 @@ export function attachCluster(share: ClusterShare, press: () => void) {
   });
   return {
     counting: counting satisfies Counting,
-    visitors: new NodeVisitors(Claims.attach(share.visitors, share.thread)) satisfies Visitors,
+    visitors: new ClusterVisitors(node, shared) satisfies Visitors,
     histories: {
       hours: ({ id }, subject, from, to) => fromLedger(() => ledger.history(id, subject, from, to)),
     } satisfies Histories,

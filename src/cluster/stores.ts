@@ -3,6 +3,7 @@ import { FirstConnection } from "./first-connection.ts";
 import { MysqlLedgerReader } from "./mysql/reads.ts";
 import { RedisHotStore } from "./redis/hot-store.ts";
 import { openDriver } from "./redis/open-driver.ts";
+import { SharedVisitors } from "./redis/shared-visitors.ts";
 
 /** The settings of a cluster, which has all three stores. */
 export function storesOf({ redisUrl, redisToken, mysqlUrl, prefix }: Settings) {
@@ -12,8 +13,14 @@ export function storesOf({ redisUrl, redisToken, mysqlUrl, prefix }: Settings) {
 
 /** This thread's connection to Redis. It begins to connect at once, and goes on for ever. */
 export function openHot(settings: Settings): RedisHotStore {
+  return openRedis(settings).hot;
+}
+
+/** The same with what else is kept there; closing the hot store closes it. */
+export function openRedis(settings: Settings): { hot: RedisHotStore; visitors: SharedVisitors } {
   const stores = storesOf(settings);
-  return new RedisHotStore(new FirstConnection(openDriver(stores)), stores.prefix);
+  const driver = new FirstConnection(openDriver(stores));
+  return { hot: new RedisHotStore(driver, stores.prefix), visitors: new SharedVisitors(driver, stores.prefix) };
 }
 
 /** This thread's connections to MySQL. */

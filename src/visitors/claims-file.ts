@@ -1,4 +1,3 @@
-import { randomBytes } from "node:crypto";
 import { closeSync, ftruncateSync, openSync, readSync, renameSync, writeSync } from "node:fs";
 import { isSystemError } from "../errors.ts";
 import { VISITOR_LEVELS, VISITOR_STRIPES, VISITOR_WAYS } from "../limits.ts";
@@ -16,11 +15,8 @@ const VERSION_WORD = 2;
 export const LEVELS_WORD = 3;
 /** Rises with every change of a salt. */
 export const SALTS_CHANGED_WORD = 4;
-/** Random, for the fingerprints of actors. */
-const SECRET_AT = 64;
-export const SECRET_BYTES = 32;
 /** Salts: the day (0: none) in a word, and 32 bytes behind it. */
-export const SALTS = 4;
+export const SALTS = 5;
 export const SALTS_AT = 1024;
 export const SALT_STEP = 64;
 export const SALT_AT = 32;
@@ -42,7 +38,7 @@ const FILE_BYTES = bytesWith(VISITOR_LEVELS);
 const ZEROS = new Uint8Array(2 ** 20);
 
 /**
- * A new file with what `old` has of salts and secret, mapped. Nothing of it is synced: what a power cut takes is visitors
+ * A new file with what `old` has of salts, mapped. Nothing of it is synced: what a power cut takes is visitors
  * who may count once more.
  */
 export function createFile(path: string, old: Buffer | null): Uint8Array<ArrayBuffer> {
@@ -99,10 +95,6 @@ export function addLevel(path: string, level: number): void {
   }
 }
 
-export function secretIn(header: Buffer): Buffer {
-  return header.subarray(SECRET_AT, SECRET_AT + SECRET_BYTES);
-}
-
 function allocate(fd: number, from: number, to: number): void {
   const end = bytesWith(to);
   for (let at = bytesWith(from); at < end; ) at += writeSync(fd, ZEROS, 0, Math.min(ZEROS.length, end - at), at);
@@ -114,6 +106,5 @@ function headerFrom(old: Buffer | null): Buffer {
   header.write(MAGIC, 0, "latin1");
   header.writeInt32LE(VERSION, 4 * VERSION_WORD);
   header.writeInt32LE(1, 4 * LEVELS_WORD);
-  if (!old) randomBytes(SECRET_BYTES).copy(secretIn(header));
   return header;
 }

@@ -8,6 +8,7 @@ import { Problem } from "../errors.ts";
 import { VISITOR_LEVELS, VISITOR_WAYS } from "../limits.ts";
 import { Claims, NOBODYS } from "./claims.ts";
 import { type Fingerprint, keyName } from "./fingerprint.ts";
+import { ACTORS } from "./salts.ts";
 
 let folder: string;
 beforeAll(() => {
@@ -159,16 +160,16 @@ describe("threads", () => {
 });
 
 describe("the file", () => {
-  test("gives a new run what holds, and salts and secret, and forgets what is over", () => {
+  test("gives a new run what holds, and salts, and forgets what is over", () => {
     const path = freshPath();
     const first = open(path);
     const names = Array.from({ length: 60_000 }, (_, i) => keyName(String(i)));
     for (const [i, name] of names.entries())
       first.claim(name, { nowMs: T0, windowMs: i % 8 ? 1_000 : 5_000, owner: i });
-    const { secret } = first.salts;
+    const actors = first.salts.of(ACTORS);
     const salt = first.salts.of(20_000);
     const second = open(path, T0 + 1_000);
-    expect(second.salts.secret).toBe(secret);
+    expect(second.salts.of(ACTORS)).toBe(actors);
     expect(second.salts.of(20_000)).toBe(salt);
     const wrong = [...names.entries()].filter(([i, name]) => second.ownerOf(name, T0 + 1_000) !== (i % 8 ? null : i));
     expect(wrong).toEqual([]);

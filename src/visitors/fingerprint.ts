@@ -42,8 +42,8 @@ export function strangerClaim(stranger: string, metric: Metric, subject: Subject
 }
 
 /** What an actor claims. */
-export function actorClaim(secret: string, metric: Metric, subject: Subject, actor: string): Fingerprint {
-  return fingerprint(`${secret}\nactor\n${metric.id}\n${subject}\n${actor}`);
+export function actorClaim(salt: string, metric: Metric, subject: Subject, actor: string): Fingerprint {
+  return fingerprint(`${salt}\nactor\n${metric.id}\n${subject}\n${actor}`);
 }
 
 /** Where the outcome of a keyed act is remembered. */

@@ -1,8 +1,10 @@
 import { randomBytes } from "node:crypto";
-import { SALT_AT, SALT_BYTES, SALT_STEP, SALTS, SALTS_AT, SALTS_CHANGED_WORD, secretIn } from "./claims-file.ts";
+import { SALT_AT, SALT_BYTES, SALT_STEP, SALTS, SALTS_AT, SALTS_CHANGED_WORD } from "./claims-file.ts";
 import type { Locks } from "./locks.ts";
 
 export const DAY_MS = 86_400_000;
+/** Stands for a day that is never over: the salt of actors, whose claims may hold for a year. */
+export const ACTORS = 0x7fffffff;
 
 /** The day of a time: 1, 2, 3 … since 1970, in UTC. */
 export function dayOf(ms: number): number {
@@ -15,8 +17,6 @@ export function dayOf(ms: number): number {
  * it is overwritten, and nobody can say any more whose a fingerprint was.
  */
 export class Salts {
-  /** Random and lasting: what actors' fingerprints are made with. */
-  readonly secret: string;
   readonly #words: Int32Array;
   readonly #bytes: Buffer;
   readonly #locks: Locks;
@@ -29,7 +29,6 @@ export class Salts {
     this.#bytes = Buffer.from(file);
     this.#locks = locks;
     this.#lock = lock;
-    this.secret = secretIn(this.#bytes).toString("base64url");
   }
 
   /** Counts the changes: where it has not moved, the salts are those they were. */

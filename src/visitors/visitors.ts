@@ -8,10 +8,10 @@ import { log } from "../telemetry/log.ts";
 import type { Reading } from "../telemetry/prometheus.ts";
 import { Claims, NOBODYS } from "./claims.ts";
 import { actorClaim, type Fingerprint, keyName, ownerOf, strangerClaim, strangerOf } from "./fingerprint.ts";
-import { DAY_MS, dayOf } from "./salts.ts";
+import { ACTORS, DAY_MS, dayOf } from "./salts.ts";
 
 /** Nothing to give back: a repeat has what the act has. */
-const AGAIN: Claim = { release: () => undefined };
+export const AGAIN: Claim = { release: () => undefined };
 /** Below it a day's salts and claims need not be looked after more often. */
 const FORGET_EVERY_MS = 1_000;
 
@@ -37,14 +37,14 @@ export interface Wanted {
  */
 export class NodeVisitors implements Visitors {
   readonly claims: Claims;
-  readonly #now: () => number;
+  readonly now: () => number;
   /** The last stranger: the lines of one upload are all his. */
   #stranger = { salt: "", address: "", agent: "", name: "" };
   #forgetAtMs = 0;
 
   constructor(claims: Claims, now: () => number = wallMs) {
     this.claims = claims;
-    this.#now = now;
+    this.now = now;
   }
 
   claim(metric: Metric, subject: Subject, visitor: Visitor, act: ClaimingAct = {}): Claim | null {
@@ -57,12 +57,17 @@ export class NodeVisitors implements Visitors {
   }
 
   wanted(metric: Metric, subject: Subject, visitor: Visitor, { once, line }: ClaimingAct): Wanted {
-    const nowMs = this.#now();
+    const nowMs = this.now();
     const windowMs = metric.unique ?? 0;
     const act = once?.key ?? line;
     const owner = act === undefined ? NOBODYS : ownerOf(act);
     if ("actor" in visitor) {
-      return { names: [actorClaim(this.claims.salts.secret, metric, subject, visitor.actor)], owner, nowMs, windowMs };
+      return {
+        names: [actorClaim(this.claims.salts.of(ACTORS), metric, subject, visitor.actor)],
+        owner,
+        nowMs,
+        windowMs,
+      };
     }
     const today = dayOf(nowMs);
     const days = nowMs - today * DAY_MS < windowMs ? [today - 1, today] : [today];
@@ -74,7 +79,7 @@ export class NodeVisitors implements Visitors {
   win({ names, owner, nowMs, windowMs }: Wanted): Claim | null {
     const won: Fingerprint[] = [];
     const release = () => {
-      for (const name of won) this.claims.release(name, { nowMs: this.#now(), untilMs: nowMs + windowMs });
+      for (const name of won) this.claims.release(name, { nowMs: this.now(), untilMs: nowMs + windowMs });
     };
     try {
       for (const name of names) {
@@ -89,9 +94,16 @@ export class NodeVisitors implements Visitors {
     return won.length === names.length ? { release } : AGAIN;
   }
 
+  /** What all nodes agree upon: that these names are claimed for so long yet, by this act or by another one. */
+  hold({ names, owner }: Wanted, isOwn: boolean, leftMs: number): void {
+    const nowMs = this.now();
+    const untilMs = nowMs + leftMs;
+    for (const name of names) this.claims.set(name, { nowMs, untilMs, owner: isOwn ? owner : NOBODYS });
+  }
+
   /** What became of an event with this key: whether it counts; undefined for one that is not known. */
   outcome({ key, body }: OnceKey): boolean | undefined {
-    const word = this.claims.ownerOf(keyName(key), this.#now());
+    const word = this.claims.ownerOf(keyName(key), this.now());
     if (word === null) return undefined;
     if (((word ^ bodyWord(body)) & ~1) !== 0) throw keyReused();
     return (word & 1) === 1;
@@ -102,14 +114,14 @@ export class NodeVisitors implements Visitors {
    * once.
    */
   noteOutcome({ key, body }: OnceKey, counts: boolean): void {
-    const nowMs = this.#now();
+    const nowMs = this.now();
     const owner = (bodyWord(body) & ~1) | (counts ? 1 : 0);
     this.claims.set(keyName(key), { nowMs, untilMs: nowMs + KEYS_MS, owner });
   }
 
   /** Main, now and then: salts that no window reaches any more are forgotten. */
   tend(metrics: readonly Metric[]): void {
-    const nowMs = this.#now();
+    const nowMs = this.now();
     if (nowMs < this.#forgetAtMs && nowMs > this.#forgetAtMs - 2 * FORGET_EVERY_MS) return;
     this.#forgetAtMs = nowMs + FORGET_EVERY_MS;
     this.claims.salts.forgetBefore(dayOf(nowMs - saltReachMs(metrics)));
@@ -151,6 +163,6 @@ function bodyWord(body: string): number {
   return Number.parseInt(body.slice(0, 8), 16) | 0;
 }
 
-function keyReused(): Problem {
+export function keyReused(): Problem {
   return new Problem("key-reused", "this Idempotency-Key came with another body before");
 }

@@ -30,7 +30,7 @@ export function wholeContract(deployment: Deployment): void {
     tallies(api);
     at(api);
     access(deployment);
-    if (deployment.nodes === 1) rules(deployment);
+    rules(deployment);
     eventsAccess(deployment);
   });
 }
@@ -47,6 +47,7 @@ export function storedContract(deployment: Deployment): void {
     relations(api);
     streams(api);
     tallies(api);
+    rules(deployment);
     at(api);
   });
 }

@@ -8,15 +8,24 @@ const scratch = Buffer.alloc(ID_BYTES_MAX * 3);
 export class Names {
   readonly #shards: string[];
   readonly #actors: string[];
+  readonly #visitors: string[];
+  readonly salts: string;
 
   constructor(prefix: string) {
     const hex = Array.from({ length: 256 }, (_, i) => i.toString(16).padStart(2, "0"));
     this.#shards = hex.map((digits) => `{${prefix}:${digits}}`);
     this.#actors = hex.map((digits) => `{${prefix}:a${digits}}`);
+    this.#visitors = hex.map((digits) => `{${prefix}:v${digits}}`);
+    this.salts = `{${prefix}:salts}`;
   }
 
   shard(shard: number): string {
     return this.#shards[shard] as string;
+  }
+
+  /** Claims of visitors, with the subject's shard for their tag. */
+  visitors(shard: number): string {
+    return this.#visitors[shard] as string;
   }
 
   /** Actors' hints are spread over 256 tags of their own; an actor's id stands behind the tag, braces and all. */

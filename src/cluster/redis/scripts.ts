@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import actors from "./lua/actors.lua" with { type: "text" };
 import advance from "./lua/advance.lua" with { type: "text" };
 import catchUp from "./lua/catch-up.lua" with { type: "text" };
+import claim from "./lua/claim.lua" with { type: "text" };
 import counts from "./lua/counts.lua" with { type: "text" };
 import drop from "./lua/drop.lua" with { type: "text" };
 import findKey from "./lua/find-key.lua" with { type: "text" };
@@ -15,9 +16,11 @@ import putRelations from "./lua/put-relations.lua" with { type: "text" };
 import putTallies from "./lua/put-tallies.lua" with { type: "text" };
 import read from "./lua/read.lua" with { type: "text" };
 import renew from "./lua/renew.lua" with { type: "text" };
+import salts from "./lua/salts.lua" with { type: "text" };
 import setEnd from "./lua/set-end.lua" with { type: "text" };
 import shift from "./lua/shift.lua" with { type: "text" };
 import sweep from "./lua/sweep.lua" with { type: "text" };
+import unclaim from "./lua/unclaim.lua" with { type: "text" };
 import unhint from "./lua/unhint.lua" with { type: "text" };
 import unsettle from "./lua/unsettle.lua" with { type: "text" };
 
@@ -48,6 +51,9 @@ export interface Script {
  *     {prefix:0f}:b<bases>:<metric:type>:<bucket>   hash: id → the ledger's count (counts.lua)
  *     {prefix:0f}:old         hash: <bases>:<metric:type> → buckets of a generation given up, still to be deleted
  *     {prefix:a0f}:<metric:actor>   sorted set: subject → newest stamp hinted; a tag of the actor's hash, not a shard's
+ *     {prefix:v0f}:<hash>     who claims a visitor's turn, until it is over; the tag is the subject's
+ *     {prefix:v0f}:k<key>     the outcome (1: counts) and body of an act with a key, for 10 minutes
+ *     {prefix:salts}:<day>    the day's salt, as long as it is needed
  *
  * Ids hold no control characters, so line ends may stand between them.
  */
@@ -69,6 +75,9 @@ export const SCRIPTS = {
   hint: script("hint", hint),
   unhint: script("unhint", unhint),
   hintsOf: script("hintsOf", hintsOf),
+  claim: script("claim", claim),
+  unclaim: script("unclaim", unclaim),
+  salts: script("salts", salts),
 } as const satisfies Record<string, Script>;
 
 /**
