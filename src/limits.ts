@@ -57,6 +57,13 @@ export const ACT_BYTES_MAX = 384;
 /** How long an act may wait for the disk, or for room, before its caller is told 503. */
 export const ACT_WAIT_MS_MAX = 5_000;
 
+/** A job is looked after this often while the ledger does it; where it cannot be written the caller is told 202 then. */
+export const JOB_LATE_MS = 5_000;
+/** An erasure of a million actors takes the ledger some 10 s; beyond this the caller is told that it goes on by itself. */
+export const JOB_WAIT_MS_MAX = 120_000;
+/** Counts that the writer works out again between two batches of acts: about 3 ms. */
+export const RECOUNTS_AT_ONCE = 100;
+
 /** Records in the log that the ledger does not have yet, held in memory for reads: 24 generations, about 110 MiB when full. */
 export const OVERLAY_GENERATIONS = 24;
 export const OVERLAY_GENERATION_RECORDS = 65_536;

@@ -8,6 +8,7 @@ import { attachEmbedded, type EmbeddedShare } from "./embedded/attach.ts";
 import { migrateEmbedded, startEmbedded, verifyEmbedded } from "./embedded/start.ts";
 import { StartError } from "./errors.ts";
 import type { Metric } from "./model.ts";
+import type { Admin } from "./ports/admin.ts";
 import type { Counting } from "./ports/counting.ts";
 import type { Histories } from "./ports/histories.ts";
 import type { Say, Verified } from "./ports/verified.ts";
@@ -48,6 +49,7 @@ export interface Thread {
   counting: Counting;
   visitors: Visitors;
   histories: Histories;
+  admin: Admin;
   close(): void;
 }
 

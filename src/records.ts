@@ -9,7 +9,7 @@ import type { OnceKey } from "./ports/counting.ts";
  *
  * Merges and erasures span shards: they are jobs, whose source is the job's id, and whose records are these same kinds.
  */
-export type LogRecord = RelationRecord | TallyRecord | SetRecord | EraseRecord;
+export type LogRecord = RelationRecord | TallyRecord | SetRecord | EraseRecord | MergeRecord;
 
 interface Numbered {
   /** 0–255, by hash of the subject (`shardOf`). */
@@ -51,12 +51,24 @@ export interface SetRecord extends Numbered {
   atMs: number;
 }
 
-/** What is older than `stamp` is gone: of one actor on the subject, or (`actor` empty) the whole subject. */
+/**
+ * Whatever stands before it in the log is gone: of the subject (`actor` empty), or of the actor on every subject (`subject`
+ * empty). Of the actor nothing comes after it either that is not newer than `stamp`.
+ */
 export interface EraseRecord extends Numbered {
   kind: "erase";
   actor: string;
   stamp: number;
 }
+
+/** What stands before it in the log for `subject` is from now on that of `to`. */
+export interface MergeRecord extends Numbered {
+  kind: "merge";
+  to: string;
+}
+
+/** Records whose place in the log is between what came before and after: a transaction ends with them. */
+export type JobRecord = EraseRecord | MergeRecord;
 
 export interface Frame {
   source: string;
@@ -71,6 +83,7 @@ const RELATION = 1;
 const TALLY = 2;
 const SET = 3;
 const ERASE = 4;
+const MERGE = 5;
 const ONCE = 0x80;
 const KEY_BYTES = 16;
 const BODY_BYTES = 8;
@@ -168,6 +181,10 @@ export class FrameWriter {
         this.#head(SET, record);
         this.#end = this.#bytes.writeDoubleLE(record.count, this.#end);
         this.#end = this.#bytes.writeDoubleLE(record.atMs, this.#end);
+        break;
+      case "merge":
+        this.#head(MERGE, record);
+        this.#end = this.#bytes.writeDoubleLE(0, this.#end);
     }
     this.#once(record.once);
     const lengths = this.#end;
@@ -177,7 +194,7 @@ export class FrameWriter {
     const actorAt = this.#end;
     if (record.kind === "relation" || record.kind === "erase") {
       this.#end = encodeUtf8(record.actor, this.#bytes, this.#end);
-    }
+    } else if (record.kind === "merge") this.#end = encodeUtf8(record.to, this.#bytes, this.#end);
     this.#bytes[lengths + 1] = this.#end - actorAt;
   }
 
@@ -266,6 +283,9 @@ export function readFrame(bytes: Buffer): Frame {
         break;
       case ERASE:
         records[i] = { kind: "erase", shard, n, metric, subject, once, actor, stamp: first };
+        break;
+      case MERGE:
+        records[i] = { kind: "merge", shard, n, metric, subject, once, to: actor };
         break;
       default:
         throw new Error(`log record of kind ${plain} at byte ${at}: the log is damaged`);

@@ -2,6 +2,7 @@ import type { MessagePort } from "node:worker_threads";
 import type { Settings } from "../config.ts";
 import type { Counting } from "../ports/counting.ts";
 import type { Histories } from "../ports/histories.ts";
+import { noAdmin } from "../ports/no-counting.ts";
 import type { Visitors } from "../ports/visitors.ts";
 import { CounterTable, type TableShare } from "../tallies/table.ts";
 import { Claims, type ClaimsShare } from "../visitors/claims.ts";
@@ -54,6 +55,7 @@ export function attachCluster(share: ClusterShare, press: () => void) {
     histories: {
       hours: ({ id }, subject, from, to) => fromLedger(() => ledger.history(id, subject, from, to)),
     } satisfies Histories,
+    admin: noAdmin("in a cluster this cannot be done yet; nothing was done"),
     close() {
       log.close();
       ledger.close();

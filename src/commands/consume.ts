@@ -3,7 +3,7 @@ import { EXIT } from "../errors.ts";
 import { createHandler } from "../http/app.ts";
 import { STOP_MS_MAX } from "../limits.ts";
 import { openConsumer } from "../open.ts";
-import { noCounting } from "../ports/no-counting.ts";
+import { noAdmin, noCounting } from "../ports/no-counting.ts";
 import { NO_VISITORS } from "../ports/no-visitors.ts";
 import { Watch } from "../streams/watch.ts";
 import { log } from "../telemetry/log.ts";
@@ -40,6 +40,7 @@ export async function run(settings: Settings): Promise<number> {
     histories: NOTHING,
     streams: new Watch({ counting: NOTHING, opened: () => undefined, failed: () => undefined }),
     holdOpen: () => undefined,
+    admin: noAdmin("this process only brings the log into the ledger: ask a server"),
     health: () => {
       const parts = consumer.parts();
       const isDegraded = Object.values(parts).some(({ status }) => status === "down");

@@ -28,7 +28,7 @@ const ONCE = 2;
 const AT = 4;
 const ONCE_BYTES = 24;
 
-export type ReplyStatus = 0 | 1 | 2 | 3 | 4;
+export type ReplyStatus = 0 | 1 | 2 | 3 | 4 | 5;
 export const DONE: ReplyStatus = 0;
 export const CHANGED: ReplyStatus = 1;
 /** The key was used with another body. */
@@ -37,6 +37,8 @@ export const KEY_REUSED: ReplyStatus = 2;
 export const NOT_LOADED: ReplyStatus = 3;
 /** Not done: the disk or a bound is full. */
 export const REFUSED: ReplyStatus = 4;
+/** An erasure or a merge of what it is about is not in the ledger yet: send it again in a moment. */
+export const HELD: ReplyStatus = 5;
 
 export interface Reply {
   id: number;

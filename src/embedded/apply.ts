@@ -1,10 +1,12 @@
 import type { Database } from "bun:sqlite";
 import { countDelta, tellChanges } from "../arithmetic/register.ts";
-import type { Stamp } from "../arithmetic/stamp.ts";
+import { msOf, type Stamp } from "../arithmetic/stamp.ts";
 import { typeOf } from "../model.ts";
 import type { Applied, Batch, RegisterChange, TallyChange } from "../ports/ledger.ts";
+import type { JobRecord } from "../records.ts";
 import type { Deltas } from "./deltas.ts";
 import type { Filters } from "./filters.ts";
+import { JobRows } from "./job-rows.ts";
 import { keyStep } from "./keys.ts";
 import type { Segments } from "./segments.ts";
 
@@ -33,6 +35,7 @@ export class Applier {
   #sampled: RegisterChange[] = [];
   /** Changes of relations' counts by minute, metric and subject. */
   #counts = new Map<number, Map<number, Map<string, number>>>();
+  #jobs: JobRows;
 
   constructor(db: Database, parts: { filters: Filters; segments: Segments; deltas: Deltas }, totalsFrom = TOTALS_FROM) {
     this.#filters = parts.filters;
@@ -40,11 +43,22 @@ export class Applier {
     this.#deltas = parts.deltas;
     this.#totalsFrom = totalsFrom;
     this.#sql = prepare(db);
+    this.#jobs = new JobRows(db, {
+      ...parts,
+      unite: (changes) => this.#unite(changes),
+      uncount: (register) => this.#count(register, msOf(register.stamp), -1),
+      hasTotals: () => this.#totals.size > 0,
+      leaveTotal: ({ metric, subject, actor }) => {
+        if (this.#totals.get(actor)?.has(metric)) this.#sql.total.run(actor, metric, typeOf(subject), -1);
+      },
+      forgetTotals: (actor) => this.#totals.delete(actor),
+    });
     this.reload(db);
   }
 
   /** What is kept in memory, read again: at the start, and after a rollback. */
   reload(db: Database): void {
+    this.#jobs.reload();
     this.#totals.clear();
     const rows = db.query<{ actor: string; metric: number }, []>("SELECT DISTINCT actor, metric FROM actors");
     for (const { actor, metric } of rows.all()) this.#hasTotals(actor, metric);
@@ -53,7 +67,7 @@ export class Applier {
   apply(batch: Batch): Applied {
     this.#sampled = [];
     this.#counts.clear();
-    const registers = this.#applyRegisters(batch.registers);
+    const registers = this.#applyRegisters(batch.registers, false);
     this.#segments.store(); // first of all: rows are found through their segments
     this.#deltas.begin(this.#filters.counted);
     for (const { actor, metric } of this.#sampled) this.#addTotals(actor, metric);
@@ -64,11 +78,31 @@ export class Applier {
     for (const { source, shard, last } of batch.sources) this.#sql.source.run(source, shard, last, batch.nowMs);
     for (const [shard, stampMax] of batch.shards) this.#sql.shard.run(shard, stampMax);
     for (const { source, shard, from, to } of batch.losses) this.#sql.loss.run(source, shard, from, to, batch.nowMs);
+    for (const job of batch.jobs) this.#do(job);
     this.#sql.position.run(batch.position);
     return { registers, counts };
   }
 
-  #applyRegisters(changes: RegisterChange[]): number {
+  #do(job: JobRecord): void {
+    this.#counts.clear();
+    this.#jobs.do(job);
+    this.#segments.store();
+    this.#applyCounts();
+  }
+
+  /** What a merge brings to its subject: of two active registers the higher stamp stays, and an active one stays anyway. */
+  #unite(changes: RegisterChange[]): void {
+    this.#segments.roll();
+    this.#sampled = [];
+    this.#counts.clear();
+    this.#applyRegisters(changes, true);
+    this.#segments.store();
+    for (const { actor, metric } of this.#sampled) this.#addTotals(actor, metric);
+    this.#applyCounts();
+    this.#counts.clear();
+  }
+
+  #applyRegisters(changes: RegisterChange[], isUnion: boolean): number {
     const filters = this.#filters;
     const current = this.#segments.current;
     let stampMin = Number.MAX_SAFE_INTEGER;
@@ -86,7 +120,9 @@ export class Applier {
         stored = row.stamp;
         break;
       }
-      if (stamp <= stored) continue;
+      if (isUnion && stored % 2 === 1) this.#count(change, msOf(Math.min(stored, stamp)), -1);
+      const stays = isUnion ? stored % 2 === 1 && stamp <= stored : stamp <= stored || this.#jobs.isErased(change);
+      if (stays) continue;
       changed++;
       if (stamp < stampMin) stampMin = stamp;
       if (stamp > stampMax) stampMax = stamp;
@@ -101,6 +137,10 @@ export class Applier {
         this.#sql.insert.run(current, actor, subject, metric, stamp);
         inserted++;
       }
+      if (isUnion) {
+        if (stored % 2 === 0) this.#countActor(change, 1);
+        continue;
+      }
       tellChanges(stored, change.way, stamp, (atMs, amount) => this.#count(change, atMs, amount));
       const delta = countDelta(stored, stamp);
       if (delta !== 0) this.#countActor(change, delta);
@@ -113,7 +153,7 @@ export class Applier {
     return changed;
   }
 
-  #count({ metric, subject }: RegisterChange, atMs: number, amount: number): void {
+  #count({ metric, subject }: { metric: number; subject: string }, atMs: number, amount: number): void {
     const minute = Math.floor(atMs / 60_000) * 60;
     let byMetric = this.#counts.get(minute);
     if (!byMetric) {

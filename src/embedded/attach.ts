@@ -1,4 +1,5 @@
 import type { MessagePort } from "node:worker_threads";
+import type { Admin } from "../ports/admin.ts";
 import type { Counting } from "../ports/counting.ts";
 import type { Histories } from "../ports/histories.ts";
 import type { Visitors } from "../ports/visitors.ts";
@@ -6,6 +7,7 @@ import { CounterTable, type TableShare } from "../tallies/table.ts";
 import { Claims, type ClaimsShare } from "../visitors/claims.ts";
 import { NodeVisitors } from "../visitors/visitors.ts";
 import { type ActRingShare, ActSender } from "./acts.ts";
+import { EmbeddedAdmin } from "./admin.ts";
 import { EmbeddedCounting } from "./counting.ts";
 import type { FilterShare } from "./filters.ts";
 import { Overlay, type OverlayShare } from "./overlay.ts";
@@ -30,6 +32,8 @@ export interface EmbeddedShare extends NodeShare {
   ring: ActRingShare;
   /** The writer's word that replies have come. */
   woken: MessagePort;
+  /** To main, for what administrators ask. */
+  admin: MessagePort;
 }
 
 /** A request thread's part of an embedded node. */
@@ -50,12 +54,15 @@ export function attachEmbedded(share: EmbeddedShare, press: () => void) {
     },
   });
   share.woken.on("message", () => counting.takeReplies());
+  const admin = new EmbeddedAdmin(share.admin, counting);
   return {
     counting: counting satisfies Counting,
     visitors: new NodeVisitors(Claims.attach(share.visitors, share.thread)) satisfies Visitors,
     histories: { hours: ({ id }, subject, from, to) => ledger.history(id, subject, from, to) } satisfies Histories,
+    admin: admin satisfies Admin,
     close() {
       counting.close();
+      admin.close();
       share.woken.close();
       ledger.close();
     },

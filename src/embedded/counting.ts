@@ -13,6 +13,7 @@ import {
   type ActSender,
   ADD_ONCE,
   CHANGED,
+  HELD,
   KEY_REUSED,
   NOT_LOADED,
   REFUSED,
@@ -218,6 +219,7 @@ export class EmbeddedCounting implements Counting {
       this.#waiting.delete(id);
       if (waiting.isGivenUp) return;
       if (status === NOT_LOADED) this.#post(waiting);
+      else if (status === HELD) setTimeout(() => this.#post(waiting), POLL_MS);
       else settle(waiting, status, count, stamp);
     });
   }

@@ -73,7 +73,7 @@ export class SqliteLedgerWriter implements LedgerWriter {
     if (batch.position <= this.#position) {
       throw new Error(`a batch up to ${batch.position}, but the ledger is at ${this.#position}`);
     }
-    this.#segments.begin(batch.registers.length > 0);
+    this.#segments.begin(batch.registers.length > 0 || batch.jobs.some(({ kind }) => kind === "merge"));
     let applied: Applied;
     try {
       this.#sql.begin.run();

@@ -2,12 +2,14 @@ import type { Database } from "bun:sqlite";
 import { createHash } from "node:crypto";
 import ledgerSql from "../../drizzle/sqlite/0000_ledger.sql" with { type: "text" };
 import relationHistorySql from "../../drizzle/sqlite/0001_relation_history.sql" with { type: "text" };
+import floorsSql from "../../drizzle/sqlite/0002_floors.sql" with { type: "text" };
 import journal from "../../drizzle/sqlite/meta/_journal.json" with { type: "json" };
 
 /** The SQL of drizzle/sqlite/, by the tag in its journal. Imported as text, so that the executable carries it. */
 const SQL_BY_TAG: Record<string, string> = {
   "0000_ledger": ledgerSql,
   "0001_relation_history": relationHistorySql,
+  "0002_floors": floorsSql,
 };
 
 export class SchemaError extends Error {}

@@ -1,4 +1,4 @@
-import type { Transferable } from "node:worker_threads";
+import { MessageChannel, type Transferable } from "node:worker_threads";
 import type { Settings } from "../config.ts";
 import { fault } from "../lib/fault.ts";
 import { PROBE_EVERY_MS, SETTLE_MS_MAX } from "../limits.ts";
@@ -17,6 +17,7 @@ import { log } from "../telemetry/log.ts";
 import type { Reading } from "../telemetry/prometheus.ts";
 import type { NodeVisitors } from "../visitors/visitors.ts";
 import type { EmbeddedShare, NodeShare } from "./attach.ts";
+import { Jobs } from "./jobs.ts";
 import { ensureMetrics } from "./open-ledger.ts";
 import { Overlay } from "./overlay.ts";
 import type { ProjectorLink } from "./projector-link.ts";
@@ -70,6 +71,7 @@ export class EmbeddedNode {
   readonly #overlay: Overlay;
   readonly #writer: WriterLink;
   readonly #keeper: Keeper;
+  readonly #jobs: Jobs;
   readonly #events: NodeEvents;
   readonly #socket: SocketServer | null;
   #trouble: { since: Date; detail: string } | null = null;
@@ -88,9 +90,19 @@ export class EmbeddedNode {
     this.#writer = parts.writer;
     this.#events = parts.events;
     const append = (frame: Uint8Array) => this.#writer.append(frame);
+    const flusher = new Flusher({ table: parts.table, append, source: parts.source });
+    this.#jobs = new Jobs({
+      table: parts.table,
+      flusher,
+      overlay: this.#overlay,
+      ledger: new SqliteLedgerReader(parts.share.ledgerPath, parts.share.filters),
+      control: parts.projector.control,
+      ask: (job) => this.#writer.ask(job),
+      metrics: () => this.metrics,
+    });
     this.#keeper = new Keeper({
       table: parts.table,
-      flusher: new Flusher({ table: parts.table, append, source: parts.source }),
+      flusher,
       leaving: new Leaving(parts.table, {
         logHead: () => this.#head.position,
         applied: () => this.#projector.control.applied,
@@ -110,7 +122,9 @@ export class EmbeddedNode {
   join(index: number): { share: EmbeddedShare; transfer: Transferable[] } {
     const thread = FIRST_WORKER_THREAD + index;
     const way = this.#writer.join(thread);
-    return { share: { deployment: "embedded", ...this.#share, thread, ...way }, transfer: [way.woken] };
+    const { port1, port2: admin } = new MessageChannel();
+    this.#jobs.serve(thread, port1);
+    return { share: { deployment: "embedded", ...this.#share, thread, ...way, admin }, transfer: [way.woken, admin] };
   }
 
   /** Worker `index` has ended, however it did. What it added and did not mark as dirty is looked for. */
@@ -118,6 +132,7 @@ export class EmbeddedNode {
     const thread = FIRST_WORKER_THREAD + index;
     this.#writer.left(thread);
     this.#visitors.claims.threadGone(thread);
+    this.#jobs.left(thread);
     const half = this.#table.threadGone(thread);
     if (half >= 0) throw new Error(`worker ${index} died while it changed the base of slot ${half}`);
     this.#table.markAllDirty();
@@ -197,6 +212,7 @@ export class EmbeddedNode {
   /** Everything counted is in the ledger, or (false) in the log at least, from where the next start takes it. */
   async stop(): Promise<void> {
     this.#socket?.close();
+    this.#jobs.stop();
     fault("stop.flush");
     const isLogged = await this.#keeper.stop();
     fault("stop.flushed");

@@ -236,6 +236,7 @@ export class OverlayWriter extends Overlay {
   /** Where each generation in the queue ends in the log, oldest first. The last one is still being filled. */
   readonly #ends: { generation: number; end: Position; records: number }[] = [];
   #arenaEnd = 0;
+  #isSealed = false;
 
   constructor(share: OverlayShare) {
     super(share);
@@ -252,7 +253,12 @@ export class OverlayWriter extends Overlay {
     const idBytes = key.subjectBytes + key.actorBytes;
     const size = IDS + ((idBytes + 3) >> 2);
     let last = this.#ends.at(-1);
-    if (!last || last.records === OVERLAY_GENERATION_RECORDS || this.#arenaEnd + size > GENERATION_WORDS) {
+    if (
+      !last ||
+      this.#isSealed ||
+      last.records === OVERLAY_GENERATION_RECORDS ||
+      this.#arenaEnd + size > GENERATION_WORDS
+    ) {
       last = this.#enter();
     }
     const { words, bytes } = this.generations[last.generation] as Generation;
@@ -283,6 +289,11 @@ export class OverlayWriter extends Overlay {
     }
   }
 
+  /** What is here leaves as soon as the ledger has it, whatever is put behind it. */
+  seal(): void {
+    this.#isSealed = true;
+  }
+
   #publish(words: Int32Array, at: number, chain: number, head: number): void {
     words[at + NEXT + chain] = words[head] as number;
     Atomics.store(words, head, at);
@@ -295,6 +306,7 @@ export class OverlayWriter extends Overlay {
     this.control[QUEUE + (entered % OVERLAY_GENERATIONS)] = generation;
     Atomics.store(this.control, ENTERED, entered + 1);
     this.#arenaEnd = ARENA;
+    this.#isSealed = false;
     const last = { generation, end: 0, records: 0 };
     this.#ends.push(last);
     return last;

@@ -1,6 +1,7 @@
 import { Database, type Statement } from "bun:sqlite";
 import { newestFirst, type Place } from "../arithmetic/place.ts";
 import type { Stamp } from "../arithmetic/stamp.ts";
+import { actorHash } from "../local/actor-hash.ts";
 import { type Actor, COUNT_MAX, type Subject } from "../model.ts";
 import type { ActorItem, LedgerReader, ShardState, SourceState, StoredKey, SubjectItem } from "../ports/ledger.ts";
 import { COUNT, HOUR_S } from "./deltas.ts";
@@ -128,6 +129,16 @@ export class SqliteLedgerReader implements LedgerReader {
   history(metric: number, subject: Subject, from: number, to: number): [at: number, amount: number][] {
     if (!this.#filters.mayCount(metric, subject)) return [];
     return this.#sql.history.values(subject, metric, from, to) as [number, number][];
+  }
+
+  /** All subjects on which the actor has the relation active, in no order. */
+  activeOf(metric: number, actor: Actor): [subject: Subject, stamp: Stamp][] {
+    return this.#sql.activeOf.values(actor, metric) as [Subject, Stamp][];
+  }
+
+  /** Until when nothing the actor did counts any more: a floor for stamps, 0 where the actor was never erased. */
+  floor(actor: Actor): Stamp {
+    return this.#sql.floor.get(actorHash(actor))?.stamp ?? 0;
   }
 
   recentKeys(nowMs: number): StoredKey[] {
@@ -259,6 +270,11 @@ function prepare(db: Database) {
            WHERE subject = ?1 AND metric = ?2 AND at >= ?3 AND at < ?4
        ) GROUP BY at HAVING sum(amount) <> 0 ORDER BY at`,
     ),
+    activeOf: one<never, [string, number]>(
+      `SELECT subject, stamp FROM segments CROSS JOIN relations INDEXED BY relations_by_actor
+       ON relations.segment = segments.segment WHERE actor = ? AND metric = ? AND ${active}`,
+    ),
+    floor: one<{ stamp: number }, [Uint8Array]>("SELECT stamp FROM floors WHERE actor = ?"),
     recentKeys: one<{ key: Uint8Array; body: Uint8Array; atMs: number }, [number]>(
       "SELECT key, body, at_ms AS atMs FROM keys WHERE step >= ? ORDER BY at_ms",
     ),

@@ -113,6 +113,8 @@ export const relations = sqliteTable(
     primaryKey({ columns: [t.segment, t.actor, t.subject, t.metric] }),
     index("relations_by_subject").on(t.segment, t.subject, t.metric, t.stamp).where(sql`stamp & 1`),
     index("relations_by_actor").on(t.segment, t.actor, t.metric, t.stamp).where(sql`stamp & 1`),
+    // Few, and only asked for where a subject is erased.
+    index("relations_inactive").on(t.segment, t.subject).where(sql`(stamp & 1) = 0`),
   ],
 );
 
@@ -166,6 +168,12 @@ export const actors = sqliteTable(
   },
   (t) => [primaryKey({ columns: [t.actor, t.metric, t.type] }), check("actors_range", sql`count >= 0`)],
 );
+
+/** Who was erased, as a hash, and when: of this actor nothing that is not newer is taken in. */
+export const floors = sqliteTable("floors", {
+  actor: blob().primaryKey(),
+  stamp: integer().notNull(),
+});
 
 /** Keys that named acts, by steps of time so that old ones go together. */
 export const keys = sqliteTable(

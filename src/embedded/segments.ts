@@ -21,14 +21,18 @@ export class Segments {
   #filters: Filters;
   #segments: Segment[];
   #rowsMin: number;
-  /** Rows added by the transaction that runs, by segment. */
+  /** Rows added by the transaction that runs, by segment: not stored yet, and stored. */
   #added = new Map<number, number>();
+  #storedRows = new Map<number, number>();
+  /** So many segments the ledger has; those behind them came with a transaction that failed, or with this one. */
+  #known: number;
   #upsert;
 
   constructor(db: Database, filters: Filters, rowsMin = SEGMENT_ROWS) {
     this.#filters = filters;
     this.#rowsMin = rowsMin;
     this.#segments = loadSegments(db, filters);
+    this.#known = readSegments(db).length;
     this.#upsert = db.prepare<never, [number, number, number, Stamp, Stamp]>(
       `INSERT INTO segments (segment, capacity, rows, stamp_min, stamp_max) VALUES (?, ?, ?, ?, ?)
        ON CONFLICT DO UPDATE SET rows = rows + excluded.rows, stamp_min = excluded.stamp_min, stamp_max = excluded.stamp_max`,
@@ -46,9 +50,15 @@ export class Segments {
   /** Before a transaction; where it brings rows and the current segment is full, the next one begins. */
   begin(bringsRows: boolean): void {
     this.#added.clear();
-    if (!bringsRows) return;
+    this.#storedRows.clear();
+    if (bringsRows) this.roll();
+  }
+
+  /** Begins the next segment where the current one is full; in the midst of a transaction after `store`. */
+  roll(): void {
     const last = this.#segments.at(-1);
-    if (last && (last.rows < last.capacity || this.#segments.length >= SEGMENTS_MAX)) return;
+    const rows = last ? last.rows + (this.#storedRows.get(last.segment) ?? 0) : 0;
+    if (last && (rows < last.capacity || this.#segments.length >= SEGMENTS_MAX)) return;
     const capacity = Math.max(this.#rowsMin, Math.ceil(this.rows / SEGMENT_SHARE));
     const range = { stampMin: Number.MAX_SAFE_INTEGER, stampMax: 0 };
     this.#addGroupFor(capacity);
@@ -60,17 +70,24 @@ export class Segments {
     this.#added.set(segment, (this.#added.get(segment) ?? 0) + rows);
   }
 
-  /** In the transaction. */
+  /** In the transaction, more than once if it likes. */
   store(): void {
+    // None is left out, also where nothing came into it: their numbers have no gap.
+    for (const { segment } of this.#segments.slice(this.#known)) {
+      if (!this.#added.has(segment) && !this.#storedRows.has(segment)) this.#added.set(segment, 0);
+    }
     for (const [segment, added] of this.#added) {
       const { capacity } = this.#segments[segment] as Segment;
       this.#upsert.run(segment, capacity, added, this.#filters.stampMin(segment), this.#filters.stampMax(segment));
+      this.#storedRows.set(segment, (this.#storedRows.get(segment) ?? 0) + added);
     }
+    this.#added.clear();
   }
 
   committed(): void {
-    for (const [segment, added] of this.#added) (this.#segments[segment] as Segment).rows += added;
-    this.#added.clear();
+    for (const [segment, rows] of this.#storedRows) (this.#segments[segment] as Segment).rows += rows;
+    this.#storedRows.clear();
+    this.#known = this.#segments.length;
   }
 
   /** Where the last group is full, another one, as large as all before it together. */

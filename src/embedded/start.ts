@@ -68,6 +68,7 @@ async function start(settings: Settings, events: NodeEvents): Promise<EmbeddedNo
       applied: projector.control.share.applied,
       node: share,
       source: `${source}r`,
+      jobSource: `${source}j`,
       clock: highestTime(files.ledger, filters),
     },
     { disk: (trouble) => disk.trouble(trouble), died: events.broken },

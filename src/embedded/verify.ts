@@ -3,6 +3,7 @@ import { threadEntry } from "../lib/thread-entry.ts";
 import type { Metric } from "../model.ts";
 import type { Say, Verified } from "../ports/verified.ts";
 import type { CounterTable } from "../tallies/table.ts";
+import { expectedCount } from "./expected.ts";
 import { type Overlay, RegisterKey } from "./overlay.ts";
 import type { SqliteLedgerReader } from "./reads.ts";
 
@@ -52,11 +53,9 @@ const SLICE = 2_000;
  */
 export class TableCheck {
   readonly #table: CounterTable;
-  readonly #overlay: Overlay;
-  readonly #ledger: SqliteLedgerReader;
+  readonly #parts: { overlay: Overlay; ledger: SqliteLedgerReader; key: RegisterKey };
   readonly #metrics: ReadonlyMap<number, Metric>;
   readonly #settle: () => Promise<boolean>;
-  readonly #key = new RegisterKey();
 
   constructor(parts: {
     table: CounterTable;
@@ -67,8 +66,7 @@ export class TableCheck {
     settle: () => Promise<boolean>;
   }) {
     this.#table = parts.table;
-    this.#overlay = parts.overlay;
-    this.#ledger = parts.ledger;
+    this.#parts = { overlay: parts.overlay, ledger: parts.ledger, key: new RegisterKey() };
     this.#metrics = new Map(parts.metrics.map((metric) => [metric.id, metric]));
     this.#settle = parts.settle;
   }
@@ -108,19 +106,6 @@ export class TableCheck {
     const slot = this.#table.find(metric, subject);
     if (slot < 0 || !this.#table.isLoaded(slot)) return null;
     const found = this.#table.shown(slot) - this.#table.owed(slot);
-    return { slot, found, expected: this.#expected(metric, subject) };
-  }
-
-  #expected(metric: number, subject: string): number {
-    this.#key.setSubject(subject, this.#overlay.seed);
-    const onTheWay = this.#overlay.bySubject(metric, this.#key);
-    return this.#ledger.snapshot(() => {
-      let expected = this.#ledger.count(metric, subject);
-      for (const { id, stamp } of onTheWay) {
-        const stored = this.#ledger.register(metric, subject, id);
-        if (stamp > stored) expected += (stamp % 2) - (stored % 2);
-      }
-      return expected;
-    });
+    return { slot, found, expected: expectedCount(this.#parts, metric, subject) };
   }
 }

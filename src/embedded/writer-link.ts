@@ -2,6 +2,7 @@ import { MessageChannel, type MessagePort, Worker } from "node:worker_threads";
 import { threadEntry } from "../lib/thread-entry.ts";
 import type { Position } from "../ports/log.ts";
 import { type ActRingShare, allocateActRing } from "./acts.ts";
+import type { JobReply, WriterJob } from "./writer-jobs.ts";
 import type { WriterCommand, WriterData, WriterMessage } from "./writer-messages.ts";
 
 interface Note {
@@ -22,6 +23,7 @@ export class WriterLink {
   readonly #commands: MessagePort;
   readonly #door: Int32Array;
   readonly #notes = new Map<number, Note>();
+  readonly #jobs = new Map<number, (reply: JobReply) => void>();
   #lastNote = 0;
   #stopped: (() => void) | null = null;
 
@@ -41,6 +43,10 @@ export class WriterLink {
           break;
         case "refused":
           this.#takeNote(message.id)?.reject(new Error(message.message));
+          break;
+        case "job":
+          this.#jobs.get(message.id)?.(message.reply);
+          this.#jobs.delete(message.id);
           break;
         case "disk":
           events.disk(message.trouble);
@@ -78,6 +84,15 @@ export class WriterLink {
       const id = ++this.#lastNote;
       this.#notes.set(id, { resolve, reject });
       this.#command({ kind: "note", id, frame });
+    });
+  }
+
+  /** What an administrator asks. */
+  ask(job: WriterJob): Promise<JobReply> {
+    return new Promise((resolve) => {
+      const id = ++this.#lastNote;
+      this.#jobs.set(id, resolve);
+      this.#command({ kind: "job", id, job });
     });
   }
 

@@ -2,6 +2,7 @@ import type { MessagePort } from "node:worker_threads";
 import type { Time } from "../arithmetic/stamp.ts";
 import type { ActRingShare } from "./acts.ts";
 import type { NodeShare } from "./attach.ts";
+import type { JobReply, WriterJob } from "./writer-jobs.ts";
 
 /** What main hands to the writer thread. */
 export interface WriterData {
@@ -10,6 +11,8 @@ export interface WriterData {
   applied: SharedArrayBuffer;
   node: NodeShare;
   source: string;
+  /** Of sets, erasures and merges. */
+  jobSource: string;
   clock: Time;
   commands: MessagePort;
 }
@@ -18,12 +21,14 @@ export type WriterCommand =
   | { kind: "join"; thread: number; ring: ActRingShare; wake: MessagePort }
   | { kind: "left"; thread: number }
   | { kind: "note"; id: number; frame: Uint8Array }
+  | { kind: "job"; id: number; job: WriterJob }
   | { kind: "stop" };
 
 export type WriterMessage =
   | { kind: "ready" }
   | { kind: "noted"; id: number; end: number }
   | { kind: "refused"; id: number; message: string }
+  | { kind: "job"; id: number; reply: JobReply }
   | { kind: "disk"; trouble: string | null }
   | { kind: "stopped" };
 

@@ -6,9 +6,11 @@ import { LogHead, LogWriter } from "../local/log.ts";
 import { OnceKeys } from "../local/once-keys.ts";
 import { CounterTable } from "../tallies/table.ts";
 import { ActReceiver } from "./acts.ts";
+import { Holds } from "./holds.ts";
 import { OverlayWriter } from "./overlay.ts";
 import { SqliteLedgerReader } from "./reads.ts";
 import { Writer } from "./writer.ts";
+import { WriterJobs } from "./writer-jobs.ts";
 import { WRITER_THREAD, type WriterCommand, type WriterData, type WriterMessage } from "./writer-messages.ts";
 
 /** A missed ring of the doorbell (there is none that we know of) costs this long. */
@@ -33,7 +35,9 @@ function main(data: WriterData): void {
   for (const key of ledger.recentKeys(Date.now())) keys.remember(key);
   const table = CounterTable.attach(data.node.table, WRITER_THREAD);
   const clock = new HybridClock(data.clock);
-  const writer = new Writer({ log, table, overlay, ledger, keys, source: data.source, clock });
+  const holds = new Holds();
+  const writer = new Writer({ log, table, overlay, ledger, keys, source: data.source, clock, holds });
+  const jobs = new WriterJobs({ log, table, overlay, ledger, keys, source: data.jobSource, clock, holds });
   const joined = new Map<number, { receiver: ActReceiver; wake: MessagePort }>();
   let receivers: ActReceiver[] = [];
   let stopping = false;
@@ -51,6 +55,11 @@ function main(data: WriterData): void {
         break;
       case "note":
         note(message.id, message.frame);
+        break;
+      case "job":
+        // What waited for the ledger must not be found in the overlay any more.
+        if (overlay.records > 0) overlay.applied(applied.position);
+        tell({ kind: "job", id: message.id, reply: jobs.do(message.job) });
         break;
       case "stop":
         stopping = true;

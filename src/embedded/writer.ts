@@ -16,17 +16,21 @@ import {
   ADD_ONCE,
   CHANGED,
   DONE,
+  HELD,
   KEY_REUSED,
   NOT_LOADED,
   REFUSED,
   RELATE,
   type ReplyStatus,
 } from "./acts.ts";
+import { Holds } from "./holds.ts";
 import { type OverlayWriter, RegisterKey } from "./overlay.ts";
 
 /** What the writer asks of the ledger: registers that are not on their way. */
 export interface WriterLedger {
   register(metric: number, subject: string, actor: string): Stamp;
+  /** What the actor did up to this stamp is erased. */
+  floor(actor: string): Stamp;
 }
 
 /** One act of a batch between its decision and its answer. */
@@ -68,6 +72,7 @@ export class Writer {
   readonly #overlay: OverlayWriter;
   readonly #ledger: WriterLedger;
   readonly #keys: OnceKeys;
+  readonly #holds: Holds;
   readonly #source: string;
   readonly #now: () => number;
   readonly #last = new Float64Array(SHARDS);
@@ -83,6 +88,7 @@ export class Writer {
     overlay: OverlayWriter;
     ledger: WriterLedger;
     keys: OnceKeys;
+    holds?: Holds;
     source: string;
     clock: HybridClock;
     now?: () => number;
@@ -92,6 +98,7 @@ export class Writer {
     this.#overlay = parts.overlay;
     this.#ledger = parts.ledger;
     this.#keys = parts.keys;
+    this.#holds = parts.holds ?? new Holds();
     this.#source = parts.source;
     this.clock = parts.clock;
     this.#now = parts.now ?? Date.now;
@@ -156,6 +163,10 @@ export class Writer {
   }
 
   #decide(act: Act, decided: Decided): void {
+    if (!this.#holds.isEmpty && this.#holds.holds(decided.subject, act)) {
+      decided.status = HELD;
+      return;
+    }
     const slot = this.#table.find(act.metric, decided.subject);
     if (slot < 0 || !this.#table.isLoaded(slot)) {
       decided.status = NOT_LOADED;
@@ -198,7 +209,8 @@ export class Writer {
     const atMs = act.atMs();
     // One with a time of its own has its stamp: what is there stays if it is newer. The clock knows nothing of it.
     const given = atMs === undefined ? null : stampAt(atMs, act.active);
-    const changes = !isRepeat && (given === null ? (decided.seen % 2 === 1) !== act.active : given > decided.seen);
+    const changes =
+      !isRepeat && (given === null ? (decided.seen % 2 === 1) !== act.active : this.#wins(given, act, decided));
     // A key is recorded although nothing changes: like again (key k), unlike, then k repeated must not like once more.
     if (!changes && !once) return;
     if (earlier && !sameRegister(earlier, decided, key)) {
@@ -212,6 +224,11 @@ export class Writer {
     const head = { shard: act.shard, n, metric: act.metric, once };
     this.#frame.relation(head, decided.stamp, key.bytes, 0, key.subjectBytes, key.actorBytes);
     this.#pending.set(hash, decided);
+  }
+
+  /** Newer than what is there, and than the actor's erasure. */
+  #wins(given: Stamp, act: Act, decided: Decided): boolean {
+    return given > decided.seen && given > this.#ledger.floor(act.actor());
   }
 
   #look(act: Act, decided: Decided, key: RegisterKey): Stamp {

@@ -2,6 +2,8 @@ import { describe, expect, test } from "bun:test";
 import { MemoryCounting } from "../../test/support/memory-counting.ts";
 import { unavailable } from "../errors.ts";
 import type { Metric } from "../model.ts";
+import type { Admin } from "../ports/admin.ts";
+import { noAdmin } from "../ports/no-counting.ts";
 import { NO_VISITORS } from "../ports/no-visitors.ts";
 import { Watch } from "../streams/watch.ts";
 import { RequestStats, ROUTES, requestStatsMemory, requestTotals } from "../telemetry/requests.ts";
@@ -26,6 +28,13 @@ const SETTINGS: AppDeps["settings"] = {
   known: null,
 };
 
+const ADMIN: Admin = {
+  set: async (_metric, _subject, count) => count,
+  eraseSubject: async (_subject, metrics) => ({ counts: metrics.map(() => 0), isShown: true }),
+  eraseActor: async (_actor, metrics) => ({ counts: metrics.map(() => 0), isShown: true }),
+  merge: async (_from, _to, metrics) => metrics.map(() => 0),
+};
+
 function open(more: Partial<AppDeps> = {}) {
   const memory = requestStatsMemory(1);
   const errors: unknown[][] = [];
@@ -39,6 +48,7 @@ function open(more: Partial<AppDeps> = {}) {
     counting,
     streams: new Watch({ counting, opened: () => undefined, failed: (error) => errors.push([error]) }),
     holdOpen: () => undefined,
+    admin: noAdmin("not here"),
     health: () => ({ status: "ready", parts: {} }),
     scrape: async () => "",
     stats: new RequestStats(memory, 0),
@@ -102,7 +112,7 @@ describe("the request handler", () => {
   });
 
   test("counts each request under its route, and events", async () => {
-    const { send, totals } = open();
+    const { send, totals } = open({ admin: ADMIN });
     const requests: [method: string, path: string, json?: string][] = [
       ["POST", "/v1/subjects/a/1/views"],
       ["GET", "/v1/subjects/a/1"],
@@ -115,6 +125,10 @@ describe("the request handler", () => {
       ["POST", "/v1/query", '{"subjects":["a/1"]}'],
       ["GET", "/v1/history/a/1/views"],
       ["POST", "/v1/events"],
+      ["PUT", "/v1/subjects/a/1/views", '{"count":1}'],
+      ["POST", "/v1/merge", '{"from":"a/1","to":"a/2"}'],
+      ["DELETE", "/v1/subjects/a/1"],
+      ["DELETE", "/v1/actors/7"],
       ["GET", "/healthz"],
       ["GET", "/readyz"],
       ["GET", "/metrics"],

@@ -2,6 +2,7 @@ import { Hono, type MiddlewareHandler } from "hono";
 import type { Settings } from "../config.ts";
 import { Problem } from "../errors.ts";
 import type { Metric } from "../model.ts";
+import type { Admin } from "../ports/admin.ts";
 import type { Counting } from "../ports/counting.ts";
 import type { Histories } from "../ports/histories.ts";
 import type { Visitors } from "../ports/visitors.ts";
@@ -10,6 +11,8 @@ import { type RequestStats, ROUTES, type RouteName } from "../telemetry/requests
 import { type AccessSettings, createAccess, rankOf } from "./access.ts";
 import { actorHandlers } from "./actors.ts";
 import { createAddressOf, type PeerOf } from "./address.ts";
+import { adminHandlers } from "./admin.ts";
+import { MergeBody, NoBody, SetBody } from "./admin-input.ts";
 import { jsonBody } from "./body.ts";
 import { Call, type Entry, requestIds } from "./call.ts";
 import { Catalog } from "./catalog.ts";
@@ -37,6 +40,9 @@ export interface AppDeps {
   streams: Watch;
   /** The request's connection may be quiet for as long as it likes. */
   holdOpen: (request: Request) => void;
+  admin: Admin;
+  /** The request may take longer than a connection may else be quiet. */
+  patient?: (request: Request) => void;
   health: () => Health;
   /** The text of /metrics, over all threads. */
   scrape: () => Promise<string>;
@@ -50,6 +56,10 @@ export type Handler = (request: Request) => Response | Promise<Response>;
 const COUNT = entry("POST /v1/subjects/:type/:id/:metric", "count");
 const SUBJECT = entry("GET /v1/subjects/:type/:id", "read");
 const METRIC = entry("GET /v1/subjects/:type/:id/:metric", "read");
+const SET = entry("PUT /v1/subjects/:type/:id/:metric", "admin");
+const ERASE = entry("DELETE /v1/subjects/:type/:id", "admin");
+const ERASE_ACTOR = entry("DELETE /v1/actors/:actor", "admin");
+const MERGE = entry("POST /v1/merge", "admin");
 const RELATE = entry("PUT /v1/subjects/:type/:id/:metric/:actor", "write");
 const UNRELATE = entry("DELETE /v1/subjects/:type/:id/:metric/:actor", "write");
 const RELATION = entry("GET /v1/subjects/:type/:id/:metric/:actor", "read");
@@ -79,6 +89,7 @@ export function createHandler(deps: AppDeps): Handler {
   const history = historyHandler({ catalog, histories: deps.histories });
   const events = eventHandlers({ catalog, counting, rules, stats });
   const stream = streamHandlers({ catalog, ...deps });
+  const admin = adminHandlers({ catalog, admin: deps.admin, patient: deps.patient ?? (() => undefined) });
   const health = healthHandlers(deps);
 
   const enter = (row: Entry): MiddlewareHandler<{ Bindings: Call }> => {
@@ -112,6 +123,10 @@ export function createHandler(deps: AppDeps): Handler {
     .post(EVENTS.path, enter(EVENTS), (c) => events.post(c.env))
     .get(STREAM.path, enter(STREAM), (c) => stream.asked(c.env))
     .post(STREAM_MANY.path, enter(STREAM_MANY), (c) => stream.follow(c.env))
+    .put(SET.path, enter(SET), jsonBody, body(SetBody), (c) => admin.set(c.env, c.req.valid("json")))
+    .delete(ERASE.path, enter(ERASE), jsonBody, body(NoBody), (c) => admin.eraseSubject(c.env))
+    .delete(ERASE_ACTOR.path, enter(ERASE_ACTOR), jsonBody, body(NoBody), (c) => admin.eraseActor(c.env))
+    .post(MERGE.path, enter(MERGE), jsonBody, body(MergeBody), (c) => admin.merge(c.env, c.req.valid("json")))
     .get(ALIVE.path, enter(ALIVE), (c) => health.alive(c.env))
     .get(READY.path, enter(READY), (c) => health.ready(c.env))
     .get(SCRAPE.path, enter(SCRAPE), (c) => health.metrics(c.env))

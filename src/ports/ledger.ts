@@ -1,6 +1,7 @@
 import type { Place } from "../arithmetic/place.ts";
 import type { Stamp } from "../arithmetic/stamp.ts";
 import type { Actor, Subject } from "../model.ts";
+import type { JobRecord } from "../records.ts";
 import type { Position } from "./log.ts";
 
 type Awaitable<T> = T | Promise<T>;
@@ -126,6 +127,8 @@ export interface Batch {
   /** The shards whose version rises, with the highest stamp the batch has for them (0: none). */
   shards: [shard: number, stampMax: Stamp][];
   losses: Loss[];
+  /** What is done to all that the ledger has with the rest of the batch, in this order. */
+  jobs: JobRecord[];
 }
 
 /** What an applied batch was. */

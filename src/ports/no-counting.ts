@@ -1,4 +1,5 @@
 import { unavailable } from "../errors.ts";
+import type { Admin } from "./admin.ts";
 import type { HotAdds } from "./bulk.ts";
 import type { Counting } from "./counting.ts";
 import type { Histories } from "./histories.ts";
@@ -23,4 +24,10 @@ export function noCounting(reason: string): Counting & Histories {
     subjects: refuse,
     hours: refuse,
   };
+}
+
+/** The same for what administrators ask. */
+export function noAdmin(reason: string): Admin {
+  const refuse = (): Promise<never> => Promise.reject(unavailable(reason));
+  return { set: refuse, eraseSubject: refuse, eraseActor: refuse, merge: refuse };
 }

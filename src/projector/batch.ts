@@ -10,7 +10,7 @@ import type {
   TallyChange,
 } from "../ports/ledger.ts";
 import type { Position } from "../ports/log.ts";
-import type { Frame, LogRecord, RecordOnce, SetRecord, TallyRecord } from "../records.ts";
+import type { Frame, JobRecord, LogRecord, RecordOnce, SetRecord, TallyRecord } from "../records.ts";
 
 const SHARDS = 256;
 /** A batch's changes are told by the minute they fall in; the history keeps hours. */
@@ -37,8 +37,8 @@ interface SourceNumbers {
  * Folds frames, in log order, into what one transaction stores. Each record is decided by its number alone. A gap
  * that cannot be filled (no copy is left) is recorded as a loss, and the log goes on.
  *
- * Folding is allowed because a register keeps its highest stamp whatever the order, and amounts add up; only sets depend on
- * the order, and each remembers what was added before it.
+ * Folding is allowed because a register keeps its highest stamp whatever the order, and amounts add up; only sets and jobs
+ * depend on the order: each set remembers what was added before it, and a job ends the batch.
  */
 export class BatchBuilder {
   #decided: Decided;
@@ -48,6 +48,7 @@ export class BatchBuilder {
   #tallies = new Map<number, Map<string, TallyChange>>();
   #keys = new Map<string, StoredKey>();
   #losses: Loss[] = [];
+  #jobs: JobRecord[] = [];
   #position: Position = 0;
   /** Records read, decided before or not. */
   records = 0;
@@ -56,6 +57,11 @@ export class BatchBuilder {
 
   constructor(decided: Decided) {
     this.#decided = decided;
+  }
+
+  /** Whether it holds a job: then it must end, as what follows comes after the job, and all else in it before. */
+  get mustEnd(): boolean {
+    return this.#jobs.length > 0;
   }
 
   /** `next`: the position behind the frame. */
@@ -78,7 +84,8 @@ export class BatchBuilder {
           this.#set(record);
           break;
         case "erase":
-          throw new Error(`erase record ${frame.source} ${record.shard}:${record.n}: not built yet`);
+        case "merge":
+          this.#job(record);
       }
     }
   }
@@ -112,6 +119,7 @@ export class BatchBuilder {
       sources,
       shards,
       losses: this.#losses,
+      jobs: this.#jobs,
     };
   }
 
@@ -163,6 +171,13 @@ export class BatchBuilder {
     change.sets ??= [];
     change.sets.push({ added: change.added, count: record.count, step: stepOf(record.atMs) });
     change.added = 0;
+  }
+
+  #job(record: JobRecord): void {
+    this.#jobs.push(record);
+    if (record.kind === "erase" && record.stamp > (this.#stampMax[record.shard] as number)) {
+      this.#stampMax[record.shard] = record.stamp;
+    }
   }
 
   #change({ shard, metric, subject }: LogRecord): TallyChange {

@@ -122,7 +122,7 @@ export class Projector {
       for (const { bytes, next } of frames) {
         builder.add(readFrame(bytes), next);
         at = next;
-        this.#wasFull = builder.records >= this.#recordsMax || at - from >= BATCH_BYTES_MAX;
+        this.#wasFull = builder.records >= this.#recordsMax || at - from >= BATCH_BYTES_MAX || builder.mustEnd;
         if (this.#wasFull) break;
       }
     }

@@ -33,7 +33,7 @@ export class Flusher {
   readonly #frame = new FrameWriter();
   readonly #partitions: number;
   readonly #bytesMax: number;
-  #running: Promise<FlushReport> | null = null;
+  #running: Promise<unknown> | null = null;
 
   /** `partitions`: each note holds shards of one of them (shard modulo partitions) only. */
   constructor(parts: {
@@ -52,10 +52,27 @@ export class Flusher {
 
   /** One flush at a time: a second call waits for the first and then flushes what has come since. `atMs`: when counted. */
   async flush(atMs: number): Promise<FlushReport> {
+    return this.#alone(() => this.#flush(atMs));
+  }
+
+  /**
+   * Notes these slots and then does `work`, with no other flush in between: what was added before the call is in the log,
+   * and what `logged` says of the slots until `work` is done is what the log has.
+   */
+  around<T>(slots: () => readonly number[], atMs: number, work: () => Promise<T>): Promise<T> {
+    return this.#alone(async () => {
+      const noted = slots();
+      for (let from = 0; from < noted.length; ) from = await this.#note(noted, from, atMs);
+      return work();
+    });
+  }
+
+  async #alone<T>(work: () => Promise<T>): Promise<T> {
     while (this.#running) await this.#running.catch(() => undefined);
-    this.#running = this.#flush(atMs);
+    const running = work();
+    this.#running = running;
     try {
-      return await this.#running;
+      return await running;
     } finally {
       this.#running = null;
     }

@@ -105,6 +105,25 @@ export class Slots {
   }
 
   /**
+   * What the log has of the counter: the value less what is owed, which adds do not move. Exact while no flush and no loader
+   * is at the slot. Read as in shown(); a base that a set or an erasure moved down could only be taken for another one if it
+   * came back to the very same number within these few loads.
+   */
+  logged(slot: number): number {
+    const words = this.words;
+    const at = wordOf(slot);
+    for (;;) {
+      const high = Atomics.load(words, at + HIGH) << 8;
+      const low = Atomics.load(words, at + LOW);
+      const mark = markOf(this.steady(at));
+      const noted = Atomics.load(words, at + NOTED);
+      if (Atomics.load(words, at + LOW) === low && Atomics.load(words, at + HIGH) << 8 === high) {
+        return countOf(low, high) + ((noted - mark) | 0);
+      }
+    }
+  }
+
+  /**
    * Adds and returns the value with this very addition, or one of the two refusals. The addition stands where shown()
    * reads ADDS; if the base moved meanwhile, the value is read anew. A refusal may come of words that do not belong
    * together; the next try sees others.

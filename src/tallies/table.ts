@@ -212,6 +212,11 @@ export class CounterTable {
     return this.slots.shown(slot);
   }
 
+  /** What the log has of a loaded counter; exact inside Flusher.around(). */
+  logged(slot: number): number {
+    return this.slots.logged(slot);
+  }
+
   /** Writer: the value of a counter nobody adds to (a relation), as it is after what was logged. Loads the slot too. */
   setBase(slot: number, count: number): void {
     this.slots.setValueTo(slot, count);

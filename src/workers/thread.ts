@@ -9,6 +9,9 @@ import { log, setUpLog } from "../telemetry/log.ts";
 import { RequestStats } from "../telemetry/requests.ts";
 import type { FromWorker, ToWorker, WorkerData } from "./messages.ts";
 
+/** How long a request that asks for much may be quiet; the longest answers before. */
+const PATIENCE_S = 250;
+
 /** Requests between two collections of garbage. */
 const COLLECT_EVERY = 2_000;
 
@@ -42,6 +45,8 @@ function main(data: WorkerData, main: MessagePort): void {
       histories: thread.histories,
       streams,
       holdOpen: (request) => server.timeout(request, 0),
+      admin: thread.admin,
+      patient: (request) => server.timeout(request, PATIENCE_S),
       health: () => health,
       scrape: ask,
       stats,

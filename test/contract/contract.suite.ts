@@ -1,6 +1,7 @@
 import { describe } from "bun:test";
 import { type Deployment, useServer } from "../support/contract.ts";
 import { access } from "./access.suite.ts";
+import { admin } from "./admin.suite.ts";
 import { at } from "./at.suite.ts";
 import { events, eventsAccess } from "./events.suite.ts";
 import { history } from "./history.suite.ts";
@@ -29,6 +30,7 @@ export function wholeContract(deployment: Deployment): void {
     streams(api);
     tallies(api);
     at(api);
+    if (deployment.name === "embedded") admin(api);
     access(deployment);
     rules(deployment);
     eventsAccess(deployment);

@@ -7,12 +7,13 @@ export function http(api: Api): void {
   describe("methods", () => {
     const { path } = freshSubject();
     const ROUTES: [path: string, allow: string][] = [
-      [path, "GET, HEAD, OPTIONS"],
-      [`${path}/views`, "GET, HEAD, POST, OPTIONS"],
+      [path, "GET, HEAD, DELETE, OPTIONS"],
+      [`${path}/views`, "GET, HEAD, POST, PUT, OPTIONS"],
       [`${path}/likes/7`, "GET, HEAD, PUT, DELETE, OPTIONS"],
-      ["/v1/actors/7", "GET, HEAD, OPTIONS"],
+      ["/v1/actors/7", "GET, HEAD, DELETE, OPTIONS"],
       ["/v1/actors/7/likes", "GET, HEAD, OPTIONS"],
       ["/v1/query", "POST, OPTIONS"],
+      ["/v1/merge", "POST, OPTIONS"],
       ["/healthz", "GET, HEAD, OPTIONS"],
       ["/readyz", "GET, HEAD, OPTIONS"],
       ["/metrics", "GET, HEAD, OPTIONS"],

@@ -76,6 +76,8 @@ export class Api {
     const url = this.urls[this.#turn++ % this.urls.length] as string;
     await this.#told.untilShown(url, path, headers);
     const reply = await send(url, method, path, sending);
+    if (method === "PUT" || method === "DELETE") this.#told.forgetAt(path);
+    if (path === "/v1/merge") this.#told.forget(Object.values(sending.json ?? {}).map(String));
     if (method === "POST" && (reply.status === 200 || reply.status === 204)) {
       await this.#told.note(url, path, headers, reply.json?.count ?? null);
     }

@@ -35,6 +35,17 @@ export class Told {
     }
   }
 
+  /** What was told of these no longer holds: a set, an erasure or a merge may show a lower count. */
+  forget(subjects: string[]): void {
+    for (const subject of subjects) this.#tellings.delete(subject);
+  }
+
+  /** Takes a change of what is at `path` into account. */
+  forgetAt(path: string): void {
+    const named = namedIn(path);
+    if (named) this.forget([named.subject]);
+  }
+
   /** After an event was counted by the node at `url`; `count` is null where it did not tell it. */
   async note(url: string, path: string, headers: Record<string, string>, count: number | null): Promise<void> {
     const named = namedIn(path);
