@@ -14,7 +14,7 @@ import { UnkeyedEvents } from "./events/unkeyed.ts";
 const COLLECT_EVERY = 128;
 
 /** `POST /v1/events`: lines are counted as they come, and the body is never held whole. */
-export function eventHandlers({ catalog, counting, stats }: HandlerDeps) {
+export function eventHandlers({ catalog, counting, rules, stats }: HandlerDeps) {
   const garbage = new Garbage(COLLECT_EVERY);
 
   /** Reads on only when what came before is dealt with: whoever sends faster is made to wait by TCP. */
@@ -42,7 +42,7 @@ export function eventHandlers({ catalog, counting, stats }: HandlerDeps) {
         const format = formatOf(call.headers["content-type"]);
         if (Number(call.headers["content-length"]) > EVENT_BODY_BYTES_MAX) throw tooLarge();
         const check = new EventCheck(catalog, call.caller);
-        const events = new UnkeyedEvents({ format, check, counting, stats, report });
+        const events = new UnkeyedEvents({ format, check, counting, rules, visit: rules.visit(call), stats, report });
         const lines = new LineReader(events);
         try {
           await read(call, (chunk) => lines.take(chunk));

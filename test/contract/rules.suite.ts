@@ -257,6 +257,46 @@ export function rules(deployment: Deployment): void {
       });
     });
 
+    describe("holds for the lines of POST /v1/events", () => {
+      const events = (lines: string[], by: By, type = "text/plain") =>
+        api.post("/v1/events", { headers: { ...sending(by).headers, "content-type": type }, body: lines.join("\n") });
+
+      test("each by itself, of whoever sends them", async () => {
+        const { subject, path } = freshSubject();
+        const lines = [`visits ${subject}`, `visits ${subject} 3`, `shares ${subject} 2`, `visits ${subject}`];
+        const taken = { accepted: 4, rejected: 0, errors: [] };
+        for (const counts of [
+          { visits: 1, shares: 2 },
+          { visits: 1, shares: 4 },
+        ]) {
+          expect((await events(lines, {})).json).toEqual(taken);
+          expect(await eventually(() => expectCounts(api, path, counts))).toMatchObject(counts);
+        }
+        await events([`views ${subject}`], { agent: GOOGLEBOT });
+        await events([`views ${subject}`, `outside ${subject}`], { from: "10.1.2.3" });
+        await events([`outside ${subject}`], {});
+        expect(await eventually(() => expectCounts(api, path, { outside: 1 }))).toMatchObject({ views: 0, visits: 1 });
+      });
+
+      test("of the actors they name", async () => {
+        const { subject, path } = freshSubject();
+        const lines = ["ann", "bob", "ann", "Ann"].map((actor) => JSON.stringify({ metric: "views", subject, actor }));
+        const json = "application/x-ndjson";
+        for (const from of ["198.51.100.20", "198.51.100.21"])
+          expect((await events(lines, { from, agent: GOOGLEBOT }, json)).json.accepted).toBe(4);
+        expect(await eventually(() => expectCounts(api, path, { views: 3 }))).toMatchObject({ views: 3 });
+      });
+
+      test("as for single events: one visitor counts once by either", async () => {
+        const { subject, path } = freshSubject();
+        expect(await all(`${path}/visits`, [{}])).toEqual([1]);
+        await events([`visits ${subject}`], {});
+        await events([`views ${subject}`], {});
+        expect(await eventually(() => expectCounts(api, path, { views: 1 }))).toMatchObject({ visits: 1 });
+        expect(await all(`${path}/views`, [{}])).toEqual([-1]);
+      });
+    });
+
     test("an event of long ago, told by an admin, is nobody's visit", async () => {
       const path = `${freshSubject().path}/visits`;
       const old = { key: "s-admin", json: { at: "2020-02-29T12:00:00Z" } };
@@ -281,4 +321,10 @@ async function expectCount(api: Api, path: string, count: number): Promise<numbe
   const reply = await api.get(path, sending({}));
   expect(reply.json.count).toBe(count);
   return reply.json.count;
+}
+
+async function expectCounts(api: Api, path: string, counts: Record<string, number>): Promise<Record<string, number>> {
+  const reply = await api.get(path, sending({}));
+  expect(reply.json.counts).toMatchObject(counts);
+  return reply.json.counts;
 }

@@ -60,7 +60,7 @@ export class EventCheck {
         metric,
         subject,
         by: by ?? 1,
-        actor: actor === undefined ? null : this.#tallyActor(actor),
+        actor: actor === undefined ? this.#caller.actor : this.#tallyActor(actor),
         at,
       };
     }

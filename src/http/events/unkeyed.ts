@@ -1,6 +1,7 @@
 import { typeOf } from "../../model.ts";
 import type { Counting } from "../../ports/counting.ts";
 import type { RequestStats } from "../../telemetry/requests.ts";
+import type { Rules, Visit } from "../rules.ts";
 import { BodyActs } from "./acts.ts";
 import type { BulkEvent, EventCheck, RelationEvent, TallyEvent } from "./event.ts";
 import type { EventFormat } from "./format.ts";
@@ -25,6 +26,9 @@ export interface EventParts {
   format: EventFormat;
   check: EventCheck;
   counting: Counting;
+  rules: Rules;
+  /** Who sends the body: all its lines are of this visitor, unless they name an actor. */
+  visit: Visit;
   stats: RequestStats;
   report: EventReport;
 }
@@ -134,7 +138,8 @@ export class UnkeyedEvents implements LineTaker {
     return event.kind === "tally" ? this.#tally(event, line) : this.#relation(event, line);
   }
 
-  #tally({ metric, subject, by, at }: TallyEvent, line: number): void | Promise<void> {
+  #tally(event: TallyEvent, line: number): void | Promise<void> {
+    const { metric, subject, by, at } = event;
     if (this.#parts.check.isPlain(metric)) this.#scanner.learn(metric, typeOf(subject));
     if (at !== undefined) {
       return this.#acts.do(`at ${line}`, async () => {
@@ -146,6 +151,7 @@ export class UnkeyedEvents implements LineTaker {
         }
       });
     }
+    if (this.#parts.rules.has(metric)) return this.#tallyByRules(event, line);
     try {
       const later = this.#parts.counting.bulk.add(metric.id, subject, by);
       if (!later) return this.#accept(metric.id, by);
@@ -156,6 +162,30 @@ export class UnkeyedEvents implements LineTaker {
     } catch (error) {
       this.#report.refuse(line, error);
     }
+  }
+
+  /** A line that is left out is taken all the same: there is nothing wrong with it. */
+  #tallyByRules({ metric, subject, by, actor }: TallyEvent, line: number): Promise<void> {
+    const { rules, visit, stats, counting } = this.#parts;
+    return this.#acts.do(`${metric.id} ${subject}`, async () => {
+      try {
+        const verdict = await rules.judge(metric, visit, { subject, actor });
+        if (verdict.reason !== null) {
+          stats.leftOut(metric.id, verdict.reason, by);
+          this.#report.accepted++;
+          return;
+        }
+        try {
+          await counting.bulk.add(metric.id, subject, by);
+        } catch (error) {
+          verdict.release();
+          throw error;
+        }
+        this.#accept(metric.id, by);
+      } catch (error) {
+        this.#report.refuse(line, error);
+      }
+    });
   }
 
   #relation({ metric, subject, actor, active, at }: RelationEvent, line: number): Promise<void> {
