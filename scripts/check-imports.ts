@@ -8,7 +8,7 @@ import { Glob } from "bun";
  */
 const ROWS: readonly (readonly string[])[] = [
   ["lib"], // no product words
-  ["model", "errors", "limits", "version", "arithmetic"],
+  ["model", "errors", "limits", "version", "arithmetic", "distinct"],
   ["ports", "records"],
   ["config", "telemetry"],
   ["tallies", "visitors", "relations", "projector", "rankings", "streams"],

@@ -73,6 +73,12 @@ export const OVERLAY_GENERATION_BYTES = 5 * MiB;
 export const KEYS_MAX = 1_000_000;
 export const KEYS_MS = 10 * 60 * 1000;
 
+/**
+ * Sketches of distinct tallies in memory, two for each subject: 4,000 subjects with many visitors, 100,000 with few. Those
+ * that the ledger has leave for others; beyond, while none may leave, 503.
+ */
+export const SKETCHES_BYTES_MAX = 64 * MiB;
+
 /** How often main looks after table and log when nobody presses it, when somebody does, and for how long at once. */
 export const TEND_MS = 200;
 export const TEND_SOON_MS = 5;

@@ -39,6 +39,16 @@ const records: LogRecord[] = [
   { kind: "set", shard: 1, n: 1, metric: 2, subject: "a/c", count: 12, atMs: 7, once: undefined },
   { kind: "erase", shard: 2, n: 1, metric: 2, subject: "a/d", actor: "", stamp: 8, once: undefined },
   { kind: "merge", shard: 2, n: 2, metric: 0, subject: "a/d", to: `b/${"😀".repeat(32)}`, once },
+  {
+    kind: "visitor",
+    shard: 2,
+    n: 2,
+    metric: 1,
+    subject: "a/é",
+    code: 2 ** 31 - 1,
+    atMs: 1_795_000_000_123,
+    once: undefined,
+  },
 ];
 
 test("a frame is read back as it was written, with every kind of record", () => {

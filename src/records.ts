@@ -9,7 +9,7 @@ import type { OnceKey } from "./ports/counting.ts";
  *
  * Merges and erasures span shards: they are jobs, whose source is the job's id, and whose records are these same kinds.
  */
-export type LogRecord = RelationRecord | TallyRecord | SetRecord | EraseRecord | MergeRecord;
+export type LogRecord = RelationRecord | TallyRecord | SetRecord | EraseRecord | MergeRecord | VisitorRecord;
 
 interface Numbered {
   /** 0–255, by hash of the subject (`shardOf`). */
@@ -70,6 +70,14 @@ export interface MergeRecord extends Numbered {
 /** Records whose place in the log is between what came before and after: a transaction ends with them. */
 export type JobRecord = EraseRecord | MergeRecord;
 
+/** The tally's sketches (of all time, and of the day of `atMs`) take this visitor in. Only where it may change them. */
+export interface VisitorRecord extends Numbered {
+  kind: "visitor";
+  /** As distinct/code.ts has it. */
+  code: number;
+  atMs: number;
+}
+
 export interface Frame {
   source: string;
   records: LogRecord[];
@@ -84,6 +92,7 @@ const TALLY = 2;
 const SET = 3;
 const ERASE = 4;
 const MERGE = 5;
+const VISITOR = 6;
 const ONCE = 0x80;
 const KEY_BYTES = 16;
 const BODY_BYTES = 8;
@@ -185,6 +194,11 @@ export class FrameWriter {
       case "merge":
         this.#head(MERGE, record);
         this.#end = this.#bytes.writeDoubleLE(0, this.#end);
+        break;
+      case "visitor":
+        this.#head(VISITOR, record);
+        this.#end = this.#bytes.writeDoubleLE(record.code, this.#end);
+        this.#end = this.#bytes.writeDoubleLE(record.atMs, this.#end);
     }
     this.#once(record.once);
     const lengths = this.#end;
@@ -246,7 +260,7 @@ export function readFrame(bytes: Buffer): Frame {
     let slot = NO_SLOT;
     let notedAfter = 0;
     const plain = kind & ~ONCE;
-    if (plain === TALLY || plain === SET) {
+    if (plain === TALLY || plain === SET || plain === VISITOR) {
       atMs = bytes.readDoubleLE(at);
       at += 8;
     }
@@ -286,6 +300,9 @@ export function readFrame(bytes: Buffer): Frame {
         break;
       case MERGE:
         records[i] = { kind: "merge", shard, n, metric, subject, once, to: actor };
+        break;
+      case VISITOR:
+        records[i] = { kind: "visitor", shard, n, metric, subject, once, code: first, atMs };
         break;
       default:
         throw new Error(`log record of kind ${plain} at byte ${at}: the log is damaged`);

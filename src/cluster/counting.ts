@@ -102,6 +102,12 @@ export class ClusterCounting implements Counting {
     return count === null ? null : this.#refreshed(metric, subject);
   }
 
+  visit(): undefined {}
+
+  async distinct(): Promise<never> {
+    throw unavailable("how many different actors a tally had is not known in a cluster yet");
+  }
+
   relate(
     { id: metric }: Metric,
     subject: Subject,

@@ -61,6 +61,11 @@ export class ClusterVisitors implements Visitors {
     return this.#decide(claim, wanted, here);
   }
 
+  async nameToday(stranger: { address: string; agent: string }): Promise<string> {
+    await this.#salts(0);
+    return this.#node.nameToday(stranger);
+  }
+
   async #decide(claim: SharedClaim, wanted: Wanted, here: Claim | null): Promise<Claim | null> {
     const { once } = claim;
     let answer: SharedAnswer | null;

@@ -22,6 +22,10 @@ export interface ActRingShare {
 
 export const RELATE = 1;
 export const ADD_ONCE = 2;
+/** A visitor of a distinct tally; his code stands in the place of the actor, as it may in ADD_ONCE. */
+export const VISIT = 3;
+/** How many visitors there were: the reply's count is that of today, its stamp that of all time. */
+export const VISITORS = 4;
 
 const ACTIVE = 1;
 const ONCE = 2;
@@ -107,6 +111,11 @@ export class Act {
   actor(): string {
     const from = this.idsAt + this.subjectBytes;
     return this.bytes.utf8Slice(from, from + this.actorBytes);
+  }
+
+  /** The visitor's code; −1 where there is none. */
+  visitor(): number {
+    return this.actorBytes === 0 ? -1 : Number(this.actor());
   }
 
   once(): OnceKey | undefined {

@@ -9,6 +9,7 @@ import type { Filters } from "./filters.ts";
 import { JobRows } from "./job-rows.ts";
 import { keyStep } from "./keys.ts";
 import type { Segments } from "./segments.ts";
+import { SketchRows } from "./sketch-rows.ts";
 
 /** An actor with more active relations of one metric than this gets running totals (table `actors`). */
 export const TOTALS_FROM = 1_024;
@@ -27,6 +28,7 @@ export class Applier {
   #filters: Filters;
   #segments: Segments;
   #deltas: Deltas;
+  readonly sketches: SketchRows;
   #sql: ReturnType<typeof prepare>;
   #totalsFrom: number;
   /** The metrics for which an actor has totals, as the ledger has them. */
@@ -41,6 +43,7 @@ export class Applier {
     this.#filters = parts.filters;
     this.#segments = parts.segments;
     this.#deltas = parts.deltas;
+    this.sketches = new SketchRows(db);
     this.#totalsFrom = totalsFrom;
     this.#sql = prepare(db);
     this.#jobs = new JobRows(db, {
@@ -72,6 +75,7 @@ export class Applier {
     this.#deltas.begin(this.#filters.counted);
     for (const { actor, metric } of this.#sampled) this.#addTotals(actor, metric);
     const counts = this.#applyCounts() + this.#applyTallies(batch.tallies);
+    this.sketches.apply(batch.visits, batch.nowMs);
     for (const { key, body, atMs } of batch.keys) {
       this.#sql.key.run(keyStep(atMs), Buffer.from(key, "hex"), Buffer.from(body, "hex"), atMs);
     }
@@ -86,6 +90,7 @@ export class Applier {
   #do(job: JobRecord): void {
     this.#counts.clear();
     this.#jobs.do(job);
+    this.sketches.do(job);
     this.#segments.store();
     this.#applyCounts();
   }

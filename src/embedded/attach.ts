@@ -22,6 +22,8 @@ export interface NodeShare {
   visitors: ClaimsShare;
   /** The writer sleeps on it. */
   door: SharedArrayBuffer;
+  /** Rises when sketches of visitors were emptied. */
+  sketchEpoch: SharedArrayBuffer;
 }
 
 /** The same for one request thread, with its own way to the writer. */
@@ -45,6 +47,7 @@ export function attachEmbedded(share: EmbeddedShare, press: () => void) {
     overlay: new Overlay(share.overlay),
     ledger,
     acts: new ActSender(share.ring),
+    sketchEpoch: new Int32Array(share.sketchEpoch),
     calls: {
       ring() {
         Atomics.add(door, 0, 1);

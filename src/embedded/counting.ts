@@ -1,28 +1,21 @@
-import { shardOfSubject } from "../arithmetic/shard.ts";
 import { isActive, msOf, type Stamp } from "../arithmetic/stamp.ts";
+import type { Code } from "../distinct/code.ts";
+import type { Distinct } from "../distinct/sketches.ts";
 import { badInput, Problem, unavailable } from "../errors.ts";
 import { fault } from "../lib/fault.ts";
-import { ACT_WAIT_MS_MAX, ACTS_UNDER_WAY_MAX } from "../limits.ts";
+import { ACT_WAIT_MS_MAX } from "../limits.ts";
 import { listPage } from "../local/lists.ts";
 import { type Actor, COUNT_MAX, type Metric, type RelationState, type Subject } from "../model.ts";
 import type { Bulk } from "../ports/bulk.ts";
 import type { Counting, ListPage, ListQuery, OnceKey, Page, PageQuery } from "../ports/counting.ts";
 import { Adder } from "../tallies/adder.ts";
 import { type CounterTable, OWING_TOO_MUCH, TOO_HIGH } from "../tallies/table.ts";
-import {
-  type ActSender,
-  ADD_ONCE,
-  CHANGED,
-  HELD,
-  KEY_REUSED,
-  NOT_LOADED,
-  REFUSED,
-  RELATE,
-  type ReplyStatus,
-} from "./acts.ts";
+import { ActDesk, type Waiting } from "./act-desk.ts";
+import { type ActSender, ADD_ONCE, RELATE } from "./acts.ts";
 import { type Overlay, RegisterKey } from "./overlay.ts";
 import { PageReader } from "./pages.ts";
 import type { SqliteLedgerReader } from "./reads.ts";
+import { type AskWriter, Visiting } from "./visiting.ts";
 
 /** How a worker reaches the other threads. */
 export interface Calls {
@@ -32,28 +25,9 @@ export interface Calls {
   press(): void;
 }
 
-/** An act under way. What it resolves to depends on its kind, so that no closure need be made for it. */
-interface Waiting {
-  readonly kind: typeof RELATE | typeof ADD_ONCE;
-  readonly metric: number;
-  readonly subject: Subject;
-  readonly actor: Actor;
-  readonly active: boolean;
-  readonly by: number;
-  readonly once: OnceKey | undefined;
-  readonly atMs: number | undefined;
-  /** Date.now() when it was sent, or is to be. */
-  sentMs: number;
-  /** Its caller was told that it takes too long; its place is kept until the writer has answered. */
-  isGivenUp: boolean;
-  readonly resolve: (result: never) => void;
-  readonly reject: (problem: unknown) => void;
-}
-
 const POLL_MS = 4;
 /** No room, or the flush must come first: ask main, and try again. */
 const NOT_NOW = -1;
-const GRACE_MS = 1_000;
 
 /**
  * Counting on one machine, as one worker does it.
@@ -67,28 +41,27 @@ export class EmbeddedCounting implements Counting {
   readonly #table: CounterTable;
   readonly #overlay: Overlay;
   readonly #ledger: SqliteLedgerReader;
-  readonly #acts: ActSender;
+  readonly #desk: ActDesk;
   readonly #calls: Calls;
   readonly #pages: PageReader;
   readonly #key = new RegisterKey();
-  readonly #waiting = new Map<number, Waiting>();
-  #nextId = 1;
-  readonly #timer: ReturnType<typeof setInterval>;
+  readonly #visiting: Visiting;
 
   constructor(parts: {
     table: CounterTable;
     overlay: Overlay;
     ledger: SqliteLedgerReader;
     acts: ActSender;
+    sketchEpoch: Int32Array;
     calls: Calls;
   }) {
     this.#table = parts.table;
     this.#overlay = parts.overlay;
     this.#ledger = parts.ledger;
     this.#pages = new PageReader(parts.overlay, parts.ledger);
-    this.#acts = parts.acts;
+    this.#desk = new ActDesk({ acts: parts.acts, seed: parts.overlay.seed, ring: parts.calls.ring });
+    this.#visiting = new Visiting({ epoch: parts.sketchEpoch, ask: (act) => this.#ask(act) });
     this.#calls = parts.calls;
-    this.#timer = setInterval(() => this.#expire(), 250);
     this.bulk = {
       adds: new Adder(parts.table),
       add: (metric, subject, by) => {
@@ -103,11 +76,27 @@ export class EmbeddedCounting implements Counting {
     return this.#add(metric.id, subject, by);
   }
 
-  addOnce(metric: Metric, subject: Subject, by: number, once?: OnceKey, atMs?: number): Promise<number> {
+  addOnce(
+    metric: Metric,
+    subject: Subject,
+    by: number,
+    once?: OnceKey,
+    atMs?: number,
+    visitor?: Code,
+  ): Promise<number> {
     const { promise, resolve, reject } = Promise.withResolvers<number>();
-    const act = { kind: ADD_ONCE, metric: metric.id, subject, actor: "", active: false, by, once, atMs } as const;
+    const actor = visitor === undefined ? "" : String(visitor);
+    const act = { kind: ADD_ONCE, metric: metric.id, subject, actor, active: false, by, once, atMs } as const;
     this.#post({ ...act, sentMs: 0, isGivenUp: false, resolve, reject });
     return promise;
+  }
+
+  visit(metric: Metric, subject: Subject, visitor: Code): undefined | Promise<undefined> {
+    return this.#visiting.visit(metric.id, subject, visitor);
+  }
+
+  distinct(metric: Metric, subject: Subject): Promise<Distinct> {
+    return this.#visiting.count(metric.id, subject);
   }
 
   relate(metric: Metric, subject: Subject, actor: Actor, active: boolean, once?: OnceKey, atMs?: number) {
@@ -212,20 +201,14 @@ export class EmbeddedCounting implements Counting {
 
   /** The writer has answered: called when its message arrives. */
   takeReplies(): void {
-    this.#acts.replies((id, status, count, stamp) => {
-      const waiting = this.#waiting.get(id);
-      if (!waiting) return;
-      fault("worker.told");
-      this.#waiting.delete(id);
-      if (waiting.isGivenUp) return;
-      if (status === NOT_LOADED) this.#post(waiting);
-      else if (status === HELD) setTimeout(() => this.#post(waiting), POLL_MS);
-      else settle(waiting, status, count, stamp);
+    this.#desk.takeReplies((waiting, isHeld) => {
+      if (isHeld) setTimeout(() => this.#post(waiting), POLL_MS);
+      else this.#post(waiting);
     });
   }
 
   close(): void {
-    clearInterval(this.#timer);
+    this.#desk.close();
   }
 
   // Counters
@@ -321,14 +304,31 @@ export class EmbeddedCounting implements Counting {
 
   // Acts
 
+  /** What needs no counter goes off at once. */
+  #ask(act: Parameters<AskWriter>[0]): ReturnType<AskWriter> {
+    return new Promise((resolve, reject) => {
+      this.#desk.send({
+        ...act,
+        active: false,
+        by: 0,
+        once: undefined,
+        atMs: undefined,
+        sentMs: 0,
+        isGivenUp: false,
+        resolve,
+        reject,
+      });
+    });
+  }
+
   /** Makes sure that the counter is loaded, which the writer asks for, and sends. */
   #post(waiting: Waiting): void {
     try {
       if (this.#load(waiting.metric, waiting.subject)) {
-        this.#send(waiting);
+        this.#desk.send(waiting);
       } else {
         this.#untilRoom(() => (this.#load(waiting.metric, waiting.subject) ? 0 : NOT_NOW))
-          .then(() => this.#send(waiting))
+          .then(() => this.#desk.send(waiting))
           .catch(waiting.reject);
       }
     } catch (error) {
@@ -344,56 +344,5 @@ export class EmbeddedCounting implements Counting {
     } finally {
       this.#table.leave();
     }
-  }
-
-  #send(waiting: Waiting): void {
-    if (this.#waiting.size >= ACTS_UNDER_WAY_MAX) throw unavailable("too many acts are under way");
-    const id = this.#nextId;
-    this.#nextId = id === 0x7fffffff ? 1 : id + 1;
-    const { kind, metric, active, by, subject, actor, once, atMs } = waiting;
-    // Sent again (the counter had left the table) it keeps its time: what waits too long is refused, however often it was sent.
-    if (waiting.sentMs === 0) waiting.sentMs = Date.now();
-    const { sentMs } = waiting;
-    this.#key.set(subject, actor, this.#overlay.seed);
-    const shard = shardOfSubject(this.#key.bytes, this.#key.subjectBytes);
-    if (!this.#acts.send({ id, kind, metric, shard, active, by, sentMs }, this.#key, once, atMs)) {
-      throw unavailable("the queue to the disk is full");
-    }
-    fault("worker.sent");
-    this.#waiting.set(id, waiting);
-    this.#calls.ring();
-  }
-
-  /**
-   * The writer refuses what has waited too long. Where it does not even come to that (the disk hangs) callers are told
-   * after a second more; but not those of keyed tallies, for whom 503 means "not counted": they wait for the writer's word.
-   */
-  #expire(): void {
-    const givenUpMs = Date.now() - ACT_WAIT_MS_MAX - GRACE_MS;
-    for (const waiting of this.#waiting.values()) {
-      if (waiting.sentMs > givenUpMs) break; // in the order they were sent, but for those sent again
-      if (waiting.kind === ADD_ONCE || waiting.isGivenUp) continue;
-      waiting.isGivenUp = true;
-      waiting.reject(unavailable("the disk hangs; the act may or may not take effect, trying again is safe"));
-    }
-  }
-}
-
-function settle({ kind, resolve, reject }: Waiting, status: ReplyStatus, count: number, stamp: Stamp): void {
-  if (status === KEY_REUSED) {
-    reject(new Problem("key-reused", "this Idempotency-Key came with another body before"));
-  } else if (status === REFUSED) {
-    reject(unavailable("the act could not be made durable; it was not done"));
-  } else if (kind === ADD_ONCE) {
-    (resolve as (count: number) => void)(count);
-  } else {
-    const at = stamp === 0 ? null : msOf(stamp);
-    const state: RelationState & { changed: boolean } = {
-      active: isActive(stamp),
-      changed: status === CHANGED,
-      count,
-      at,
-    };
-    (resolve as (result: RelationState & { changed: boolean }) => void)(state);
   }
 }

@@ -117,7 +117,8 @@ export class SqliteLedgerWriter implements LedgerWriter {
       this.#shrinkWal();
       if (this.#keeper.step(this.#segments.current)) return true;
       if (!isBusy && this.#refill.step()) return true;
-      return this.#deltas.fold(this.#db, isBusy) || (!isBusy && this.#pruneKeys(nowMs));
+      if (this.#deltas.fold(this.#db, isBusy)) return true;
+      return !isBusy && (this.#pruneKeys(nowMs) || this.#applier.sketches.prune(nowMs));
     } catch (error) {
       throw asUnavailable(error);
     }

@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import ledgerSql from "../../drizzle/sqlite/0000_ledger.sql" with { type: "text" };
 import relationHistorySql from "../../drizzle/sqlite/0001_relation_history.sql" with { type: "text" };
 import floorsSql from "../../drizzle/sqlite/0002_floors.sql" with { type: "text" };
+import sketchesSql from "../../drizzle/sqlite/0003_sketches.sql" with { type: "text" };
 import journal from "../../drizzle/sqlite/meta/_journal.json" with { type: "json" };
 
 /** The SQL of drizzle/sqlite/, by the tag in its journal. Imported as text, so that the executable carries it. */
@@ -10,6 +11,7 @@ const SQL_BY_TAG: Record<string, string> = {
   "0000_ledger": ledgerSql,
   "0001_relation_history": relationHistorySql,
   "0002_floors": floorsSql,
+  "0003_sketches": sketchesSql,
 };
 
 export class SchemaError extends Error {}

@@ -1,6 +1,7 @@
 import { Database, type Statement } from "bun:sqlite";
 import { newestFirst, type Place } from "../arithmetic/place.ts";
 import type { Stamp } from "../arithmetic/stamp.ts";
+import { Sketch } from "../distinct/sketch.ts";
 import { actorHash } from "../local/actor-hash.ts";
 import { type Actor, COUNT_MAX, type Subject } from "../model.ts";
 import type { ActorItem, LedgerReader, ShardState, SourceState, StoredKey, SubjectItem } from "../ports/ledger.ts";
@@ -141,6 +142,12 @@ export class SqliteLedgerReader implements LedgerReader {
     return this.#sql.floor.get(actorHash(actor))?.stamp ?? 0;
   }
 
+  /** A tally's sketch of a day, or of ALL_TIME; null where nobody has come. */
+  sketch(metric: number, subject: Subject, day: number): Sketch | null {
+    const row = this.#sql.sketch.get(day, subject, metric);
+    return row && Sketch.decode(row.sketch);
+  }
+
   recentKeys(nowMs: number): StoredKey[] {
     return this.#sql.recentKeys.all(keyStep(nowMs) - KEY_STEPS).map(({ key, body, atMs }) => ({
       key: Buffer.from(key).toString("hex"),
@@ -275,6 +282,9 @@ function prepare(db: Database) {
        ON relations.segment = segments.segment WHERE actor = ? AND metric = ? AND ${active}`,
     ),
     floor: one<{ stamp: number }, [Uint8Array]>("SELECT stamp FROM floors WHERE actor = ?"),
+    sketch: one<{ sketch: Uint8Array }, [number, string, number]>(
+      "SELECT sketch FROM sketches WHERE day = ? AND subject = ? AND metric = ?",
+    ),
     recentKeys: one<{ key: Uint8Array; body: Uint8Array; atMs: number }, [number]>(
       "SELECT key, body, at_ms AS atMs FROM keys WHERE step >= ? ORDER BY at_ms",
     ),

@@ -186,3 +186,16 @@ export const keys = sqliteTable(
   },
   (t) => [primaryKey({ columns: [t.step, t.key] })],
 );
+
+/** Who counted, of tallies that are `distinct`: one sketch (distinct/sketch.ts) of all time (day 0) and one of each day, kept for two. */
+export const sketches = sqliteTable(
+  "sketches",
+  {
+    /** Since 1970. */
+    day: integer().notNull(),
+    subject: text().notNull(),
+    metric: integer().notNull(),
+    sketch: blob().notNull(),
+  },
+  (t) => [primaryKey({ columns: [t.day, t.subject, t.metric] })],
+);

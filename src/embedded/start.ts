@@ -59,6 +59,7 @@ async function start(settings: Settings, events: NodeEvents): Promise<EmbeddedNo
     overlay: Overlay.allocate(),
     visitors: visitors.claims.share(),
     door: new SharedArrayBuffer(4),
+    sketchEpoch: new SharedArrayBuffer(4),
   };
   const disk: NodeParts["disk"] = { trouble: () => undefined };
   const writer = await WriterLink.start(

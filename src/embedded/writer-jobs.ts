@@ -15,6 +15,7 @@ import { expectedCount } from "./expected.ts";
 import type { Holds } from "./holds.ts";
 import { type OverlayWriter, RegisterKey } from "./overlay.ts";
 import type { SqliteLedgerReader } from "./reads.ts";
+import type { Visits } from "./visits.ts";
 
 type Once = OnceKey | undefined;
 
@@ -64,6 +65,7 @@ export class WriterJobs {
   readonly #keys: OnceKeys;
   readonly #clock: HybridClock;
   readonly #holds: Holds;
+  readonly #visits: Visits;
   readonly #source: string;
   readonly #last = new Float64Array(SHARDS);
   readonly #frame = new FrameWriter();
@@ -78,6 +80,7 @@ export class WriterJobs {
     keys: OnceKeys;
     clock: HybridClock;
     holds: Holds;
+    visits: Visits;
     source: string;
   }) {
     this.#log = parts.log;
@@ -87,6 +90,7 @@ export class WriterJobs {
     this.#keys = parts.keys;
     this.#clock = parts.clock;
     this.#holds = parts.holds;
+    this.#visits = parts.visits;
     this.#source = parts.source;
   }
 
@@ -146,7 +150,7 @@ export class WriterJobs {
     if (typeof named === "string") return refusal(named);
     const counts = slots.map((slot) => this.#table.logged(slot));
     const end = this.#append({ kind: "erase", metric: 0, subject, actor: "", stamp: this.#stamp(), once: named });
-    this.#holds.hold({ subjects: [subject] });
+    this.#hold([subject]);
     this.#overlay.seal();
     slots.forEach((slot, i) => {
       this.#table.addToBase(slot, -(counts[i] as number));
@@ -168,7 +172,7 @@ export class WriterJobs {
     );
     if (isTooHigh) return { status: "too-high" };
     const end = this.#append({ kind: "merge", metric: 0, subject: from, to, once: named });
-    this.#holds.hold({ subjects: [from, to] });
+    this.#hold([from, to]);
     this.#overlay.seal();
     given.forEach((slot, i) => {
       this.#table.addToBase(slot, -(counts[i] as number));
@@ -197,6 +201,11 @@ export class WriterJobs {
       if (slot >= 0) this.#table.setBase(slot, expectedCount(parts, metric, subject));
     }
     return { status: "done", counts: [], end: this.#log.head };
+  }
+
+  #hold(subjects: string[]): void {
+    this.#holds.hold({ subjects });
+    for (const subject of subjects) this.#visits.forget(subject);
   }
 
   /** The slots of counters, all loaded, or null. */

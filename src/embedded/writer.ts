@@ -22,9 +22,12 @@ import {
   REFUSED,
   RELATE,
   type ReplyStatus,
+  VISIT,
+  VISITORS,
 } from "./acts.ts";
 import { Holds } from "./holds.ts";
 import { type OverlayWriter, RegisterKey } from "./overlay.ts";
+import { rankIn, type Visit, type Visits } from "./visits.ts";
 
 /** What the writer asks of the ledger: registers that are not on their way. */
 export interface WriterLedger {
@@ -37,6 +40,7 @@ export interface WriterLedger {
 interface Decided {
   receiver: ActReceiver;
   id: number;
+  kind: number;
   status: ReplyStatus;
   metric: number;
   subject: string;
@@ -48,6 +52,7 @@ interface Decided {
   stamp: Stamp;
   /** What a keyed tally adds. */
   by: number;
+  visit: Visit | null;
 }
 
 /**
@@ -73,6 +78,7 @@ export class Writer {
   readonly #ledger: WriterLedger;
   readonly #keys: OnceKeys;
   readonly #holds: Holds;
+  readonly #visits: Visits;
   readonly #source: string;
   readonly #now: () => number;
   readonly #last = new Float64Array(SHARDS);
@@ -89,6 +95,7 @@ export class Writer {
     ledger: WriterLedger;
     keys: OnceKeys;
     holds?: Holds;
+    visits: Visits;
     source: string;
     clock: HybridClock;
     now?: () => number;
@@ -99,6 +106,7 @@ export class Writer {
     this.#ledger = parts.ledger;
     this.#keys = parts.keys;
     this.#holds = parts.holds ?? new Holds();
+    this.#visits = parts.visits;
     this.#source = parts.source;
     this.clock = parts.clock;
     this.#now = parts.now ?? Date.now;
@@ -109,6 +117,7 @@ export class Writer {
     const hasRoom = this.#overlay.room() >= BATCH_ACTS_MAX;
     this.#table.enter();
     try {
+      this.#visits.begin();
       this.#frame.begin(this.#source);
       for (const receiver of receivers) this.#gather(receiver, hasRoom);
       if (this.#batch.length === 0) return 0;
@@ -138,6 +147,7 @@ export class Writer {
       const decided: Decided = {
         receiver,
         id: act.id,
+        kind: act.kind,
         status: DONE,
         metric: act.metric,
         subject: act.subject(),
@@ -146,6 +156,7 @@ export class Writer {
         seen: 0,
         stamp: 0,
         by: 0,
+        visit: null,
       };
       this.#batch.push(decided);
       if (isStale) {
@@ -167,6 +178,11 @@ export class Writer {
       decided.status = HELD;
       return;
     }
+    if (act.kind === VISITORS) return;
+    if (act.kind === VISIT) {
+      this.#decideVisit(act, decided);
+      return;
+    }
     const slot = this.#table.find(act.metric, decided.subject);
     if (slot < 0 || !this.#table.isLoaded(slot)) {
       decided.status = NOT_LOADED;
@@ -184,7 +200,10 @@ export class Writer {
     const records = this.#frame.count;
     const fresh = known === "new" ? once : undefined;
     if (act.kind === RELATE) this.#decideRelation(act, decided, { nowMs, isRepeat: known === "repeat", once: fresh });
-    else if (act.kind === ADD_ONCE && known === "new") this.#decideTally(act, decided, act.atMs() ?? nowMs, fresh);
+    else if (act.kind === ADD_ONCE && known === "new") {
+      if (act.actorBytes > 0) this.#decideVisit(act, decided);
+      if (decided.status === DONE) this.#decideTally(act, decided, act.atMs() ?? nowMs, fresh);
+    }
     if (fresh && this.#frame.count > records) this.#keys.remember(fresh);
   }
 
@@ -251,6 +270,16 @@ export class Writer {
     });
   }
 
+  #decideVisit(act: Act, decided: Decided): void {
+    const visit = this.#visits.decide(act.metric, decided.subject, act.visitor(), act.atMs());
+    decided.visit = visit;
+    if (!visit) decided.status = REFUSED;
+    else if (visit.isNew) {
+      const { shard } = act;
+      this.#frame.add({ ...this.#visits.record(visit), shard, n: this.#number(shard) });
+    }
+  }
+
   #number(shard: number): number {
     const n = (this.#last[shard] as number) + 1;
     this.#last[shard] = n;
@@ -279,13 +308,21 @@ export class Writer {
       this.#last[record.shard] = Math.min(this.#last[record.shard] as number, record.n - 1);
       if (record.once) this.#keys.forget(record.once);
     }
-    for (const decided of this.#batch) if (decided.status === DONE) decided.status = REFUSED;
+    for (const decided of this.#batch) {
+      const isInLog = decided.kind === VISITORS || (decided.kind === VISIT && decided.visit?.isNew === false);
+      if (decided.status === DONE && !isInLog) decided.status = REFUSED;
+    }
   }
 
   #publish(decided: Decided, end: Position): void {
     const { receiver, id, metric, slot, seen, stamp } = decided;
     if (decided.status !== DONE) {
       receiver.reply(id, decided.status, 0, 0);
+      return;
+    }
+    if (decided.visit) this.#visits.publish(decided.visit, end);
+    if (decided.kind === VISIT || decided.kind === VISITORS) {
+      this.#replyVisit(decided);
       return;
     }
     const delta = countDelta(seen, stamp);
@@ -295,6 +332,16 @@ export class Writer {
     if (decided.key && stamp !== seen) this.#overlay.put(metric, decided.key, 0, stamp, end);
     fault("writer.shown");
     receiver.reply(id, delta !== 0 ? CHANGED : DONE, this.#table.shown(slot), stamp);
+  }
+
+  #replyVisit({ receiver, id, metric, subject, visit }: Decided): void {
+    if (visit) {
+      receiver.reply(id, DONE, rankIn(visit), 0);
+      return;
+    }
+    const distinct = this.#visits.count(metric, subject);
+    if (distinct) receiver.reply(id, DONE, distinct.today, distinct.all);
+    else receiver.reply(id, REFUSED, 0, 0);
   }
 }
 

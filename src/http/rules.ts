@@ -25,7 +25,7 @@ interface Compiled {
   isUnique: boolean;
 }
 
-const COUNTS: Verdict = { reason: null, release: () => undefined };
+export const COUNTS: Verdict = { reason: null, release: () => undefined };
 const LEFT_OUT = { unique: { reason: "unique" }, bot: { reason: "bot" }, ignored: { reason: "ignored" } } as const;
 
 /**
@@ -56,6 +56,11 @@ export class Rules {
   /** Who is asking, to be made once for each request and used for all its events. */
   visit(call: Call): Visit {
     return new Visit(call, this.#addressOf);
+  }
+
+  /** What somebody without a name is called in the sketches of a distinct tally, today. */
+  nameOf({ address, agent }: Visit): string | Promise<string> {
+    return this.#visitors.nameToday({ address, agent });
   }
 
   /** Whether an event counts. One that does has claimed its visitor's turn, and must now be counted or released. */

@@ -1,6 +1,6 @@
 import { Problem } from "../errors.ts";
 import type { Metric, Subject } from "../model.ts";
-import type { ListPage, OnceKey } from "../ports/counting.ts";
+import type { ListPage } from "../ports/counting.ts";
 import { accepted, after, countsJson, done, namesJson, quoted, read, time } from "./answer.ts";
 import type { Call } from "./call.ts";
 import { actorOf } from "./catalog.ts";
@@ -10,6 +10,8 @@ import { type CountInput, LIMIT_DEFAULT, type ListInput, type RelateInput, type 
 import { allowAt } from "./moment.ts";
 import { onceOf } from "./once.ts";
 import { refuseDots } from "./path.ts";
+import { COUNTS } from "./rules.ts";
+import { addEvent, codeFor, type TallyEvent } from "./visitor.ts";
 
 type Answer = Response | Promise<Response>;
 /** Nothing given. */
@@ -30,8 +32,8 @@ export function subjectHandlers({ catalog, counting, rules, stats }: HandlerDeps
       const whose = actor === undefined ? call.caller.actor : actorOf(actor, call.caller, "/actor");
       allowAt(at, call.caller);
       const once = onceOf(call, [subject, metric.name]);
-      // With `at` somebody tells of what was: nobody is visiting now.
-      if (at === undefined && rules.has(metric)) return countByRules(call, metric, { subject, by, actor: whose, once });
+      if (metric.distinct === true || rules.has(metric))
+        return countVisit(call, metric, { subject, by, actor: whose, once, at });
       const isOwnRecord = once !== undefined || at !== undefined;
       const count = isOwnRecord ? counting.addOnce(metric, subject, by, once, at) : counting.add(metric, subject, by);
       return after<number | null, Response>(count, (count) => {
@@ -85,24 +87,28 @@ export function subjectHandlers({ catalog, counting, rules, stats }: HandlerDeps
       const isList = limit !== undefined || cursor !== undefined;
       const metric = isList ? catalog.of("relation", metricIn(call)) : catalog.metric(metricIn(call));
       const head = (counts: number[]) => `{"subject":${quoted(subject)},"metric":"${metric.name}","count":${counts[0]}`;
-      if (!isList) return after(counting.counts(subject, [metric]), (counts) => read(call, `${head(counts)}}`));
+      if (!isList) {
+        const counts = counting.counts(subject, [metric]);
+        if (metric.distinct === true) return withDistinct(call, { metric, subject, counts, head });
+        return after(counts, (counts) => read(call, `${head(counts)}}`));
+      }
       return actorList(call, metric, subject, { limit, cursor, head });
     },
   };
 
-  async function countByRules(
-    call: Call,
-    metric: Metric,
-    { by, ...event }: { subject: Subject; by: number; actor: string | null; once: OnceKey | undefined },
-  ): Promise<Response> {
-    const { subject, once } = event;
-    const verdict = await rules.judge(metric, rules.visit(call), event);
+  /** An event of a tally that has rules, or sketches of its visitors. */
+  async function countVisit(call: Call, metric: Metric, event: TallyEvent): Promise<Response> {
+    const { subject, by, actor, once, at } = event;
+    const visit = rules.visit(call);
+    // With `at` somebody tells of what was: nobody is visiting now.
+    const verdict =
+      at === undefined ? await rules.judge(metric, visit, { subject, actor, ...(once && { once }) }) : COUNTS;
     if (verdict.reason !== null) {
       stats.leftOut(metric.id, verdict.reason, by);
       return leftOut(call, await countNow(metric, subject));
     }
     try {
-      const count = await (once ? counting.addOnce(metric, subject, by, once) : counting.add(metric, subject, by));
+      const count = await addEvent(counting, metric, event, await codeFor(metric, event, () => rules.nameOf(visit)));
       stats.counted(metric.id, by);
       return counted(call, count);
     } catch (error) {
@@ -120,6 +126,19 @@ export function subjectHandlers({ catalog, counting, rules, stats }: HandlerDeps
       if (error instanceof Problem && error.code === "unavailable") return null;
       throw error;
     }
+  }
+
+  async function withDistinct(
+    call: Call,
+    of: {
+      metric: Metric;
+      subject: Subject;
+      counts: number[] | Promise<number[]>;
+      head: (counts: number[]) => string;
+    },
+  ): Promise<Response> {
+    const [counts, { today, all }] = await Promise.all([of.counts, counting.distinct(of.metric, of.subject)]);
+    return read(call, `${of.head(counts)},"distinct":{"today":${today},"all":${all}}}`);
   }
 
   async function actorList(

@@ -1,4 +1,6 @@
 import type { Place } from "../arithmetic/place.ts";
+import type { Code } from "../distinct/code.ts";
+import type { Distinct } from "../distinct/sketches.ts";
 import type { Actor, Metric, RelationState, Subject } from "../model.ts";
 import type { Bulk } from "./bulk.ts";
 
@@ -95,7 +97,21 @@ export interface Counting {
    * The same as a record of its own: with `once` counted once for each key in 10 minutes (a repeat gets the current count;
    * another body: Problem `key-reused`), with `atMs` in the history's step of that time. By 0 with `once`: only takes the key.
    */
-  addOnce(metric: Metric, subject: Subject, by: number, once?: OnceKey, atMs?: number): Promise<number | null>;
+  addOnce(
+    metric: Metric,
+    subject: Subject,
+    by: number,
+    once?: OnceKey,
+    atMs?: number,
+    visitor?: Code,
+  ): Promise<number | null>;
+  /**
+   * A visitor of a distinct tally counts: to be called before what he counts is added (`addOnce` takes him along). Returns or
+   * resolves when he is in the sketches for good; a Problem `unavailable` says that he may not be, and nothing may be added.
+   */
+  visit(metric: Metric, subject: Subject, visitor: Code): undefined | Promise<undefined>;
+  /** How many different visitors there were, of a distinct tally. */
+  distinct(metric: Metric, subject: Subject): Distinct | Promise<Distinct>;
   /**
    * Sets one relation. A repeat is `changed: false` with the stored `at`. With `once`, a repeated key changes nothing. With
    * `atMs` it happened then: what is stored stays if it is of that millisecond or newer, and is replaced if it is older.

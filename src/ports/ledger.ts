@@ -103,6 +103,15 @@ export interface TallyChange {
   steps: [step: number, amount: number][];
 }
 
+/** Visitors of one tally of one subject, for its sketches. */
+export interface VisitChange {
+  shard: number;
+  metric: number;
+  subject: Subject;
+  /** Code and day (since 1970) of each visit. */
+  visits: [code: number, day: number][];
+}
+
 /** Records that were in the log's numbers but never in the log: found by a gap, gone for good. */
 export interface Loss {
   source: string;
@@ -122,6 +131,8 @@ export interface Batch {
   registers: RegisterChange[];
   /** By subject, metric. */
   tallies: TallyChange[];
+  /** By subject, metric. */
+  visits: VisitChange[];
   keys: StoredKey[];
   sources: SourceState[];
   /** The shards whose version rises, with the highest stamp the batch has for them (0: none). */

@@ -14,6 +14,8 @@ export function noCounting(reason: string): Counting & Histories {
     bulk: { adds, add: refuse, append: refuse },
     add: refuse,
     addOnce: refuse,
+    visit: refuse,
+    distinct: refuse,
     relate: refuse,
     relation: refuse,
     counts: refuse,

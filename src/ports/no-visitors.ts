@@ -1,4 +1,4 @@
 import type { Visitors } from "./visitors.ts";
 
 /** For a process that counts nothing. */
-export const NO_VISITORS: Visitors = { claim: () => null };
+export const NO_VISITORS: Visitors = { claim: () => null, nameToday: () => "" };

@@ -32,4 +32,9 @@ export interface Claim {
  */
 export interface Visitors {
   claim(metric: Metric, subject: Subject, visitor: Visitor, act?: ClaimingAct): Claim | null | Promise<Claim | null>;
+  /**
+   * A name for somebody who has none, on this UTC day: a hash with the day's salt, the same on every node. Tomorrow he has
+   * another one, and nobody can tell that both are his.
+   */
+  nameToday(stranger: { readonly address: string; readonly agent: string }): string | Promise<string>;
 }

@@ -11,6 +11,7 @@ import type {
 } from "../ports/ledger.ts";
 import type { Position } from "../ports/log.ts";
 import type { Frame, JobRecord, LogRecord, RecordOnce, SetRecord, TallyRecord } from "../records.ts";
+import { FoldedVisits } from "./visits.ts";
 
 const SHARDS = 256;
 /** A batch's changes are told by the minute they fall in; the history keeps hours. */
@@ -46,6 +47,7 @@ export class BatchBuilder {
   #stampMax = new Float64Array(SHARDS).fill(-1);
   #registers: RegisterChange[] = [];
   #tallies = new Map<number, Map<string, TallyChange>>();
+  #visits = new FoldedVisits();
   #keys = new Map<string, StoredKey>();
   #losses: Loss[] = [];
   #jobs: JobRecord[] = [];
@@ -83,6 +85,9 @@ export class BatchBuilder {
         case "set":
           this.#set(record);
           break;
+        case "visitor":
+          this.#visits.add(record);
+          break;
         case "erase":
         case "merge":
           this.#job(record);
@@ -115,6 +120,7 @@ export class BatchBuilder {
       records: this.records,
       registers: highestOfEach(this.#registers),
       tallies: tallies.sort(bySubjectAndMetric),
+      visits: this.#visits.changes(),
       keys: [...this.#keys.values()],
       sources,
       shards,

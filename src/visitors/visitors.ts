@@ -56,6 +56,10 @@ export class NodeVisitors implements Visitors {
     return once && claim ? AGAIN : claim;
   }
 
+  nameToday(stranger: { address: string; agent: string }): string {
+    return this.#strangerOn(dayOf(this.now()), stranger);
+  }
+
   wanted(metric: Metric, subject: Subject, visitor: Visitor, { once, line }: ClaimingAct): Wanted {
     const nowMs = this.now();
     const windowMs = metric.unique ?? 0;

@@ -1,4 +1,5 @@
 import { isBehind, newestFirst, TOP } from "../../src/arithmetic/place.ts";
+import type { Distinct } from "../../src/distinct/sketches.ts";
 import { Problem } from "../../src/errors.ts";
 import type { Metric, RelationState } from "../../src/model.ts";
 import type { Bulk, HotAdds } from "../../src/ports/bulk.ts";
@@ -21,6 +22,7 @@ export class MemoryCounting implements Counting {
   readonly #tallies = new Map<string, number>();
   /** By metric, subject and actor. */
   readonly #registers = new Map<string, Register>();
+  readonly #visitors = new Map<string, Set<number>>();
   readonly #once = new Map<string, string>();
   readonly #waiting: boolean;
   #clock = Date.UTC(2026, 0, 1);
@@ -36,8 +38,28 @@ export class MemoryCounting implements Counting {
     return this.#maybeLater(count);
   }
 
-  async addOnce(metric: Metric, subject: string, by: number, once?: OnceKey): Promise<number> {
-    return once && this.#isRepeat(once) ? this.#count(metric, subject) : this.add(metric, subject, by);
+  async addOnce(
+    metric: Metric,
+    subject: string,
+    by: number,
+    once?: OnceKey,
+    _atMs?: number,
+    visitor?: number,
+  ): Promise<number> {
+    if (once && this.#isRepeat(once)) return this.#count(metric, subject);
+    if (visitor !== undefined) await this.visit(metric, subject, visitor);
+    return this.add(metric, subject, by);
+  }
+
+  visit(metric: Metric, subject: string, visitor: number): undefined | Promise<undefined> {
+    const key = `${metric.name} ${subject}`;
+    this.#visitors.set(key, (this.#visitors.get(key) ?? new Set()).add(visitor));
+    return this.#waiting ? Promise.resolve(undefined) : undefined;
+  }
+
+  distinct(metric: Metric, subject: string): Distinct | Promise<Distinct> {
+    const all = this.#visitors.get(`${metric.name} ${subject}`)?.size ?? 0;
+    return this.#maybeLater({ today: all, all });
   }
 
   async relate(metric: Metric, subject: string, actor: string, active: boolean, once?: OnceKey) {
