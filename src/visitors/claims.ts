@@ -234,6 +234,7 @@ export class Claims {
     try {
       if (this.#levels !== levels) return;
       addLevel(this.#share.path, levels);
+      fault("visitors.growing");
       Atomics.store(this.#words, LEVELS_WORD, levels + 1);
     } catch (error) {
       if (!isSystemError(error)) throw error;

@@ -1,5 +1,5 @@
 import { Problem } from "../errors.ts";
-import { wallMs } from "../lib/fault.ts";
+import { fault, wallMs } from "../lib/fault.ts";
 import { KEYS_MS } from "../limits.ts";
 import type { Metric, Subject } from "../model.ts";
 import type { OnceKey } from "../ports/counting.ts";
@@ -95,6 +95,7 @@ export class NodeVisitors implements Visitors {
       release();
       throw error;
     }
+    fault("visitors.claimed");
     return won.length === names.length ? { release } : AGAIN;
   }
 

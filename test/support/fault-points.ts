@@ -11,8 +11,11 @@ const ALL: readonly string[] = [...new Glob("**/*.ts").scanSync(SRC)]
   .map((match) => match[1] as string)
   .sort();
 
-/** Those that a server on one machine comes by. */
-export const FAULT_POINTS = ALL.filter((point) => !point.startsWith("cluster."));
+/** Those that a server on one machine comes by, whatever its settings. */
+export const FAULT_POINTS = ALL.filter((point) => !/^(?:cluster|visitors)\./.test(point));
+
+/** Those that need a metric with `unique`. */
+export const VISITOR_POINTS = ALL.filter((point) => point.startsWith("visitors."));
 
 /** Those that a cluster's node comes by while it is under load. */
 export const CLUSTER_POINTS = ALL.filter((point) => /^(?:cluster|flusher)\./.test(point));
