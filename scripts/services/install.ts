@@ -39,6 +39,7 @@ async function have(names: string[], packages: string[]): Promise<Programs> {
 }
 
 export const redisPrograms = () => have(["redis-server"], ["redis-server"]);
+export const chromiumPrograms = () => have(["chromium"], ["chromium"]);
 export const mariadbPrograms = () => have(["mariadbd", "mariadb-install-db"], ["mariadb-server"]);
 
 async function apt(names: string[], packages: string[]): Promise<void> {

@@ -16,6 +16,7 @@ import { MergeBody, NoBody, SetBody } from "./admin-input.ts";
 import { jsonBody } from "./body.ts";
 import { Call, type Entry, requestIds } from "./call.ts";
 import { Catalog } from "./catalog.ts";
+import { createCors } from "./cors.ts";
 import { eventHandlers } from "./events.ts";
 import { type Health, healthHandlers } from "./health.ts";
 import { historyHandler } from "./history.ts";
@@ -80,6 +81,7 @@ const SCRAPE = entry("GET /metrics", "read");
  */
 export function createHandler(deps: AppDeps): Handler {
   const access = createAccess(deps.settings);
+  const cors = createCors(deps.settings.corsOrigins);
   const catalog = new Catalog(deps.metrics, deps.settings.types);
   const { counting, stats, log, newRequestId = requestIds() } = deps;
   const rules = new Rules(deps.visitors, createAddressOf(deps.peerOf, deps.settings.trustedProxies));
@@ -171,6 +173,8 @@ export function createHandler(deps: AppDeps): Handler {
 
   function noRoute(call: Call): Response {
     access(call, -1);
+    const preflight = cors?.preflight(call);
+    if (preflight) return preflight;
     const methods = methodsAt(call.path.whole);
     if (methods.length === 0) throw notFound();
     const allow = [...methods, "OPTIONS"].join(", ");
@@ -188,6 +192,7 @@ export function createHandler(deps: AppDeps): Handler {
   }
 
   const finish = (call: Call, answer: Response): Response => {
+    cors?.mark(call, answer);
     stats.answered(call.route, answer.status, performance.now() - call.startedMs);
     return answer;
   };

@@ -3,6 +3,7 @@ import { type Deployment, useServer } from "../support/contract.ts";
 import { access } from "./access.suite.ts";
 import { admin } from "./admin.suite.ts";
 import { at } from "./at.suite.ts";
+import { cors } from "./cors.suite.ts";
 import { events, eventsAccess } from "./events.suite.ts";
 import { history } from "./history.suite.ts";
 import { http } from "./http.suite.ts";
@@ -33,6 +34,8 @@ export function wholeContract(deployment: Deployment): void {
     if (deployment.name === "embedded") admin(api);
     access(deployment);
     rules(deployment);
+    if (deployment.nodes === 1) rules(deployment);
+    if (deployment.nodes === 1) cors(deployment);
     eventsAccess(deployment);
   });
 }
