@@ -20,11 +20,11 @@ export interface TallyEvent {
 export async function codeFor(
   metric: Metric,
   { actor, at }: Pick<TallyEvent, "actor" | "at">,
-  stranger: () => string | Promise<string>,
+  stranger?: () => string | Promise<string>,
 ): Promise<Code | undefined> {
   if (metric.distinct !== true) return undefined;
   if (actor !== null) return codeOf(`actor ${actor}`);
-  return at === undefined ? codeOf(`stranger ${await stranger()}`) : undefined;
+  return at === undefined && stranger ? codeOf(`stranger ${await stranger()}`) : undefined;
 }
 
 /** Adds to a tally, once its visitor is in the sketches: refused there, nothing was counted, and trying again is safe. */

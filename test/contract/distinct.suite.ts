@@ -112,6 +112,29 @@ export function distinct(deployment: Deployment, { many = 5_000, admin = true } 
       await expectDistinct(one, path, 5);
     });
 
+    test("knows the actors of lines that come many at once", async () => {
+      const { subject, path } = freshSubject();
+      const line = (actor: string, at?: string) => JSON.stringify({ metric: "views", subject, actor, at });
+      const lines = ["7", "8", "7", "9", "9"].map((actor) => line(actor));
+      const headers = { "content-type": "application/x-ndjson" };
+      const sent = await api.post("/v1/events", { headers, body: lines.join("\n") });
+      expect(sent.json).toEqual({ accepted: 5, rejected: 0, errors: [] });
+      await expectDistinct(api, path, 3);
+      await api.post("/v1/events", { headers, body: line("10", "2020-01-01T00:00:00Z") });
+      await eventually(async () =>
+        expect((await api.get(`${path}/views`)).json).toMatchObject({ count: 6, distinct: { today: 3, all: 4 } }),
+      );
+      // The lines of a page's beacon are all its visitor's.
+      const beacon = {
+        headers: { "content-type": "text/plain", "user-agent": "Opera" },
+        body: `views ${subject} 2\n`.repeat(3),
+      };
+      for (let i = 0; i < 2; i++) expect((await api.node(0).post("/v1/events", beacon)).json.accepted).toBe(3);
+      await eventually(async () =>
+        expect((await api.get(`${path}/views`)).json).toMatchObject({ count: 18, distinct: { today: 4, all: 5 } }),
+      );
+    });
+
     if (admin) {
       test("of an erased subject begins anew, for those too whom the server knew", async () => {
         const { path } = freshSubject();

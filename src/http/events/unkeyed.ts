@@ -2,6 +2,7 @@ import { typeOf } from "../../model.ts";
 import type { Counting } from "../../ports/counting.ts";
 import type { RequestStats } from "../../telemetry/requests.ts";
 import type { Rules, Visit } from "../rules.ts";
+import { codeFor } from "../visitor.ts";
 import { BodyActs } from "./acts.ts";
 import type { BulkEvent, EventCheck, RelationEvent, TallyEvent } from "./event.ts";
 import type { EventFormat } from "./format.ts";
@@ -144,14 +145,15 @@ export class UnkeyedEvents implements LineTaker {
     if (at !== undefined) {
       return this.#acts.do(`at ${line}`, async () => {
         try {
-          const count = await this.#parts.counting.addOnce(metric, subject, by, undefined, at);
+          const visitor = await codeFor(metric, event);
+          const count = await this.#parts.counting.addOnce(metric, subject, by, undefined, at, visitor);
           this.#accept(metric.id, by, count === null);
         } catch (error) {
           this.#report.refuse(line, error);
         }
       });
     }
-    if (this.#parts.rules.has(metric)) return this.#tallyByRules(event, line);
+    if (this.#parts.rules.has(metric) || metric.distinct === true) return this.#visit(event, line);
     try {
       const later = this.#parts.counting.bulk.add(metric.id, subject, by);
       if (!later) return this.#accept(metric.id, by);
@@ -165,9 +167,12 @@ export class UnkeyedEvents implements LineTaker {
   }
 
   /** A line that is left out is taken all the same: there is nothing wrong with it. */
-  #tallyByRules({ metric, subject, by, actor }: TallyEvent, line: number): Promise<void> {
+  #visit(event: TallyEvent, line: number): Promise<void> {
+    const { metric, subject, by, actor } = event;
     const { rules, visit, stats, counting } = this.#parts;
-    return this.#acts.do(`${metric.id} ${subject}`, async () => {
+    // Sketches know no order.
+    const turn = rules.has(metric) ? `${metric.id} ${subject}` : `visit ${line}`;
+    return this.#acts.do(turn, async () => {
       try {
         const verdict = await rules.judge(metric, visit, { subject, actor });
         if (verdict.reason !== null) {
@@ -176,6 +181,8 @@ export class UnkeyedEvents implements LineTaker {
           return;
         }
         try {
+          const visitor = await codeFor(metric, event, () => rules.nameOf(visit));
+          if (visitor !== undefined) await counting.visit(metric, subject, visitor);
           await counting.bulk.add(metric.id, subject, by);
         } catch (error) {
           verdict.release();
