@@ -9,7 +9,7 @@ const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/;
 const STORES = ["redis", "kafka", "mysql"] as const;
 type StoreName = (typeof STORES)[number];
 
-const nodes = useOpened(TwoNodes.start);
+const nodes = useOpened(() => TwoNodes.start());
 /** The node that stores are taken from, and the other one. */
 const here = () => nodes().api(0);
 const there = () => nodes().api(1);

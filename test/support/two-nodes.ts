@@ -11,13 +11,16 @@ export class TwoNodes {
   readonly cluster: Cluster;
   readonly #folder = mkdtempSync(join(tmpdir(), "tally-"));
   readonly #servers: TestServer[] = [];
+  readonly #args: readonly string[];
 
-  private constructor(cluster: Cluster) {
+  private constructor(cluster: Cluster, args: readonly string[]) {
     this.cluster = cluster;
+    this.#args = args;
   }
 
-  static async start(): Promise<TwoNodes> {
-    const nodes = new TwoNodes(await startCluster({ nodes: 2, mysql: { durable: false } }));
+  /** `args`: further flags of both. */
+  static async start(args: readonly string[] = []): Promise<TwoNodes> {
+    const nodes = new TwoNodes(await startCluster({ nodes: 2, mysql: { durable: false } }), args);
     await Promise.all([nodes.startNode(0), nodes.startNode(1)]);
     return nodes;
   }
@@ -26,7 +29,7 @@ export class TwoNodes {
   async startNode(index: number, data = String(index)): Promise<void> {
     this.#servers[index] = await TestServer.start({
       data: join(this.#folder, data),
-      args: [...this.ways(index).flags, "--flush-ms", "50"],
+      args: [...this.ways(index).flags, "--flush-ms", "50", ...this.#args],
     });
   }
 
