@@ -59,7 +59,16 @@ export function unavailable(detail: string, retryAfterS = 1): Problem {
 }
 
 /** Exit statuses, as in BSD's sysexits.h. */
-export const EXIT = { ok: 0, difference: 1, usage: 64, unavailable: 69, bug: 70, config: 78 } as const;
+export const EXIT = {
+  ok: 0,
+  difference: 1,
+  usage: 64,
+  data: 65,
+  noInput: 66,
+  unavailable: 69,
+  bug: 70,
+  config: 78,
+} as const;
 
 /** An operating error that keeps a command from starting: one clear line on stderr, no stack, this exit status. */
 export class StartError extends Error {

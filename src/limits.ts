@@ -95,6 +95,10 @@ export const HISTORY_POINTS_MAX = 1_000;
 /** How long `tally verify` waits for a flush to reach the ledger before it looks all the same. */
 export const SETTLE_MS_MAX = 10_000;
 
+/** How far an import may be ahead of the ledger in the log, and how long it waits for room: the ledger lags by seconds at most. */
+export const IMPORT_AHEAD_BYTES = 64 * MiB;
+export const IMPORT_WAIT_MS_MAX = 60_000;
+
 /** How long requests under way may take after SIGTERM; the whole stop has 10 s. */
 export const DRAIN_MS_MAX = 5_000;
 /** A whole stop; the contract says 10 s. */

@@ -43,8 +43,8 @@ test.each([
 });
 
 test("what is not in this version yet ends with 69", () => {
-  expect(tally("export")).toEqual({ status: 69, out: "", err: "tally: export is not in this version yet\n" });
-  expect(tally("help").out).not.toContain("NDJSON");
+  expect(tally("key")).toEqual({ status: 69, out: "", err: "tally: key is not in this version yet\n" });
+  expect(tally("help").out).not.toMatch(/^ {2}key /m);
 });
 
 test("wrong settings end with 78, all of them together", () => {

@@ -5,10 +5,11 @@ import { migrateCluster, startCluster } from "./cluster/start.ts";
 import { verifyCluster } from "./cluster/verify.ts";
 import { deployment, type Settings } from "./config.ts";
 import { attachEmbedded, type EmbeddedShare } from "./embedded/attach.ts";
-import { migrateEmbedded, startEmbedded, verifyEmbedded } from "./embedded/start.ts";
-import { StartError } from "./errors.ts";
+import { archiveEmbedded, migrateEmbedded, startEmbedded, verifyEmbedded } from "./embedded/start.ts";
+import { EXIT, StartError } from "./errors.ts";
 import type { Metric } from "./model.ts";
 import type { Admin } from "./ports/admin.ts";
+import type { ExportSource, ImportTarget } from "./ports/archive.ts";
 import type { Counting } from "./ports/counting.ts";
 import type { Histories } from "./ports/histories.ts";
 import type { Say, Verified } from "./ports/verified.ts";
@@ -78,6 +79,13 @@ export async function verifyNode(settings: Settings, repair: boolean, say: Say):
   return deployment(settings) === "cluster"
     ? verifyCluster(settings, repair, say)
     : verifyEmbedded(settings, repair, say);
+}
+
+/** Everything that is stored, in and out. */
+export function openArchive(settings: Settings): { source(): Promise<ExportSource>; target(): Promise<ImportTarget> } {
+  if (deployment(settings) === "cluster")
+    throw new StartError("export and import are not built for clusters yet", EXIT.unavailable);
+  return archiveEmbedded(settings);
 }
 
 /** A request thread's part. `press` asks main for room in the counter table. */

@@ -47,8 +47,27 @@ export const COMMANDS = {
     options: { repair: { type: "boolean", doc: "mend what differs" } },
     run: async ({ settings, args }) => (await import("./verify.ts")).run(settings(), args),
   },
-  export: { summary: "all data as NDJSON on stdout" },
-  import: { summary: "all data as NDJSON from stdin" },
+  export: {
+    summary: "all data as NDJSON on stdout",
+    more: "Works beside a running server, and is what it was at one moment. docs/export.md has the format.",
+    run: async ({ settings }) => (await import("./export.ts")).run(settings()),
+  },
+  import: {
+    summary: "data from a file or stdin: an export, events as NDJSON, or a table",
+    more:
+      "Works beside a running server. Everything is checked before anything is done: lines that are not right are named " +
+      "(exit 65). What was imported before is left out, so after an interruption the same command goes on. " +
+      "docs/export.md has the formats.",
+    words: "[file]",
+    options: {
+      csv: { type: "boolean", doc: "it is a table (CSV)" },
+      map: { type: "string", doc: "what its columns are: 'metric=views subject=article/{post_id} count={views}'" },
+      delimiter: { type: "string", doc: "what is between its columns: a character, or tab [comma]" },
+      headless: { type: "boolean", doc: "its first row is data; columns are {1}, {2} …" },
+      at: { type: "string", doc: "the time of lines that have none [2000-01-01T00:00:00Z]" },
+    },
+    run: async ({ settings, args }) => (await import("./import.ts")).run(settings, args),
+  },
   key: { summary: "API keys" },
   version: {
     summary: "which version this is",

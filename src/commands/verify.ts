@@ -1,14 +1,13 @@
-import { existsSync } from "node:fs";
 import { deployment, type Settings } from "../config.ts";
-import { EXIT, StartError } from "../errors.ts";
+import { EXIT } from "../errors.ts";
 import { verifyNode } from "../open.ts";
+import { needDataFolder } from "./data-folder.ts";
 import type { CommandArgs } from "./table.ts";
 
 /** Says each difference on a line of its own, and at the end what was compared. Status 1: there are some left. */
 export async function run(settings: Settings, { options }: CommandArgs): Promise<number> {
+  needDataFolder(settings);
   const isEmbedded = deployment(settings) === "embedded";
-  if (isEmbedded && !existsSync(settings.data))
-    throw new StartError(`there is no data directory ${settings.data}: name it with --data`);
   const repair = options.repair === true;
   const result = await verifyNode(settings, repair, (text, isMended) => {
     process.stdout.write(`${text}${isMended ? " (mended)" : ""}\n`);

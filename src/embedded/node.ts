@@ -17,6 +17,8 @@ import { log } from "../telemetry/log.ts";
 import type { Reading } from "../telemetry/prometheus.ts";
 import type { NodeVisitors } from "../visitors/visitors.ts";
 import type { EmbeddedShare, NodeShare } from "./attach.ts";
+import { serveBeside } from "./beside.ts";
+import { Imports } from "./imports.ts";
 import { Jobs } from "./jobs.ts";
 import { ensureMetrics } from "./open-ledger.ts";
 import { Overlay } from "./overlay.ts";
@@ -61,6 +63,7 @@ const FIRST_WORKER_THREAD = WRITER_THREAD + 1;
  */
 export class EmbeddedNode {
   metrics: Metric[];
+  readonly imports: Imports;
   readonly #lock: DataLock;
   readonly #files: Files;
   readonly #share: NodeShare;
@@ -112,6 +115,13 @@ export class EmbeddedNode {
       flushMs: parts.settings.flushMs,
       kept: () => this.#projector.control.durable,
       tended: (room) => this.#tended(room),
+    });
+    this.imports = new Imports({
+      writer: parts.writer,
+      control: parts.projector.control,
+      metrics: () => this.metrics,
+      press: () => this.press(),
+      settle: (timeoutMs) => this.settle(timeoutMs),
     });
     parts.disk.trouble = (detail) => this.#onDisk(detail);
     this.#socket = this.#listen();
@@ -226,11 +236,11 @@ export class EmbeddedNode {
     this.#lock.release();
   }
 
-  /** The other commands come in here. Without it the server runs, and `tally verify` beside it does not. */
+  /** The other commands come in here. Without it the server runs, and no `tally verify` beside it. */
   #listen(): SocketServer | null {
     try {
-      return listenOnSocket(this.#files.socket, async (path, say) => {
-        if (path !== "/verify" && path !== "/repair") throw new Error(`this server has no ${path}`);
+      return listenOnSocket(this.#files.socket, async (path, say, body) => {
+        if (path !== "/verify" && path !== "/repair") return say(await serveBeside(this, path, body));
         say({ done: await this.verify(path === "/repair", (difference, isMended) => say({ difference, isMended })) });
       });
     } catch (error) {

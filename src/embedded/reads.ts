@@ -1,5 +1,6 @@
 import { Database, type Statement } from "bun:sqlite";
 import { newestFirst, type Place } from "../arithmetic/place.ts";
+import { SHARDS } from "../arithmetic/shard.ts";
 import type { Stamp } from "../arithmetic/stamp.ts";
 import { Sketch } from "../distinct/sketch.ts";
 import { actorHash } from "../local/actor-hash.ts";
@@ -162,6 +163,13 @@ export class SqliteLedgerReader implements LedgerReader {
     return states;
   }
 
+  /** The last number decided of each shard. */
+  lastOf(source: string): Float64Array {
+    const last = new Float64Array(SHARDS);
+    for (const row of this.#sql.sourcesOf.all(source)) last[row.shard] = row.last;
+    return last;
+  }
+
   sources(): SourceState[] {
     return this.#sql.sources.all();
   }
@@ -291,6 +299,7 @@ function prepare(db: Database) {
     shards: one<{ shard: number; version: number; stampMax: number }, []>(
       "SELECT shard, version, stamp_max AS stampMax FROM shards",
     ),
+    sourcesOf: one<{ shard: number; last: number }, [string]>("SELECT shard, last FROM sources WHERE source = ?"),
     sources: one<SourceState, []>("SELECT source, shard, last FROM sources"),
   };
 }

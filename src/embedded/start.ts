@@ -10,11 +10,13 @@ import { DataLock } from "../local/lock.ts";
 import { FileLogReader, LogHead, LogWriter } from "../local/log.ts";
 import { recoverCounters, tellRecovered } from "../local/recovery.ts";
 import { askSocket } from "../local/socket.ts";
+import type { ExportSource, ImportTarget } from "../ports/archive.ts";
 import type { Say, Verified } from "../ports/verified.ts";
 import { CounterTable } from "../tallies/table.ts";
 import { log } from "../telemetry/log.ts";
 import { openVisitors } from "../visitors/visitors.ts";
 import type { NodeShare } from "./attach.ts";
+import { exportEmbedded, importEmbedded } from "./beside.ts";
 import type { FilterShare } from "./filters.ts";
 import { EmbeddedNode, type NodeEvents, type NodeParts } from "./node.ts";
 import { ensureMetrics, prepareLedger, shareLedger } from "./open-ledger.ts";
@@ -110,6 +112,24 @@ export async function verifyEmbedded(settings: Settings, repair: boolean, say: S
   } finally {
     await node.stop();
   }
+}
+
+/** For the commands that look at everything, or bring it in: beside a server, or in its place for a moment. */
+export function archiveEmbedded(settings: Settings): {
+  source(): Promise<ExportSource>;
+  target(): Promise<ImportTarget>;
+} {
+  const start = () =>
+    startEmbedded(settings, {
+      changed: () => undefined,
+      broken(error) {
+        throw error;
+      },
+    });
+  return {
+    source: () => exportEmbedded(settings.data, start),
+    target: () => importEmbedded(settings.data, start),
+  };
 }
 
 /** The schema alone. A server that runs has brought it up to date, or (--no-migrate) must not have it changed under it. */

@@ -2,6 +2,7 @@ import { MessageChannel, type MessagePort, Worker } from "node:worker_threads";
 import { threadEntry } from "../lib/thread-entry.ts";
 import type { Position } from "../ports/log.ts";
 import { type ActRingShare, allocateActRing } from "./acts.ts";
+import type { Taken } from "./numbered.ts";
 import type { JobReply, WriterJob } from "./writer-jobs.ts";
 import type { WriterCommand, WriterData, WriterMessage } from "./writer-messages.ts";
 
@@ -9,6 +10,8 @@ interface Note {
   resolve(end: Position): void;
   reject(error: Error): void;
 }
+
+type Reply = Extract<WriterMessage, { kind: "job" | "numbered" | "last-of" }>;
 
 export interface WriterEvents {
   /** The disk refuses what should be written (with its words), or takes it again (null). */
@@ -23,8 +26,8 @@ export class WriterLink {
   readonly #commands: MessagePort;
   readonly #door: Int32Array;
   readonly #notes = new Map<number, Note>();
-  readonly #jobs = new Map<number, (reply: JobReply) => void>();
   #lastNote = 0;
+  readonly #replies = new Map<number, (reply: Reply) => void>();
   #stopped: (() => void) | null = null;
 
   private constructor(data: Omit<WriterData, "commands">, events: WriterEvents, ready: () => void) {
@@ -45,8 +48,10 @@ export class WriterLink {
           this.#takeNote(message.id)?.reject(new Error(message.message));
           break;
         case "job":
-          this.#jobs.get(message.id)?.(message.reply);
-          this.#jobs.delete(message.id);
+        case "numbered":
+        case "last-of":
+          this.#replies.get(message.id)?.(message);
+          this.#replies.delete(message.id);
           break;
         case "disk":
           events.disk(message.trouble);
@@ -88,11 +93,31 @@ export class WriterLink {
   }
 
   /** What an administrator asks. */
-  ask(job: WriterJob): Promise<JobReply> {
-    return new Promise((resolve) => {
+  async ask(job: WriterJob): Promise<JobReply> {
+    return (await this.#asked("job", (id) => ({ kind: "job", id, job }))).reply;
+  }
+
+  /** As `NumberedAppends.append`. */
+  async appendNumbered(frame: Uint8Array): Promise<Taken> {
+    return (await this.#asked("numbered", (id) => ({ kind: "numbered", id, frame }))).taken;
+  }
+
+  /** As `NumberedAppends.lastOf`. */
+  async lastOf(source: string): Promise<number[]> {
+    return (await this.#asked("last-of", (id) => ({ kind: "last-of", id, source }))).last;
+  }
+
+  #asked<K extends Reply["kind"]>(
+    kind: K,
+    command: (id: number) => WriterCommand,
+  ): Promise<Extract<Reply, { kind: K }>> {
+    return new Promise((resolve, reject) => {
       const id = ++this.#lastNote;
-      this.#jobs.set(id, resolve);
-      this.#command({ kind: "job", id, job });
+      this.#replies.set(id, (reply) => {
+        if (reply.kind === kind) resolve(reply as Extract<Reply, { kind: K }>);
+        else reject(new Error(`the writer answered ${reply.kind}, not ${kind}`));
+      });
+      this.#command(command(id));
     });
   }
 

@@ -2,6 +2,7 @@ import type { MessagePort } from "node:worker_threads";
 import type { Time } from "../arithmetic/stamp.ts";
 import type { ActRingShare } from "./acts.ts";
 import type { NodeShare } from "./attach.ts";
+import type { Taken } from "./numbered.ts";
 import type { JobReply, WriterJob } from "./writer-jobs.ts";
 
 /** What main hands to the writer thread. */
@@ -22,6 +23,8 @@ export type WriterCommand =
   | { kind: "left"; thread: number }
   | { kind: "note"; id: number; frame: Uint8Array }
   | { kind: "job"; id: number; job: WriterJob }
+  | { kind: "numbered"; id: number; frame: Uint8Array }
+  | { kind: "last-of"; id: number; source: string }
   | { kind: "stop" };
 
 export type WriterMessage =
@@ -29,6 +32,8 @@ export type WriterMessage =
   | { kind: "noted"; id: number; end: number }
   | { kind: "refused"; id: number; message: string }
   | { kind: "job"; id: number; reply: JobReply }
+  | { kind: "numbered"; id: number; taken: Taken }
+  | { kind: "last-of"; id: number; last: number[] }
   | { kind: "disk"; trouble: string | null }
   | { kind: "stopped" };
 

@@ -7,6 +7,7 @@ import { OnceKeys } from "../local/once-keys.ts";
 import { CounterTable } from "../tallies/table.ts";
 import { ActReceiver } from "./acts.ts";
 import { Holds } from "./holds.ts";
+import { NumberedAppends } from "./numbered.ts";
 import { OverlayWriter } from "./overlay.ts";
 import { SqliteLedgerReader } from "./reads.ts";
 import { Visits } from "./visits.ts";
@@ -41,6 +42,7 @@ function main(data: WriterData): void {
   const visits = new Visits({ ledger, applied: () => applied.position, epoch });
   const writer = new Writer({ log, table, overlay, ledger, keys, visits, source: data.source, clock, holds });
   const jobs = new WriterJobs({ log, table, overlay, ledger, keys, visits, source: data.jobSource, clock, holds });
+  const numbered = new NumberedAppends({ log, table, overlay, ledger, holds, applied: () => applied.position });
   const joined = new Map<number, { receiver: ActReceiver; wake: MessagePort }>();
   let receivers: ActReceiver[] = [];
   let stopping = false;
@@ -64,9 +66,22 @@ function main(data: WriterData): void {
         if (overlay.records > 0) overlay.applied(applied.position);
         tell({ kind: "job", id: message.id, reply: jobs.do(message.job) });
         break;
+      case "numbered":
+        append(message.id, message.frame);
+        break;
+      case "last-of":
+        tell({ kind: "last-of", id: message.id, last: Array.from(numbered.lastOf(message.source)) });
+        break;
       case "stop":
         stopping = true;
     }
+  };
+  const append = (id: number, frame: Uint8Array): void => {
+    garbage.add(Math.ceil(frame.length / ACT_BYTES));
+    const taken = numbered.append(frame);
+    tell({ kind: "numbered", id, taken });
+    if (taken.status === "refused") disk(taken.why);
+    else if (taken.status === "taken") disk(null);
   };
   const note = (id: number, frame: Uint8Array): void => {
     garbage.add(Math.ceil(frame.length / ACT_BYTES));

@@ -9,7 +9,7 @@ export interface SocketServer {
   close(): void;
 }
 
-export type SocketWork = (path: string, say: (line: object) => void) => Promise<void>;
+export type SocketWork = (path: string, say: (line: object) => void, body: () => Promise<Uint8Array>) => Promise<void>;
 
 export function listenOnSocket(path: string, work: SocketWork): SocketServer {
   rmSync(path, { force: true });
@@ -18,13 +18,14 @@ export function listenOnSocket(path: string, work: SocketWork): SocketServer {
     fetch(request, self) {
       // A recount says nothing for longer than the 10 s after which Bun closes a quiet connection.
       self.timeout(request, 0);
-      const { pathname } = new URL(request.url);
+      const { pathname, search } = new URL(request.url);
+      const body = async () => new Uint8Array(await request.arrayBuffer());
       const encoder = new TextEncoder();
       return new Response(
         new ReadableStream({
           async start(controller) {
             const say = (line: object) => controller.enqueue(encoder.encode(`${JSON.stringify(line)}\n`));
-            await work(pathname, say).catch((error) =>
+            await work(pathname + search, say, body).catch((error) =>
               say({ error: error instanceof Error ? error.message : `${error}` }),
             );
             controller.close();
@@ -42,8 +43,13 @@ export function listenOnSocket(path: string, work: SocketWork): SocketServer {
 }
 
 /** The lines of a running server's answer. */
-export async function* askSocket(path: string, request: string): AsyncGenerator<Record<string, unknown>> {
-  const response = await fetch(`http://tally${request}`, { unix: shortest(path), method: "POST" });
+export async function* askSocket(
+  path: string,
+  request: string,
+  body?: Uint8Array,
+): AsyncGenerator<Record<string, unknown>> {
+  const options = { unix: shortest(path), method: "POST" };
+  const response = await fetch(`http://tally${request}`, body === undefined ? options : { ...options, body });
   if (!response.body) return;
   const decoder = new TextDecoder();
   let rest = "";

@@ -1,0 +1,86 @@
+import { Database } from "bun:sqlite";
+import type { MetricKind } from "../model.ts";
+import type { ExportSource, RelationRow, TallyRow } from "../ports/archive.ts";
+
+const CACHE_KIB = 16 * 1024;
+const BUSY_MS = 5_000;
+
+/** Hours of tallies, folded or not. */
+const TALLIES = `
+  SELECT subject, metric, at, sum(amount) AS amount FROM (
+    SELECT subject, metric, at, amount FROM history
+    UNION ALL
+    SELECT subject, metric, at, amount FROM deltas
+  ) WHERE metric IN (SELECT id FROM metrics WHERE kind = 'tally')
+  GROUP BY subject, metric, at HAVING sum(amount) <> 0 ORDER BY subject, metric, at`;
+const RELATIONS = "SELECT actor, subject, metric, stamp FROM relations ORDER BY actor, subject, metric";
+
+/**
+ * The ledger as of one moment, for a process of its own beside the server: readers never hold up its writer. SQLite sorts on the
+ * disk, in its folder for temporary files; until it is closed the ledger's WAL grows with what is written meanwhile.
+ */
+export class SqliteExport implements ExportSource {
+  readonly metrics: readonly { name: string; kind: MetricKind }[];
+  readonly #db: Database;
+  readonly #names: ReadonlyMap<number, string>;
+
+  constructor(path: string) {
+    this.#db = new Database(path, { readonly: true });
+    this.#db.run(`PRAGMA busy_timeout = ${BUSY_MS}`);
+    this.#db.run(`PRAGMA cache_size = -${CACHE_KIB}`);
+    this.#db.run("BEGIN");
+    // The snapshot is that of the first read.
+    const metrics = this.#db.query<{ id: number; name: string; kind: MetricKind }, []>(
+      "SELECT id, name, kind FROM metrics",
+    );
+    const rows = metrics.all();
+    this.metrics = rows.map(({ name, kind }) => ({ name, kind }));
+    this.#names = new Map(rows.map(({ id, name }) => [id, name]));
+  }
+
+  *tallies(): Generator<TallyRow> {
+    type Row = { subject: string; metric: number; at: number; amount: number };
+    let subject: TallyRow[] = [];
+    for (const { at, amount, ...row } of this.#db.query<Row, []>(TALLIES).iterate()) {
+      const metric = this.#name(row.metric);
+      const last = subject.at(-1);
+      if (last?.subject === row.subject && last.metric === metric) {
+        last.steps.push([at, amount]);
+        continue;
+      }
+      if (last && last.subject !== row.subject) {
+        yield* subject.sort(byMetric);
+        subject = [];
+      }
+      subject.push({ metric, subject: row.subject, steps: [[at, amount]] });
+    }
+    yield* subject.sort(byMetric);
+  }
+
+  *relations(): Generator<RelationRow> {
+    type Row = { actor: string; subject: string; metric: number; stamp: number };
+    let same: RelationRow[] = [];
+    for (const row of this.#db.query<Row, []>(RELATIONS).iterate()) {
+      const [first] = same;
+      if (first && (first.actor !== row.actor || first.subject !== row.subject)) {
+        yield* same.sort(byMetric);
+        same = [];
+      }
+      same.push({ ...row, metric: this.#name(row.metric) });
+    }
+    yield* same.sort(byMetric);
+  }
+
+  close(): void {
+    this.#db.close();
+  }
+
+  /** Numbers go by the order in which metrics were configured, which differs from ledger to ledger. */
+  #name(metric: number): string {
+    return this.#names.get(metric) ?? `metric_${metric}`;
+  }
+}
+
+function byMetric(a: { metric: string }, b: { metric: string }): number {
+  return a.metric < b.metric ? -1 : 1;
+}
