@@ -146,7 +146,7 @@ export class Applier {
         if (stored % 2 === 0) this.#countActor(change, 1);
         continue;
       }
-      tellChanges(stored, change.way, stamp, (atMs, amount) => this.#count(change, atMs, amount));
+      tellChanges(stored, this.#jobs.way(change), stamp, (atMs, amount) => this.#count(change, atMs, amount));
       const delta = countDelta(stored, stamp);
       if (delta !== 0) this.#countActor(change, delta);
     }

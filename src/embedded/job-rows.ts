@@ -64,6 +64,12 @@ export class JobRows {
     return stamp <= (this.#sql.floor.get(actorHash(actor))?.stamp ?? 0);
   }
 
+  /** The stamps on a register's way that still count. */
+  way({ actor, way }: RegisterChange): Stamp[] | undefined {
+    if (!way || (way[0] as Stamp) > this.#floorMax) return way;
+    return way.filter((stamp) => !this.isErased({ actor, stamp }));
+  }
+
   #eraseSubject(subject: string): void {
     const { segments } = this.#parts;
     const sql = this.#sql;
@@ -86,6 +92,7 @@ export class JobRows {
     for (let segment = 0; segment <= segments.current; segment++) {
       const rows = this.#sql.rowsOfActor.all(segment, actor);
       if (rows.length === 0) continue;
+      // What came and went before left as much in the history as it took.
       for (const row of rows) if (row.stamp % 2 === 1) this.#parts.uncount(row);
       this.#sql.eraseActor.run(segment, actor);
       segments.count(segment, -rows.length);

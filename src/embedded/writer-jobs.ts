@@ -138,7 +138,7 @@ export class WriterJobs {
     if (typeof named === "string") return refusal(named);
     const end = this.#append({ kind: "set", metric, subject, count, atMs: nowMs, once: named });
     this.#table.addToBase(slot, count - this.#table.logged(slot));
-    fault("writer.set");
+    fault("admin.moved");
     return { status: "done", counts: [count], end };
   }
 
@@ -154,6 +154,7 @@ export class WriterJobs {
     this.#overlay.seal();
     slots.forEach((slot, i) => {
       this.#table.addToBase(slot, -(counts[i] as number));
+      fault("admin.moving");
     });
     return { status: "done", counts, end };
   }
@@ -232,9 +233,9 @@ export class WriterJobs {
     const n = (this.#last[shard] as number) + 1;
     this.#frame.begin(this.#source);
     this.#frame.add({ ...record, shard, n });
-    fault("writer.job");
+    fault("admin.append");
     const end = this.#log.append(this.#frame.finish());
-    fault("writer.job-logged");
+    fault("admin.appended");
     this.#last[shard] = n;
     if (record.once) this.#keys.remember(record.once);
     return end;

@@ -38,7 +38,9 @@ export function recoverCounters(
   { lastOf, frames = WHOLE }: { lastOf: LastNumber; frames?: NoteFrames },
 ): Recovered | null {
   if (!existsSync(path)) return null;
-  const { source, notedPosition, flushedAtMs } = readTableHeader(path);
+  const { source, notedPosition, ...times } = readTableHeader(path);
+  // A run that was killed before its first flush counted since it began.
+  const flushedAtMs = Math.max(times.flushedAtMs, times.createdMs);
   const heir = source + frames.heir;
   const { marks, last } = notesOf({ source, heir }, notedPosition, outbox.head, reader, lastOf);
   const { owed, trusted } = recoverTable(path, marks);

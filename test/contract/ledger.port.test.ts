@@ -13,36 +13,40 @@ import type { Batch, LedgerWriter } from "../../src/ports/ledger.ts";
 import { BatchBuilder } from "../../src/projector/batch.ts";
 import { type LedgerWorld, ledgerPort, type PlacedFrame } from "./ledger.port.ts";
 
-ledgerPort("SQLite", async ({ segmentRows, totalsFrom, foldFrom }) => {
-  const bounds = { segmentRows, totalsFrom, deltas: { segmentRows, foldFrom } };
-  const folder = mkdtempSync(join(tmpdir(), "tally-ledger-"));
-  const path = join(folder, "ledger.db");
-  const open = () => {
-    prepareLedger(path);
-    const share = shareLedger(path, 7);
-    const writer = new SqliteLedgerWriter(path, share, bounds);
-    return { close: () => writer.close(), writer: ofBatches(writer), reader: new SqliteLedgerReader(path, share) };
-  };
-  const close = () => {
-    opened.reader.close();
-    opened.close();
-  };
-  let opened = open();
-  const world = {
-    writer: opened.writer,
-    reader: opened.reader,
-    async reopen() {
-      close();
-      opened = open();
-      Object.assign(world, { writer: opened.writer, reader: opened.reader });
-    },
-    async close() {
-      close();
-      rmSync(folder, { recursive: true });
-    },
-  };
-  return world;
-});
+ledgerPort(
+  "SQLite",
+  async ({ segmentRows, totalsFrom, foldFrom }) => {
+    const bounds = { segmentRows, totalsFrom, deltas: { segmentRows, foldFrom } };
+    const folder = mkdtempSync(join(tmpdir(), "tally-ledger-"));
+    const path = join(folder, "ledger.db");
+    const open = () => {
+      prepareLedger(path);
+      const share = shareLedger(path, 7);
+      const writer = new SqliteLedgerWriter(path, share, bounds);
+      return { close: () => writer.close(), writer: ofBatches(writer), reader: new SqliteLedgerReader(path, share) };
+    };
+    const close = () => {
+      opened.reader.close();
+      opened.close();
+    };
+    let opened = open();
+    const world = {
+      writer: opened.writer,
+      reader: opened.reader,
+      async reopen() {
+        close();
+        opened = open();
+        Object.assign(world, { writer: opened.writer, reader: opened.reader });
+      },
+      async close() {
+        close();
+        rmSync(folder, { recursive: true });
+      },
+    };
+    return world;
+  },
+  { hasJobs: true },
+);
 
 /** A writer that is given batches decided by someone else, as embedded. */
 function ofBatches(writer: LedgerWriter): LedgerWorld["writer"] {

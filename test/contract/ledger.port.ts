@@ -34,7 +34,7 @@ const NOW_MS = Date.UTC(2026, 10, 20, 12);
 const METRICS = [VIEWS, SHARES, LIKES, FOLLOWS];
 
 /** The promises of ports/ledger.ts, for any implementation. */
-export function ledgerPort(name: string, open: OpenWorld): void {
+export function ledgerPort(name: string, open: OpenWorld, { hasJobs = false } = {}): void {
   describe(`the ledger: ${name}`, () => {
     let world: LedgerWorld;
     afterEach(() => world.close());
@@ -149,12 +149,14 @@ export function ledgerPort(name: string, open: OpenWorld): void {
         const source = new FrameSource(seed);
         const model = new LedgerModel();
         const { below, chance } = source.random;
+        if (hasJobs && seed > 2) source.jobs = 0.01 * seed;
         for (let round = 0; round < 60; round++) {
           const frames: PlacedFrame[] = [];
           for (let left = 1 + below(20); left > 0; left--) {
             const frame = source.next();
             model.apply(frame, model.position + 1 + below(1000));
             frames.push([frame, model.position]);
+            if (frame.source === "jobs") break; // a batch ends with it
           }
           await world.writer.apply(frames, NOW_MS);
           if (chance(0.3)) await world.writer.tidy(source.nowMs, chance(0.3));

@@ -12,6 +12,8 @@ export class LedgerModel {
   readonly history = new Map<string, Map<number, number>>();
   readonly last = new Map<string, number>();
   readonly keys = new Map<string, StoredKey>();
+  /** When each actor was erased. */
+  readonly floors = new Map<string, number>();
   losses = 0;
 
   apply(frame: Frame, next: number): void {
@@ -61,7 +63,7 @@ export class LedgerModel {
     if (record.kind === "relation") {
       const { actor, stamp } = record;
       const before = this.register(metric, subject, actor);
-      if (stamp <= before) return;
+      if (stamp <= before || stamp <= (this.floors.get(actor) ?? 0)) return;
       if (before % 2 === 1) this.#change(name, stamp % 2 === 1 ? msOf(before) : msOf(stamp), -1);
       if (stamp % 2 === 1) this.#change(name, msOf(stamp), 1);
       this.registers.set(JSON.stringify([metric, subject, actor]), { metric, subject, actor, stamp });
@@ -70,7 +72,46 @@ export class LedgerModel {
       const after = record.kind === "set" ? record.count : Math.min(before + record.amount, COUNT_MAX);
       this.tallies.set(name, after);
       this.#change(name, record.atMs, after - before);
+    } else if (record.kind === "merge") this.#merge(subject, record.to);
+    else if (record.kind === "visitor") return;
+    else if (record.actor === "") this.#eraseSubject(subject);
+    else this.#eraseActor(record.actor, record.stamp);
+  }
+
+  #eraseSubject(subject: string): void {
+    for (const [key, it] of this.registers) if (it.subject === subject) this.registers.delete(key);
+    for (const metric of METRICS) {
+      this.tallies.delete(`${metric} ${subject}`);
+      this.history.delete(`${metric} ${subject}`);
     }
+  }
+
+  #eraseActor(actor: string, stamp: number): void {
+    this.floors.set(actor, Math.max(stamp, this.floors.get(actor) ?? 0));
+    for (const [key, it] of this.registers) {
+      if (it.actor !== actor) continue;
+      this.registers.delete(key);
+      if (it.stamp % 2 === 1) this.#change(`${it.metric} ${it.subject}`, msOf(it.stamp), -1);
+    }
+  }
+
+  #merge(from: string, to: string): void {
+    for (const { metric, subject, actor, stamp } of this.all()) {
+      if (subject !== from || stamp % 2 === 0) continue;
+      const there = this.register(metric, to, actor);
+      const isOnBoth = there % 2 === 1;
+      if (isOnBoth) this.#change(`${metric} ${to}`, msOf(Math.min(stamp, there)), -1);
+      const both = { metric, subject: to, actor, stamp: isOnBoth ? Math.max(stamp, there) : stamp };
+      this.registers.set(JSON.stringify([metric, to, actor]), both);
+    }
+    for (const metric of METRICS) {
+      const given = this.tallies.get(`${metric} ${from}`);
+      if (given !== undefined) this.tallies.set(`${metric} ${to}`, given + (this.tallies.get(`${metric} ${to}`) ?? 0));
+      for (const [at, amount] of this.history.get(`${metric} ${from}`) ?? []) {
+        this.#change(`${metric} ${to}`, at * 1000, amount);
+      }
+    }
+    this.#eraseSubject(from);
   }
 
   /** By hour, those that changed. */
@@ -99,6 +140,7 @@ export const SHARES = 2;
 export const LIKES = 3;
 export const FOLLOWS = 4;
 export const RELATIONS = [LIKES, FOLLOWS];
+const METRICS = [VIEWS, SHARES, LIKES, FOLLOWS];
 
 /** Ids that a store might take for each other, or for something of its own. */
 const ODD = [
@@ -132,6 +174,9 @@ export class FrameSource {
   #times = new Set<number>();
   #key = 0;
 
+  /** Every so often an erasure or a merge, alone in its frame. */
+  jobs = 0;
+
   constructor(seed: number, subjects = 12, actors = 30) {
     this.random = random(seed);
     const names = (count: number) => [...ODD, ...Array.from({ length: count }, (_, i) => `n${i}`)].slice(0, count);
@@ -142,12 +187,32 @@ export class FrameSource {
   next(): Frame {
     const { chance, pick, below } = this.random;
     if (this.#sent.length > 0 && chance(0.15)) return pick(this.#sent);
+    if (chance(this.jobs)) return this.#job();
     const source = pick(["node-a", "node-b", "notes"]);
     const records = Array.from({ length: 1 + below(8) }, () => this.#record(source));
-    const frame = { source, records };
+    return this.#send({ source, records });
+  }
+
+  #send(frame: Frame): Frame {
     if (this.#sent.length < 50) this.#sent.push(frame);
-    else this.#sent[below(50)] = frame;
+    else this.#sent[this.random.below(50)] = frame;
     return frame;
+  }
+
+  #job(): Frame {
+    const { chance, pick } = this.random;
+    const subject = pick(this.subjects);
+    const shard = this.subjects.indexOf(subject) % 256;
+    const n = (this.#n.get(`jobs ${shard}`) ?? 0) + 1;
+    this.#n.set(`jobs ${shard}`, n);
+    const numbered = { shard, n, metric: 0, subject, once: undefined };
+    const stamp = this.#stamp;
+    if (chance(0.4)) {
+      const to = pick(this.subjects.filter((other) => other !== subject));
+      return this.#send({ source: "jobs", records: [{ kind: "merge", ...numbered, to }] });
+    }
+    const what = chance(0.5) ? { actor: "" } : { subject: "", actor: pick(this.actors) };
+    return this.#send({ source: "jobs", records: [{ kind: "erase", ...numbered, ...what, stamp }] });
   }
 
   #record(source: string): LogRecord {
