@@ -274,6 +274,7 @@ export const SETTINGS: Table = {
     schema: schema.list(schema.network),
     default: [],
     doc: "proxies whose forwarded addresses count",
+    more: "Behind a proxy that is not named here all callers have its address, for `unique` and `ignore`.",
     example: "[10.0.0.0/8]",
   },
 
