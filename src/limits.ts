@@ -23,6 +23,9 @@ export const KNOWN_NAMES = 3;
  */
 export const KNOWN_LOOKS_MAX = 500_000;
 
+/** Subjects that one page of the list of all looks at: where so many in a row show nothing (deleted ones), it ends early. */
+export const COUNTED_LOOKS_MAX = 10_000;
+
 /** What Bun reads of a body before the handler sees it; larger ones are 413. */
 export const REQUEST_BYTES_MAX = 256 * MiB;
 

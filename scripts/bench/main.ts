@@ -11,16 +11,18 @@ import { idle } from "./rows/cluster/idle.ts";
 import { clusterLikes } from "./rows/cluster/likes.ts";
 import { memory } from "./rows/cluster/memory.ts";
 import { mysql } from "./rows/cluster/mysql.ts";
+import { clusterPages } from "./rows/cluster/pages.ts";
 import { clusterViews } from "./rows/cluster/views.ts";
 import { likes } from "./rows/likes.ts";
+import { pages } from "./rows/pages.ts";
 import { read } from "./rows/read.ts";
 import { rows } from "./rows/rows.ts";
 import { start } from "./rows/start.ts";
 import { subjects } from "./rows/subjects.ts";
 import { views } from "./rows/views.ts";
 
-const ROWS: readonly Row[] = [views, likes, read, subjects, rows, start];
-const CLUSTER_ROWS: readonly Row[] = [clusterViews, clusterLikes, mysql, backlog, flush, memory, idle];
+const ROWS: readonly Row[] = [views, likes, read, pages, subjects, rows, start];
+const CLUSTER_ROWS: readonly Row[] = [clusterViews, clusterLikes, clusterPages, mysql, backlog, flush, memory, idle];
 const STATUS_FAILED = 1;
 const STATUS_USAGE = 64;
 

@@ -9,6 +9,8 @@ const OVERTIME_SECONDS_MAX = 60;
 export interface Load {
   readonly method: "GET" | "POST" | "PUT";
   readonly path: string;
+  /** A file with a JSON body in each line. */
+  readonly bodies?: string;
 }
 
 export interface RunOptions {
@@ -47,7 +49,8 @@ export async function oha(url: string, load: Load, options: RunOptions): Promise
   const { seconds, connections = CONNECTIONS } = options;
   const limits = ["-z", `${seconds}s`, "-w", "-c", String(connections)];
   const target = ["-m", load.method, "--rand-regex-url", url + load.path];
-  const command = [findOha(), ...limits, "--no-tui", "--output-format", "json", ...target];
+  const bodies = load.bodies === undefined ? [] : ["-T", "application/json", "-Z", load.bodies];
+  const command = [findOha(), ...limits, "--no-tui", "--output-format", "json", ...bodies, ...target];
   const output = JSON.parse(await runChild(command, { secondsMax: seconds + OVERTIME_SECONDS_MAX })) as Output;
   const { summary, latencyPercentiles, statusCodeDistribution: statuses, errorDistribution: errors } = output;
   const refused = Object.entries(statuses).filter(([status]) => !status.startsWith("2"));

@@ -24,8 +24,8 @@ export interface Options {
 export const USAGE = `npm run bench -- [options]
 
   --cluster      the rows of the cluster, on a Redis, a MariaDB and a Kafka that it starts
-  --only NAMES   rows to measure, separated by commas: views,likes,read,subjects,rows,start;
-                 with --cluster: views,likes,mysql,backlog,flush,memory,idle
+  --only NAMES   rows to measure, separated by commas: views,likes,read,pages,subjects,rows,start;
+                 with --cluster: views,likes,pages,mysql,backlog,flush,memory,idle
   --seconds N    length of every run (default 10; durable likes 60)
   --rounds N     rounds, in which both sides take turns (default 3)
   --quick        small data and short runs: does it work, not how fast is it

@@ -25,6 +25,6 @@ export function isBehind(item: Place, place: Place): boolean {
 }
 
 /** As the stores order ids. JavaScript's own order is that of UTF-16, which differs above U+FFFF. */
-function compareBytes(a: string, b: string): number {
+export function compareBytes(a: string, b: string): number {
   return a === b ? 0 : Buffer.compare(Buffer.from(a), Buffer.from(b));
 }

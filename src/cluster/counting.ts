@@ -8,6 +8,8 @@ import { listPage, type Row } from "../local/lists.ts";
 import { type Actor, COUNT_MAX, type Metric, type RelationState, type Subject } from "../model.ts";
 import type { Bulk } from "../ports/bulk.ts";
 import type {
+  CountedPage,
+  CountedQuery,
   Counting,
   Known,
   KnownActors,
@@ -23,6 +25,7 @@ import { Adder } from "../tallies/adder.ts";
 import { type CounterTable, OWING_TOO_MUCH, TOO_HIGH } from "../tallies/table.ts";
 import { Acts } from "./acts.ts";
 import { isAway } from "./away.ts";
+import { CountedReader } from "./counted.ts";
 import type { Freshness } from "./freshness.ts";
 import type { SharedLedger } from "./ledger.ts";
 import type { LoadLocks } from "./load-locks.ts";
@@ -66,6 +69,7 @@ export class ClusterCounting implements Counting {
   readonly #looks: Looks;
   readonly #refresher: Refresher;
   readonly #acts: Acts;
+  readonly #counted: CountedReader;
 
   constructor(parts: CountingParts) {
     this.#parts = parts;
@@ -73,6 +77,7 @@ export class ClusterCounting implements Counting {
     this.#freshness = parts.freshness;
     this.#looks = new Looks(parts);
     this.#refresher = new Refresher({ ...parts, looks: this.#looks });
+    this.#counted = new CountedReader({ ...parts, counts: (subject, metrics) => this.counts(subject, metrics) });
     this.#acts = new Acts({ ...parts, looks: this.#looks });
     this.bulk = {
       adds: new Adder(parts.table),
@@ -206,6 +211,10 @@ export class ClusterCounting implements Counting {
     const { before, limit } = enough(query, onTheWay);
     const items = await this.#ledger(() => this.#parts.ledger.newestSubjects(metric, actor, before, limit, query.type));
     return listPage(onTheWay, query, within(items.map(({ subject, stamp }) => ({ id: subject, stamp }))));
+  }
+
+  counted(query: CountedQuery): Promise<CountedPage> {
+    return this.#ledger(() => this.#counted.read(query));
   }
 
   // Tallies

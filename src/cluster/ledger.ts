@@ -27,6 +27,12 @@ export interface SharedLedger {
   positions(): Promise<Map<number, number>>;
   newestActors(metric: number, subject: Subject, before: Place, limit: number): Promise<ActorItem[]>;
   newestSubjects(metric: number, actor: Actor, before: Place, limit: number, type?: string): Promise<SubjectItem[]>;
+  /** The first subjects between two that ever had a count, in order, with their counts. */
+  countedSubjects(range: {
+    after: Subject;
+    below: Subject;
+    limit: number;
+  }): Promise<Map<Subject, [metric: number, count: number][]>>;
   actorCount(metric: number, actor: Actor, type?: string): Promise<number>;
   /** The same, corrected by registers that are on their way where they are newer. */
   actorCountWith(

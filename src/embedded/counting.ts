@@ -1,17 +1,26 @@
 import { isActive, msOf, type Stamp } from "../arithmetic/stamp.ts";
 import type { Code } from "../distinct/code.ts";
 import type { Distinct } from "../distinct/sketches.ts";
-import { badInput, Problem, unavailable } from "../errors.ts";
-import { fault } from "../lib/fault.ts";
-import { ACT_WAIT_MS_MAX } from "../limits.ts";
+import { unavailable } from "../errors.ts";
 import { listPage } from "../local/lists.ts";
-import { type Actor, COUNT_MAX, type Metric, type RelationState, type Subject } from "../model.ts";
+import type { Actor, Metric, RelationState, Subject } from "../model.ts";
 import type { Bulk } from "../ports/bulk.ts";
-import type { Counting, ListPage, ListQuery, OnceKey, Page, PageQuery } from "../ports/counting.ts";
+import type {
+  CountedPage,
+  CountedQuery,
+  Counting,
+  ListPage,
+  ListQuery,
+  OnceKey,
+  Page,
+  PageQuery,
+} from "../ports/counting.ts";
 import { Adder } from "../tallies/adder.ts";
-import { type CounterTable, OWING_TOO_MUCH, TOO_HIGH } from "../tallies/table.ts";
+import type { CounterTable } from "../tallies/table.ts";
 import { ActDesk, type Waiting } from "./act-desk.ts";
 import { type ActSender, ADD_ONCE, RELATE } from "./acts.ts";
+import { CountedReader } from "./counted.ts";
+import { Counters, NOT_NOW, reading } from "./counters.ts";
 import { type Overlay, RegisterKey } from "./overlay.ts";
 import { PageReader } from "./pages.ts";
 import type { SqliteLedgerReader } from "./reads.ts";
@@ -26,8 +35,6 @@ export interface Calls {
 }
 
 const POLL_MS = 4;
-/** No room, or the flush must come first: ask main, and try again. */
-const NOT_NOW = -1;
 
 /**
  * Counting on one machine, as one worker does it.
@@ -38,12 +45,12 @@ const NOT_NOW = -1;
  */
 export class EmbeddedCounting implements Counting {
   readonly bulk: Bulk;
-  readonly #table: CounterTable;
+  readonly #counters: Counters;
   readonly #overlay: Overlay;
   readonly #ledger: SqliteLedgerReader;
   readonly #desk: ActDesk;
-  readonly #calls: Calls;
   readonly #pages: PageReader;
+  readonly #counted: CountedReader;
   readonly #key = new RegisterKey();
   readonly #visiting: Visiting;
 
@@ -55,17 +62,17 @@ export class EmbeddedCounting implements Counting {
     sketchEpoch: Int32Array;
     calls: Calls;
   }) {
-    this.#table = parts.table;
+    this.#counters = new Counters(parts.table, parts.ledger, parts.calls.press);
     this.#overlay = parts.overlay;
     this.#ledger = parts.ledger;
+    this.#counted = new CountedReader(parts.table, parts.ledger);
     this.#pages = new PageReader(parts.overlay, parts.ledger);
     this.#desk = new ActDesk({ acts: parts.acts, seed: parts.overlay.seed, ring: parts.calls.ring });
     this.#visiting = new Visiting({ epoch: parts.sketchEpoch, ask: (act) => this.#ask(act) });
-    this.#calls = parts.calls;
     this.bulk = {
       adds: new Adder(parts.table),
       add: (metric, subject, by) => {
-        const count = this.#add(metric, subject, by);
+        const count = this.#counters.add(metric, subject, by);
         if (typeof count !== "number") return count.then(() => undefined);
       },
       append: () => Promise.reject(unavailable("not yet")),
@@ -73,7 +80,7 @@ export class EmbeddedCounting implements Counting {
   }
 
   add(metric: Metric, subject: Subject, by: number): number | Promise<number> {
-    return this.#add(metric.id, subject, by);
+    return this.#counters.add(metric.id, subject, by);
   }
 
   addOnce(
@@ -109,18 +116,11 @@ export class EmbeddedCounting implements Counting {
   relation(metric: Metric, subject: Subject, actor: Actor): RelationState {
     const stamp = this.#register(metric.id, subject, actor);
     const active = isActive(stamp);
-    return { active, count: this.#count(metric.id, subject), at: active ? msOf(stamp) : null };
+    return { active, count: this.#counters.of(metric.id, subject), at: active ? msOf(stamp) : null };
   }
 
   counts(subject: Subject, metrics: readonly Metric[]): number[] {
-    const counts: number[] = new Array(metrics.length);
-    this.#table.enter();
-    try {
-      for (let i = 0; i < metrics.length; i++) counts[i] = this.#countInside((metrics[i] as Metric).id, subject);
-    } finally {
-      this.#table.leave();
-    }
-    return counts;
+    return this.#counters.ofAll([subject], metrics);
   }
 
   mine(subject: Subject, actor: Actor, metrics: readonly Metric[]): string[] {
@@ -128,7 +128,7 @@ export class EmbeddedCounting implements Counting {
     const mine: string[] = [];
     // Overlay first for all of them, ledger second: see above.
     const stamps = metrics.map((metric) => this.#overlay.find(metric.id, this.#key));
-    const stored = this.#read(() => this.#ledger.registersOf(subject, actor));
+    const stored = reading(() => this.#ledger.registersOf(subject, actor));
     for (let i = 0; i < metrics.length; i++) {
       const metric = metrics[i] as Metric;
       let stamp = stamps[i] as Stamp;
@@ -139,21 +139,14 @@ export class EmbeddedCounting implements Counting {
   }
 
   page(query: PageQuery): Page {
-    const { subjects, metrics } = query;
-    const counts: number[] = [];
-    this.#table.enter();
-    try {
-      for (const subject of subjects) for (const metric of metrics) counts.push(this.#countInside(metric.id, subject));
-    } finally {
-      this.#table.leave();
-    }
-    return this.#read(() => this.#pages.read(query, counts));
+    const counts = this.#counters.ofAll(query.subjects, query.metrics);
+    return reading(() => this.#pages.read(query, counts));
   }
 
   actors(metric: Metric, subject: Subject, query: ListQuery): ListPage {
     this.#key.setSubject(subject, this.#overlay.seed);
     const onTheWay = this.#overlay.bySubject(metric.id, this.#key);
-    return this.#read(() =>
+    return reading(() =>
       this.#ledger.snapshot(() =>
         listPage(onTheWay, query, (before, limit) =>
           this.#ledger
@@ -168,7 +161,7 @@ export class EmbeddedCounting implements Counting {
     this.#key.setActor(actor, this.#overlay.seed);
     const prefix = query.type === undefined ? "" : `${query.type}/`;
     const onTheWay = this.#overlay.byActor(metric.id, this.#key).filter((item) => item.id.startsWith(prefix));
-    return this.#read(() =>
+    return reading(() =>
       this.#ledger.snapshot(() =>
         listPage(onTheWay, query, (before, limit) =>
           this.#ledger
@@ -185,7 +178,7 @@ export class EmbeddedCounting implements Counting {
     const onTheWay = metrics.map((metric) =>
       this.#overlay.byActor(metric.id, this.#key).filter((item) => item.id.startsWith(prefix)),
     );
-    return this.#read(() =>
+    return reading(() =>
       this.#ledger.snapshot(() =>
         metrics.map((metric, i) => {
           let count = this.#ledger.actorCount(metric.id, actor, type);
@@ -197,6 +190,10 @@ export class EmbeddedCounting implements Counting {
         }),
       ),
     );
+  }
+
+  counted(query: CountedQuery): CountedPage {
+    return reading(() => this.#counted.read(query));
   }
 
   /** The writer has answered: called when its message arrives. */
@@ -211,95 +208,10 @@ export class EmbeddedCounting implements Counting {
     this.#desk.close();
   }
 
-  // Counters
-
-  #add(metric: number, subject: Subject, by: number): number | Promise<number> {
-    const count = this.#tryAdd(metric, subject, by);
-    return count >= 0 ? count : this.#untilRoom(() => this.#tryAdd(metric, subject, by));
-  }
-
-  /** The counter's slot, loaded; -1 where the table has no room. Inside enter/leave. */
-  #slot(metric: number, subject: Subject): number {
-    let slot = this.#table.find(metric, subject);
-    if (slot >= 0 && this.#table.isLoaded(slot)) return slot;
-    if (slot < 0) slot = this.#table.claim(metric, subject);
-    fault("worker.claimed");
-    if (slot >= 0 && !this.#table.isLoaded(slot)) {
-      this.#table.install(
-        slot,
-        this.#read(() => this.#ledger.count(metric, subject)),
-      );
-    }
-    return slot;
-  }
-
-  /** The count with it, or NOT_NOW: then nothing was added. */
-  #tryAdd(metric: number, subject: Subject, by: number): number {
-    this.#table.enter();
-    try {
-      const slot = this.#slot(metric, subject);
-      if (slot < 0) return NOT_NOW;
-      const count = this.#table.add(slot, by);
-      if (count === TOO_HIGH) throw badInput("/by", `the count would pass ${COUNT_MAX}`);
-      return count === OWING_TOO_MUCH ? NOT_NOW : count;
-    } finally {
-      this.#table.leave();
-    }
-  }
-
-  #count(metric: number, subject: Subject): number {
-    this.#table.enter();
-    try {
-      return this.#countInside(metric, subject);
-    } finally {
-      this.#table.leave();
-    }
-  }
-
-  /**
-   * Reads make no counters: one that the ledger does not have is 0 and takes no slot. When there was no slot the ledger had
-   * all of the counter, so what it says a moment later lies between then and now.
-   */
-  #countInside(metric: number, subject: Subject): number {
-    let slot = this.#table.find(metric, subject);
-    if (slot >= 0 && this.#table.isLoaded(slot)) return this.#table.shown(slot);
-    const count = this.#read(() => this.#ledger.count(metric, subject));
-    if (slot < 0 && count === 0) return 0;
-    if (slot < 0) slot = this.#table.claim(metric, subject);
-    if (slot < 0) return count;
-    this.#table.install(slot, count);
-    return this.#table.shown(slot);
-  }
-
-  /** Repeats `attempt` (which may give NOT_NOW) until it does, while main makes room; 503 when that takes too long. */
-  async #untilRoom(attempt: () => number): Promise<number> {
-    const deadline = performance.now() + ACT_WAIT_MS_MAX;
-    for (;;) {
-      this.#calls.press();
-      await Bun.sleep(POLL_MS);
-      const result = attempt();
-      if (result >= 0) return result;
-      if (performance.now() > deadline) {
-        throw unavailable(
-          "the counters in memory are full, and none may leave yet (--counters-max); nothing was counted",
-        );
-      }
-    }
-  }
-
   #register(metric: number, subject: Subject, actor: Actor): Stamp {
     this.#key.set(subject, actor, this.#overlay.seed);
     const onTheWay = this.#overlay.find(metric, this.#key);
-    return onTheWay || this.#read(() => this.#ledger.register(metric, subject, actor));
-  }
-
-  #read<T>(read: () => T): T {
-    try {
-      return read();
-    } catch (error) {
-      if (error instanceof Problem) throw error;
-      throw unavailable(`the ledger cannot be read: ${error instanceof Error ? error.message : error}`);
-    }
+    return onTheWay || reading(() => this.#ledger.register(metric, subject, actor));
   }
 
   // Acts
@@ -324,25 +236,16 @@ export class EmbeddedCounting implements Counting {
   /** Makes sure that the counter is loaded, which the writer asks for, and sends. */
   #post(waiting: Waiting): void {
     try {
-      if (this.#load(waiting.metric, waiting.subject)) {
+      if (this.#counters.load(waiting.metric, waiting.subject)) {
         this.#desk.send(waiting);
       } else {
-        this.#untilRoom(() => (this.#load(waiting.metric, waiting.subject) ? 0 : NOT_NOW))
+        this.#counters
+          .untilRoom(() => (this.#counters.load(waiting.metric, waiting.subject) ? 0 : NOT_NOW))
           .then(() => this.#desk.send(waiting))
           .catch(waiting.reject);
       }
     } catch (error) {
       waiting.reject(error);
-    }
-  }
-
-  #load(metric: number, subject: Subject): boolean {
-    this.#table.enter();
-    try {
-      const slot = this.#slot(metric, subject);
-      return slot >= 0;
-    } finally {
-      this.#table.leave();
     }
   }
 }

@@ -1,5 +1,5 @@
 import type { Stamp } from "../arithmetic/stamp.ts";
-import { bloomAdd, bloomHas, hashPair, keysFor, LINE_WORDS, linesFor } from "../lib/bloom.ts";
+import { bloomAdd, bloomHas, hashPair, hashWith, keysFor, LINE_WORDS, linesFor } from "../lib/bloom.ts";
 
 /**
  * What every thread knows of the ledger without asking it: its segments with their ranges of stamps, and Bloom filters that
@@ -65,7 +65,9 @@ export class Filters {
   #seed: number;
   /** The two hashes of what the next questions are about. */
   #hash = new Int32Array(2);
-  #metricNames: string[] = Array.from({ length: 256 }, (_, id) => String.fromCharCode(id));
+  /** The subject whose counts were asked for last, and its hashes. */
+  #counted = "";
+  #countedHash = new Int32Array(2);
 
   constructor(share: FilterShare) {
     this.#words = new Int32Array(share.words);
@@ -138,7 +140,12 @@ export class Filters {
   }
 
   #isCounted(metric: number, subject: string): boolean {
-    hashPair(this.#metricNames[metric] as string, subject, this.#seed, this.#hash);
+    // The metrics of one subject are asked for one after the other.
+    if (subject !== this.#counted) {
+      hashPair("", subject, this.#seed, this.#countedHash);
+      this.#counted = subject;
+    }
+    hashWith(this.#countedHash, metric, this.#hash);
     for (let layer = Atomics.load(this.#words, LAYER_COUNT) - 1; layer >= 0; layer--) {
       if (this.#hasBits(LAYER_AT + layer * FILTER_WORDS)) return true;
     }

@@ -51,6 +51,26 @@ export class SqliteLedgerReader implements LedgerReader {
     return Math.min(this.#sql.count.get(subject, metric)?.count ?? 0, COUNT_MAX);
   }
 
+  /** Subjects with counts between two, the first `limit` of each table: sorted each, and together all up to the first one's end. */
+  countedSubjects({ after, below, limit }: { after: Subject; below: Subject; limit: number }): Subject[][] {
+    const subjects = (rows: unknown[][]) => rows.map(([subject]) => subject as Subject);
+    const lists = [subjects(this.#sql.countedSubjects.values(after, below, limit))];
+    for (const { segment } of this.#sql.deltaSegments.all()) {
+      lists.push(subjects(this.#sql.deltaSubjects.values(segment, after, below, limit)));
+    }
+    return lists;
+  }
+
+  /** Every count of the subjects behind `after`, up to and with `to`. */
+  eachCount(after: Subject, to: Subject, visit: (subject: Subject, metric: number, count: number) => void): void {
+    for (const { subject, metric, count } of this.#sql.eachCount.all(after, to)) visit(subject, metric, count);
+  }
+
+  /** False: there is no such count. Costs no question to the ledger. */
+  mayCount(metric: number, subject: Subject): boolean {
+    return this.#filters.mayCount(metric, subject);
+  }
+
   countsOf(subject: Subject): [metric: number, count: number][] {
     const counts = this.#sql.countsOf.values(subject) as [number, number][];
     return counts.map(([metric, count]) => [metric, Math.min(count, COUNT_MAX)]);
@@ -235,6 +255,21 @@ function prepare(db: Database) {
          UNION ALL
          SELECT metric, amount FROM delta_segments CROSS JOIN deltas USING (segment) WHERE subject = ?1
        ) GROUP BY metric`,
+    ),
+    countedSubjects: one<never, [string, string, number]>(
+      "SELECT DISTINCT subject FROM counts WHERE subject > ? AND subject < ? ORDER BY subject LIMIT ?",
+    ),
+    deltaSegments: one<{ segment: number }, []>("SELECT segment FROM delta_segments"),
+    deltaSubjects: one<never, [number, string, string, number]>(
+      "SELECT DISTINCT subject FROM deltas WHERE segment = ? AND subject > ? AND subject < ? ORDER BY subject LIMIT ?",
+    ),
+    eachCount: one<{ subject: string; metric: number; count: number }, [string, string]>(
+      `SELECT subject, metric, sum(count) AS count FROM (
+         SELECT subject, metric, count FROM counts WHERE subject > ?1 AND subject <= ?2
+         UNION ALL
+         SELECT subject, metric, amount FROM delta_segments CROSS JOIN deltas USING (segment)
+         WHERE deltas.subject > ?1 AND deltas.subject <= ?2
+       ) GROUP BY subject, metric`,
     ),
     register: one<{ stamp: number }, [number, string, string, number]>(
       "SELECT stamp FROM relations WHERE segment = ? AND actor = ? AND subject = ? AND metric = ?",

@@ -122,6 +122,7 @@ describe("the request handler", () => {
       ["GET", "/v1/subjects/a/1/likes/7"],
       ["GET", "/v1/actors/7"],
       ["GET", "/v1/actors/7/likes"],
+      ["GET", "/v1/subjects"],
       ["POST", "/v1/query", '{"subjects":["a/1"]}'],
       ["GET", "/v1/history/a/1/views"],
       ["POST", "/v1/events"],

@@ -17,6 +17,7 @@ import { jsonBody } from "./body.ts";
 import { Call, type Entry, requestIds } from "./call.ts";
 import { Catalog } from "./catalog.ts";
 import { createCors } from "./cors.ts";
+import { countedHandler } from "./counted.ts";
 import { eventHandlers } from "./events.ts";
 import { type Health, healthHandlers } from "./health.ts";
 import { historyHandler } from "./history.ts";
@@ -66,6 +67,7 @@ const UNRELATE = entry("DELETE /v1/subjects/:type/:id/:metric/:actor", "write");
 const RELATION = entry("GET /v1/subjects/:type/:id/:metric/:actor", "read");
 const ACTOR = entry("GET /v1/actors/:actor", "read");
 const ACTOR_LIST = entry("GET /v1/actors/:actor/:metric", "read");
+const COUNTED = entry("GET /v1/subjects", "read");
 const QUERY = entry("POST /v1/query", "read");
 const HISTORY = entry("GET /v1/history/:type/:id/:metric", "read");
 const EVENTS = entry("POST /v1/events", "count");
@@ -87,6 +89,7 @@ export function createHandler(deps: AppDeps): Handler {
   const rules = new Rules(deps.visitors, createAddressOf(deps.peerOf, deps.settings.trustedProxies));
   const subjects = subjectHandlers({ catalog, counting, rules, stats });
   const actors = actorHandlers({ catalog, counting, rules, stats });
+  const counted = countedHandler({ catalog, counting });
   const page = pageHandler({ catalog, counting, knownNames: deps.settings.known });
   const history = historyHandler({ catalog, histories: deps.histories });
   const events = eventHandlers({ catalog, counting, rules, stats });
@@ -120,6 +123,7 @@ export function createHandler(deps: AppDeps): Handler {
     .get(ACTOR_LIST.path, enter(ACTOR_LIST), strictQuery, query(ListQuery), (c) =>
       actors.subjects(c.env, c.req.valid("query")),
     )
+    .get(COUNTED.path, enter(COUNTED), strictQuery, query(ListQuery), (c) => counted(c.env, c.req.valid("query")))
     .post(QUERY.path, enter(QUERY), (c) => page(c.env))
     .get(HISTORY.path, enter(HISTORY), strictQuery, query(HistoryQuery), (c) => history(c.env, c.req.valid("query")))
     .post(EVENTS.path, enter(EVENTS), (c) => events.post(c.env))

@@ -27,11 +27,8 @@ export function pageHandler({
     const distinct = new Set(input.subjects);
     const subjects = distinct.size === input.subjects.length ? input.subjects : [...distinct];
     const query: PageQuery = { subjects, metrics, actor, known };
-    return after(counting.page(query), (page) => {
-      const items = itemsOf(query, page);
-      const inOrder = subjects === input.subjects ? items : inOrderOf(input.subjects, subjects, items);
-      return read(call, `{"items":[${inOrder.join(",")}]}`);
-    });
+    const page = counting.page(query);
+    return after(page, (page) => read(call, pageJson(query, page, input.subjects)));
   };
 }
 
@@ -42,42 +39,43 @@ function knownOf(input: PageInput, catalog: Catalog, names: KnownNames): Known {
   return { relation: catalog.of("relation", names.relation), type: names.type };
 }
 
-/** Each subject's object. By hand: most of a page's time is its JSON. */
-function itemsOf({ subjects, metrics, actor, known }: PageQuery, page: Page): string[] {
-  const heads = metrics.map((metric, i) => `${i > 0 ? "," : ""}"${metric.name}":`);
+/**
+ * `{"items":[…]}`. By hand, in one list of pieces: half the time of JSON.stringify's objects or of a string for each item.
+ */
+function pageJson({ subjects, metrics, actor, known }: PageQuery, page: Page, asked: readonly Subject[]): string {
   const relations = metrics.filter(({ kind }) => kind === "relation");
-  const items: string[] = new Array(subjects.length);
-  let at = 0;
-  for (let i = 0; i < subjects.length; i++) {
-    let item = `{"subject":${quoted(subjects[i] as Subject)},"counts":{`;
-    for (let j = 0; j < heads.length; j++) item += (heads[j] as string) + page.counts[at++];
-    item += "}";
-    const from = i * relations.length;
-    if (actor !== null) item += `,"mine":[${mineJson(relations, page.mine, from)}]`;
-    if (known !== null) item += `,"known":{${knownJson(relations, page.known, from)}}`;
-    items[i] = `${item}}`;
+  const heads = metrics.map(({ name }, i) => `${i > 0 ? "," : ""}"${name}":`);
+  const placeOf = asked === subjects ? null : new Map(subjects.map((subject, i) => [subject, i]));
+  const pieces: (string | number)[] = ['{"items":['];
+  for (let i = 0; i < asked.length; i++) {
+    const subject = asked[i] as Subject;
+    const place = placeOf ? (placeOf.get(subject) as number) : i;
+    pieces.push(i > 0 ? ',{"subject":' : '{"subject":', quoted(subject), ',"counts":{');
+    for (let j = 0, at = place * heads.length; j < heads.length; j++, at++) {
+      pieces.push(heads[j] as string, page.counts[at] as number);
+    }
+    pieces.push("}");
+    const from = place * relations.length;
+    if (actor !== null) pieces.push(',"mine":', mineJson(relations, page.mine, from));
+    if (known !== null) pieces.push(',"known":', knownJson(relations, page.known, from));
+    pieces.push("}");
   }
-  return items;
+  pieces.push("]}");
+  return pieces.join("");
 }
 
 function mineJson(relations: readonly Metric[], mine: readonly boolean[], from: number): string {
   let json = "";
   for (let i = 0; i < relations.length; i++) {
-    if (mine[from + i]) json += `${json === "" ? "" : ","}"${(relations[i] as Metric).name}"`;
+    if (mine[from + i]) json += `${json === "" ? "[" : ","}"${(relations[i] as Metric).name}"`;
   }
-  return json;
+  return json === "" ? "[]" : `${json}]`;
 }
 
 function knownJson(relations: readonly Metric[], known: readonly KnownActors[], from: number): string {
-  return relations
-    .map(({ name }, i) => {
-      const { count, actors } = known[from + i] as KnownActors;
-      return `"${name}":{"count":${count},"actors":[${actors.map(quoted).join(",")}]}`;
-    })
-    .join(",");
-}
-
-function inOrderOf(asked: readonly Subject[], subjects: readonly Subject[], items: readonly string[]): string[] {
-  const places = new Map(subjects.map((subject, i) => [subject, i]));
-  return asked.map((subject) => items[places.get(subject) as number] as string);
+  const parts = relations.map(({ name }, i) => {
+    const { count, actors } = known[from + i] as KnownActors;
+    return `"${name}":{"count":${count},"actors":[${actors.map(quoted).join(",")}]}`;
+  });
+  return `{${parts.join(",")}}`;
 }

@@ -80,6 +80,12 @@ export function hashPair(first: string, second: string, seed: number, out: Int32
   out[1] = finish(b ^ second.length);
 }
 
+/** Two hashes of a pair of which one part is a number, and the hashes of the other are in `base`: into `out`. */
+export function hashWith(base: Int32Array, number: number, out: Int32Array): void {
+  out[0] = finish((base[0] as number) ^ Math.imul(number + 1, 0x9e3779b1));
+  out[1] = finish((base[1] as number) + Math.imul(number + 1, 0x85ebca6b));
+}
+
 function finish(hash: number): number {
   let h = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
   h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);

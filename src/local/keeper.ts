@@ -2,6 +2,7 @@ import { TEND_MS, TEND_SOON_MS, TEND_WORK_MS, TRIM_EVERY_MS } from "../limits.ts
 import type { Position } from "../ports/log.ts";
 import type { Flusher, FlushReport } from "../tallies/flusher.ts";
 import type { Leaving } from "../tallies/leaving.ts";
+import { NewcomersKeeper } from "../tallies/newcomers.ts";
 import type { CounterTable } from "../tallies/table.ts";
 import { log } from "../telemetry/log.ts";
 import type { Reading } from "../telemetry/prometheus.ts";
@@ -29,6 +30,7 @@ export class Keeper {
   readonly #table: CounterTable;
   #lastFlush: FlushReport = { counters: 0, ms: 0 };
   #flushes = { done: 0, failed: 0, counters: 0 };
+  readonly #newcomers: NewcomersKeeper;
   #flushTimer: ReturnType<typeof setTimeout> | undefined;
   #tendTimer: ReturnType<typeof setTimeout> | undefined;
   #pressed = false;
@@ -38,6 +40,9 @@ export class Keeper {
   constructor(parts: KeeperParts) {
     this.#parts = parts;
     this.#table = parts.table;
+    const { newcomers, threads } = parts.table;
+    const positions = { logHead: () => parts.head.position, applied: parts.kept };
+    this.#newcomers = new NewcomersKeeper(newcomers, threads, positions);
     this.#table.notedPosition = parts.head.position;
   }
 
@@ -58,10 +63,12 @@ export class Keeper {
   /** Everything counted so far goes into the log. Never rejects: what the log refuses stays, and is tried again. */
   async flush(): Promise<void> {
     const head = this.#parts.head.position;
+    const flushed = this.#newcomers.flushing();
     try {
       this.#lastFlush = await this.#parts.flusher.flush(Date.now() - this.#parts.flushMs);
       // Notes behind this head, if there are any, are of earlier flushes, which are over.
       this.#table.notedPosition = Math.max(this.#table.notedPosition, head);
+      flushed();
       this.#flushes.done++;
       this.#flushes.counters += this.#lastFlush.counters;
       if (this.#lastFlush.counters > LARGE_FLUSH) Bun.gc(false);
@@ -120,6 +127,7 @@ export class Keeper {
         const moreSpace = this.#table.provision();
         more = this.#parts.leaving.step(performance.now()) || moreSpace;
       }
+      this.#newcomers.step();
       this.#trim();
     } catch (error) {
       hasFailed = true;

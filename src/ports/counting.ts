@@ -65,6 +65,23 @@ export interface Page {
   known: KnownActors[];
 }
 
+/** The subjects that show a count above 0, in the order of their bytes. */
+export interface CountedQuery {
+  /** Only of this type. */
+  type?: string;
+  /** Only those behind it; empty: from the first. */
+  after: Subject;
+  limit: number;
+  /** Of these metrics. */
+  metrics: readonly Metric[];
+}
+
+export interface CountedPage {
+  subjects: Subject[];
+  /** Where to go on behind, null at the end. There may be more although the page is not full. */
+  next: Subject | null;
+}
+
 /** What an act on a relation came to: `count` and `changed` are null together. */
 export interface Related {
   active: boolean;
@@ -138,4 +155,6 @@ export interface Counting {
   actorCounts(actor: Actor, metrics: readonly Metric[], type?: string): number[] | Promise<number[]>;
   /** The subjects on which the actor has the relation active, newest first. */
   subjects(metric: Metric, actor: Actor, query: ListQuery): ListPage | Promise<ListPage>;
+  /** All subjects that show a count above 0, page by page. */
+  counted(query: CountedQuery): CountedPage | Promise<CountedPage>;
 }

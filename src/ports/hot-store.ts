@@ -180,6 +180,8 @@ export interface HotStore {
   unsettle(shards: readonly number[]): Promise<void>;
   /** Whoever is on its way in one subject's list: actor and newest stamp, inactive ones too. */
   actorsOnTheWay(shard: number, count: CountName): Promise<[actor: Actor, stamp: Stamp][] | Missing>;
+  /** The counts of each shard that what is on its way will change. */
+  countsOnTheWay(shards: readonly number[]): Promise<(CountName[] | Missing)[]>;
   /**
    * Hints where an actor's own acts on their way may be found (written before the shard's own entry and removed after it):
    * subjects of one relation, each with its newest stamp. They may name what never happened; look each up in its shard.

@@ -25,6 +25,7 @@ export function noCounting(reason: string): Counting & Histories {
     actorCounts: refuse,
     subjects: refuse,
     hours: refuse,
+    counted: refuse,
   };
 }
 

@@ -18,6 +18,7 @@ import {
   SLOT_BYTES,
   SLOT_WORDS,
 } from "./layout.ts";
+import type { Newcomers } from "./newcomers.ts";
 import type { Threads } from "./threads.ts";
 
 /** add() added nothing: the flusher is 2^31 behind. Ask for a flush and try again. */
@@ -43,7 +44,10 @@ export class Slots {
   private readonly owner: number;
   private readonly pause = new Int32Array(new SharedArrayBuffer(4));
 
-  constructor(buffer: ArrayBuffer, threads: Threads, thread: number) {
+  private readonly newcomers: Newcomers;
+
+  constructor(buffer: ArrayBuffer, threads: Threads, thread: number, newcomers: Newcomers) {
+    this.newcomers = newcomers;
     this.words = new Int32Array(buffer);
     this.bytes = new Uint8Array(buffer);
     this.threads = threads;
@@ -139,8 +143,13 @@ export class Slots {
     if (above >= DISTANCE_MAX || (adds - Atomics.load(words, at + NOTED)) >>> 0 >= DISTANCE_MAX) return OWING_TOO_MUCH;
     const base = countOf(low, high);
     if (base + above + by > COUNT_MAX) return TOO_HIGH;
+    if (base + above === 0) this.newcomers.mark(slot);
     const before = Atomics.add(words, at + ADDS, by);
-    if (Atomics.load(words, at + LOW) !== low || Atomics.load(words, at + HIGH) << 8 !== high) return this.shown(slot);
+    if (Atomics.load(words, at + LOW) !== low || Atomics.load(words, at + HIGH) << 8 !== high) {
+      // The words may not have belonged together: nobody knows whether it was 0.
+      this.newcomers.mark(slot);
+      return this.shown(slot);
+    }
     return base + ((before + by - mark) | 0);
   }
 

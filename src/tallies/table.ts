@@ -14,6 +14,7 @@ import {
   THREADS_MAX,
   TOUCHED_BYTE,
 } from "./layout.ts";
+import { Newcomers } from "./newcomers.ts";
 import { Pool } from "./pool.ts";
 import { byteOf, Slots } from "./slots.ts";
 import { TableFile } from "./table-file.ts";
@@ -87,6 +88,7 @@ export interface TableShare {
   heads: SharedArrayBuffer;
   next: SharedArrayBuffer;
   dirty: SharedArrayBuffer;
+  newcomers: SharedArrayBuffer;
   control: SharedArrayBuffer;
 }
 
@@ -110,6 +112,7 @@ export class CounterTable {
   readonly chains: Chains;
   readonly pool: Pool;
   readonly threads: Threads;
+  readonly newcomers: Newcomers;
   readonly control: Int32Array;
   private readonly dirty: DirtyBits;
   private readonly shared: TableShare;
@@ -124,7 +127,8 @@ export class CounterTable {
     this.dirty = new DirtyBits(shared.dirty);
     const next = new Int32Array(shared.next);
     this.threads = new Threads(this.control, thread);
-    this.slots = new Slots(buffer, this.threads, thread);
+    this.newcomers = new Newcomers(shared.newcomers, this.slotsMax);
+    this.slots = new Slots(buffer, this.threads, thread, this.newcomers);
     this.pool = new Pool(this.control, next, this.countersMax, this.slotsMax);
     this.chains = new Chains(new Int32Array(shared.heads), next, this.slots.words, this.pool, shared.seed);
   }
@@ -146,6 +150,7 @@ export class CounterTable {
       heads: new SharedArrayBuffer(4 * 2 ** Math.ceil(Math.log2(1.5 * countersMax))),
       next: new SharedArrayBuffer(4 * slots),
       dirty: new SharedArrayBuffer(DirtyBits.bytes(slots)),
+      newcomers: Newcomers.allocate(slots),
       control: new SharedArrayBuffer(4 * CONTROL_WORDS),
     };
     const table = new CounterTable(share, file.map.buffer, 0, file);
@@ -184,6 +189,18 @@ export class CounterTable {
     return slot;
   }
 
+  /** The same without calling it used: for who goes through all of them. */
+  peek(metric: number, subject: string): number {
+    return this.chains.find(metric, subject);
+  }
+
+  /** The subjects of counters that rose from 0 so lately that the ledger may lack them, and perhaps others. Inside the brackets. */
+  visitNewcomers(visit: (subject: string) => void): void {
+    this.newcomers.visit((slot) => {
+      if ((this.slots.meta(slot) & (LIVE | DEAD)) === LIVE) visit(this.chains.subject(slot));
+    });
+  }
+
   /** The slot of a counter, a new one (not loaded) if it is not here, or -1: no room, ask main and try again. */
   claim(metric: number, subject: string): number {
     const slot = this.chains.claim(metric, subject);
@@ -219,12 +236,14 @@ export class CounterTable {
 
   /** Writer: the value of a counter nobody adds to (a relation), as it is after what was logged. Loads the slot too. */
   setBase(slot: number, count: number): void {
+    if (count > 0 && (!this.slots.isLoaded(slot) || this.slots.shown(slot) === 0)) this.newcomers.mark(slot);
     this.slots.setValueTo(slot, count);
   }
 
   /** Writer: what the log has from elsewhere than a note (a keyed increment); the new value. The slot must be loaded. */
   addToBase(slot: number, delta: number): number {
     if (!this.slots.isLoaded(slot)) throw new Error(`slot ${slot} was to be moved before it was loaded`);
+    if (this.slots.shown(slot) === 0) this.newcomers.mark(slot);
     return this.slots.moveBase(slot, delta);
   }
 

@@ -16,6 +16,7 @@ export const ROUTES = [
   "GET /v1/subjects/:type/:id/:metric/:actor",
   "GET /v1/actors/:actor",
   "GET /v1/actors/:actor/:metric",
+  "GET /v1/subjects",
   "POST /v1/query",
   "GET /v1/history/:type/:id/:metric",
   "POST /v1/events",

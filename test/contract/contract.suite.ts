@@ -4,6 +4,7 @@ import { access } from "./access.suite.ts";
 import { admin } from "./admin.suite.ts";
 import { at } from "./at.suite.ts";
 import { cors } from "./cors.suite.ts";
+import { counted } from "./counted.suite.ts";
 import { events, eventsAccess } from "./events.suite.ts";
 import { history } from "./history.suite.ts";
 import { http } from "./http.suite.ts";
@@ -21,6 +22,7 @@ export function wholeContract(deployment: Deployment): void {
   describe(deployment.name, () => {
     const api = useServer(deployment);
     events(api);
+    counted(api);
     http(api);
     ids(api);
     history(api);

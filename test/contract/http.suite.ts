@@ -12,6 +12,7 @@ export function http(api: Api): void {
       [`${path}/likes/7`, "GET, HEAD, PUT, DELETE, OPTIONS"],
       ["/v1/actors/7", "GET, HEAD, DELETE, OPTIONS"],
       ["/v1/actors/7/likes", "GET, HEAD, OPTIONS"],
+      ["/v1/subjects", "GET, HEAD, OPTIONS"],
       ["/v1/query", "POST, OPTIONS"],
       ["/v1/merge", "POST, OPTIONS"],
       ["/healthz", "GET, HEAD, OPTIONS"],

@@ -3,7 +3,16 @@ import type { Distinct } from "../../src/distinct/sketches.ts";
 import { Problem } from "../../src/errors.ts";
 import type { Metric, RelationState } from "../../src/model.ts";
 import type { Bulk, HotAdds } from "../../src/ports/bulk.ts";
-import type { Counting, ListPage, ListQuery, OnceKey, Page, PageQuery } from "../../src/ports/counting.ts";
+import type {
+  CountedPage,
+  CountedQuery,
+  Counting,
+  ListPage,
+  ListQuery,
+  OnceKey,
+  Page,
+  PageQuery,
+} from "../../src/ports/counting.ts";
 
 interface Register {
   active: boolean;
@@ -115,6 +124,18 @@ export class MemoryCounting implements Counting {
 
   subjects(metric: Metric, actor: string, query: ListQuery): ListPage | Promise<ListPage> {
     return this.#maybeLater(page(ofType(this.#active({ metric, actor }), query.type), "subject", query));
+  }
+
+  counted({ after, limit, type, metrics }: CountedQuery): CountedPage | Promise<CountedPage> {
+    const keys = [...this.#tallies.keys()].map((key) => key.slice(key.indexOf(" ") + 1));
+    const registers = [...this.#registers.keys()].map((key) => (JSON.parse(key) as string[])[1] as string);
+    const subjects = [...new Set([...keys, ...registers])]
+      .filter((subject) => metrics.some((metric) => this.#count(metric, subject) > 0))
+      .filter((subject) => type === undefined || subject.startsWith(`${type}/`))
+      .filter((subject) => Buffer.compare(Buffer.from(subject), Buffer.from(after)) > 0)
+      .sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
+    const page = subjects.slice(0, limit);
+    return this.#maybeLater({ subjects: page, next: subjects.length > limit ? (page.at(-1) as string) : null });
   }
 
   #active(wanted: { metric: Metric; subject?: string; actor?: string }) {

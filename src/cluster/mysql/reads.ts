@@ -130,6 +130,23 @@ export class MysqlLedgerReader implements LedgerReader, SharedLedger {
     return rows.map(([subject, metric]) => ({ metric: Number(metric), subject: idOf(subject as Buffer) }));
   }
 
+  async countedSubjects({ after, below, limit }: { after: Subject; below: Subject; limit: number }) {
+    const rows = await this.#ask(
+      `SELECT counts.subject, metric, count FROM (
+         SELECT DISTINCT subject FROM counts FORCE INDEX (PRIMARY)
+         WHERE subject > ${idSql(after)} AND subject < ${idSql(below)} ORDER BY subject LIMIT ${wholeSql(limit)}
+       ) AS page STRAIGHT_JOIN counts FORCE INDEX (PRIMARY) ON counts.subject = page.subject ORDER BY page.subject`,
+    );
+    const found = new Map<Subject, [number, number][]>();
+    for (const [subject, metric, count] of rows) {
+      const id = idOf(subject as Buffer);
+      const counts = found.get(id) ?? [];
+      found.set(id, counts);
+      counts.push([Number(metric), Number(count)]);
+    }
+    return found;
+  }
+
   /** Of which topic the positions are, by partition. */
   async topics(): Promise<Map<number, string>> {
     const rows = await this.#ask("SELECT number, topic FROM partitions ORDER BY number");

@@ -19,7 +19,7 @@ import {
 } from "../../ports/hot-store.ts";
 import { advanceArgs, CallArgs } from "./call-args.ts";
 import type { Driver, DriverState, Reply, ScriptCall } from "./driver.ts";
-import { countName, Names } from "./names.ts";
+import { countName, Names, parseCount } from "./names.ts";
 import {
   actors,
   HEAD_FIELDS,
@@ -193,6 +193,11 @@ export class RedisHotStore implements HotStore {
     const args = new CallArgs().push(countName(count.metric, count.subject));
     const reply = await this.#one(SCRIPTS.actors, shard, args);
     return isMissing(reply) ? reply : actors(reply);
+  }
+
+  async countsOnTheWay(shards: readonly number[]): Promise<(CountName[] | Missing)[]> {
+    const replies = await this.#driver.run(shards.map((shard) => this.#call(SCRIPTS.sums, shard, new CallArgs())));
+    return replies.map((reply) => (isMissing(reply) ? reply : list(reply).map((name) => parseCount(String(name)))));
   }
 
   async hintActors(hints: readonly ActorHint[]): Promise<void> {

@@ -19,6 +19,7 @@ import renew from "./lua/renew.lua" with { type: "text" };
 import salts from "./lua/salts.lua" with { type: "text" };
 import setEnd from "./lua/set-end.lua" with { type: "text" };
 import shift from "./lua/shift.lua" with { type: "text" };
+import sums from "./lua/sums.lua" with { type: "text" };
 import sweep from "./lua/sweep.lua" with { type: "text" };
 import unclaim from "./lua/unclaim.lua" with { type: "text" };
 import unhint from "./lua/unhint.lua" with { type: "text" };
@@ -72,6 +73,7 @@ export const SCRIPTS = {
   setEnd: script("setEnd", head("epoch", "end"), setEnd),
   unsettle: script("unsettle", head(), unsettle),
   actors: script("actors", head(), actors),
+  sums: script("sums", head(), sums),
   hint: script("hint", hint),
   unhint: script("unhint", unhint),
   hintsOf: script("hintsOf", hintsOf),

@@ -1,0 +1,131 @@
+import { badInput, Problem, unavailable } from "../errors.ts";
+import { fault } from "../lib/fault.ts";
+import { ACT_WAIT_MS_MAX } from "../limits.ts";
+import { COUNT_MAX, type Metric, type Subject } from "../model.ts";
+import { type CounterTable, OWING_TOO_MUCH, TOO_HIGH } from "../tallies/table.ts";
+import type { SqliteLedgerReader } from "./reads.ts";
+
+const POLL_MS = 4;
+/** No room, or the flush must come first: ask main, and try again. */
+export const NOT_NOW = -1;
+
+/** The counter table with the ledger behind it, as one worker uses them. */
+export class Counters {
+  readonly #table: CounterTable;
+  readonly #ledger: SqliteLedgerReader;
+  readonly #press: () => void;
+
+  constructor(table: CounterTable, ledger: SqliteLedgerReader, press: () => void) {
+    this.#table = table;
+    this.#ledger = ledger;
+    this.#press = press;
+  }
+
+  add(metric: number, subject: Subject, by: number): number | Promise<number> {
+    const count = this.#tryAdd(metric, subject, by);
+    return count >= 0 ? count : this.untilRoom(() => this.#tryAdd(metric, subject, by));
+  }
+
+  /** The counter's slot, loaded; -1 where the table has no room. Inside enter/leave. */
+  #slot(metric: number, subject: Subject): number {
+    let slot = this.#table.find(metric, subject);
+    if (slot >= 0 && this.#table.isLoaded(slot)) return slot;
+    if (slot < 0) slot = this.#table.claim(metric, subject);
+    fault("worker.claimed");
+    if (slot >= 0 && !this.#table.isLoaded(slot)) {
+      this.#table.install(
+        slot,
+        reading(() => this.#ledger.count(metric, subject)),
+      );
+    }
+    return slot;
+  }
+
+  /** The count with it, or NOT_NOW: then nothing was added. */
+  #tryAdd(metric: number, subject: Subject, by: number): number {
+    this.#table.enter();
+    try {
+      const slot = this.#slot(metric, subject);
+      if (slot < 0) return NOT_NOW;
+      const count = this.#table.add(slot, by);
+      if (count === TOO_HIGH) throw badInput("/by", `the count would pass ${COUNT_MAX}`);
+      return count === OWING_TOO_MUCH ? NOT_NOW : count;
+    } finally {
+      this.#table.leave();
+    }
+  }
+
+  load(metric: number, subject: Subject): boolean {
+    this.#table.enter();
+    try {
+      const slot = this.#slot(metric, subject);
+      return slot >= 0;
+    } finally {
+      this.#table.leave();
+    }
+  }
+
+  of(metric: number, subject: Subject): number {
+    this.#table.enter();
+    try {
+      return this.#countInside(metric, subject);
+    } finally {
+      this.#table.leave();
+    }
+  }
+
+  /** Subject by subject, the metrics in their order. */
+  ofAll(subjects: readonly Subject[], metrics: readonly Metric[]): number[] {
+    const counts: number[] = new Array(subjects.length * metrics.length);
+    let at = 0;
+    this.#table.enter();
+    try {
+      for (const subject of subjects) for (const { id } of metrics) counts[at++] = this.#countInside(id, subject);
+    } finally {
+      this.#table.leave();
+    }
+    return counts;
+  }
+
+  /**
+   * Reads make no counters: one that the ledger does not have is 0 and takes no slot. When there was no slot the ledger had
+   * all of the counter, so what it says a moment later lies between then and now.
+   */
+  #countInside(metric: number, subject: Subject): number {
+    let slot = this.#table.find(metric, subject);
+    if (slot >= 0 && this.#table.isLoaded(slot)) return this.#table.shown(slot);
+    if (slot < 0 && !this.#ledger.mayCount(metric, subject)) return 0;
+    const count = reading(() => this.#ledger.count(metric, subject));
+    if (slot < 0 && count === 0) return 0;
+    if (slot < 0) slot = this.#table.claim(metric, subject);
+    if (slot < 0) return count;
+    this.#table.install(slot, count);
+    return this.#table.shown(slot);
+  }
+
+  /** Repeats `attempt` (which may give NOT_NOW) until it does, while main makes room; 503 when that takes too long. */
+  async untilRoom(attempt: () => number): Promise<number> {
+    const deadline = performance.now() + ACT_WAIT_MS_MAX;
+    for (;;) {
+      this.#press();
+      await Bun.sleep(POLL_MS);
+      const result = attempt();
+      if (result >= 0) return result;
+      if (performance.now() > deadline) {
+        throw unavailable(
+          "the counters in memory are full, and none may leave yet (--counters-max); nothing was counted",
+        );
+      }
+    }
+  }
+}
+
+/** What the ledger refuses to say is 503. */
+export function reading<T>(read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    if (error instanceof Problem) throw error;
+    throw unavailable(`the ledger cannot be read: ${error instanceof Error ? error.message : error}`);
+  }
+}
