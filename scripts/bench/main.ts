@@ -17,11 +17,12 @@ import { likes } from "./rows/likes.ts";
 import { pages } from "./rows/pages.ts";
 import { read } from "./rows/read.ts";
 import { rows } from "./rows/rows.ts";
+import { rules } from "./rows/rules.ts";
 import { start } from "./rows/start.ts";
 import { subjects } from "./rows/subjects.ts";
 import { views } from "./rows/views.ts";
 
-const ROWS: readonly Row[] = [views, likes, read, pages, subjects, rows, start];
+const ROWS: readonly Row[] = [views, likes, read, pages, subjects, rows, rules, start];
 const CLUSTER_ROWS: readonly Row[] = [clusterViews, clusterLikes, clusterPages, mysql, backlog, flush, memory, idle];
 const STATUS_FAILED = 1;
 const STATUS_USAGE = 64;
