@@ -71,4 +71,32 @@ describe(`visitors count once (SEED=${SEED})`, () => {
     },
     60_000,
   );
+
+  test("from before midnight to after it, through SIGKILL", async () => {
+    await inFolder(async (folder) => {
+      const options = settingsIn(folder);
+      const midnight = Math.ceil(Date.now() / 86_400_000) * 86_400_000;
+      const visitAt = async (minute: number) => {
+        const fault = `clock:${midnight + minute * 60_000 - Date.now()}`;
+        const server = await TestServer.start({ ...options, fault });
+        const answer = await fetch(new URL(PATH, server.url), {
+          method: "POST",
+          headers: { "user-agent": "a browser" },
+        });
+        await server.kill();
+        return ((await answer.json()) as { counted?: boolean }).counted !== false;
+      };
+      const seen: [minute: number, counts: boolean][] = [];
+      for (const minute of [-20, -1, 1, 39, 41, 99, 102]) seen.push([minute, await visitAt(minute)]);
+      expect(seen).toEqual([
+        [-20, true],
+        [-1, false],
+        [1, false],
+        [39, false],
+        [41, true],
+        [99, false],
+        [102, true],
+      ]);
+    });
+  }, 60_000);
 });
