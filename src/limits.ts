@@ -81,6 +81,17 @@ export const KEYS_MS = 10 * 60 * 1000;
  * that the ledger has leave for others; beyond, while none may leave, 503.
  */
 export const SKETCHES_BYTES_MAX = 64 * MiB;
+/**
+ * Uploads whose numbers are remembered, each for so long after its last line was logged: a key's 10 minutes, and as much again
+ * for a repeat that was long on its way. 2 KiB each in the writer and in the projector, 40 MiB when full.
+ */
+export const UPLOADS_MAX = 10_000;
+export const UPLOAD_KEPT_MS = 2 * KEYS_MS;
+/** The ledger keeps their numbers for longer: what still comes of a source must never meet it forgotten. */
+export const UPLOAD_STORED_MS = 2 * UPLOAD_KEPT_MS;
+/** An upload counts block by block, cut by its bytes alone, so that whoever sends it again cuts at the same lines. */
+export const UPLOAD_BLOCK_LINES = 4_096;
+export const UPLOAD_BLOCK_BYTES = 256 * KiB;
 
 /** How often main looks after table and log when nobody presses it, when somebody does, and for how long at once. */
 export const TEND_MS = 200;
@@ -155,6 +166,7 @@ function must(holds: boolean, relation: string): void {
 must(PAGE_SUBJECTS_MAX * 969 + 255 * 195 + 2 * KiB < PAGE_BODY_BYTES_MAX, "the longest legal page fits its body");
 must(NOTE_BYTES_MAX + 64 * KiB < LOG_FILE_BYTES, "a note fits a log file");
 must(BATCH_ACTS_MAX * ACT_BYTES_MAX < LOG_FILE_BYTES, "a batch fits a log file");
+must(UPLOAD_BLOCK_LINES <= OVERLAY_GENERATION_RECORDS, "a block fits a generation");
 must(BATCH_ACTS_MAX <= OVERLAY_GENERATION_RECORDS, "a batch fits a generation");
 must(BATCH_ACTS_MAX * ACT_BYTES_MAX < OVERLAY_GENERATION_BYTES, "a batch's bytes fit a generation");
 must(EVENT_ACTS_UNDER_WAY_MAX * 4 < ACTS_UNDER_WAY_MAX, "some bodies of events leave room for single acts");

@@ -9,7 +9,14 @@ import type { OnceKey } from "./ports/counting.ts";
  *
  * Merges and erasures span shards: they are jobs, whose source is the job's id, and whose records are these same kinds.
  */
-export type LogRecord = RelationRecord | TallyRecord | SetRecord | EraseRecord | MergeRecord | VisitorRecord;
+export type LogRecord =
+  | RelationRecord
+  | TallyRecord
+  | SetRecord
+  | EraseRecord
+  | MergeRecord
+  | VisitorRecord
+  | VoidRecord;
 
 interface Numbered {
   /** 0–255, by hash of the subject (`shardOf`). */
@@ -78,6 +85,11 @@ export interface VisitorRecord extends Numbered {
   atMs: number;
 }
 
+/** Nothing changes. It takes a key, or a number that its source has given to something that does not count. */
+export interface VoidRecord extends Numbered {
+  kind: "void";
+}
+
 export interface Frame {
   source: string;
   records: LogRecord[];
@@ -93,6 +105,7 @@ const SET = 3;
 const ERASE = 4;
 const MERGE = 5;
 const VISITOR = 6;
+const VOID = 7;
 const ONCE = 0x80;
 const KEY_BYTES = 16;
 const BODY_BYTES = 8;
@@ -199,6 +212,10 @@ export class FrameWriter {
         this.#head(VISITOR, record);
         this.#end = this.#bytes.writeDoubleLE(record.code, this.#end);
         this.#end = this.#bytes.writeDoubleLE(record.atMs, this.#end);
+        break;
+      case "void":
+        this.#head(VOID, record);
+        this.#end = this.#bytes.writeDoubleLE(0, this.#end);
     }
     this.#once(record.once);
     const lengths = this.#end;
@@ -303,6 +320,9 @@ export function readFrame(bytes: Buffer): Frame {
         break;
       case VISITOR:
         records[i] = { kind: "visitor", shard, n, metric, subject, once, code: first, atMs };
+        break;
+      case VOID:
+        records[i] = { kind: "void", shard, n, metric, subject, once };
         break;
       default:
         throw new Error(`log record of kind ${plain} at byte ${at}: the log is damaged`);

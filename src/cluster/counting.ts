@@ -84,7 +84,7 @@ export class ClusterCounting implements Counting {
       add: (metric, subject, by) => {
         if (this.#tryAdd(metric, subject, by) === null) return this.#addInTime(metric, subject, by);
       },
-      append: () => Promise.reject(unavailable("not yet")),
+      append: () => Promise.reject(unavailable("a cluster takes no events with an Idempotency-Key yet")),
     };
   }
 

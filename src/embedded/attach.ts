@@ -12,6 +12,7 @@ import { EmbeddedCounting } from "./counting.ts";
 import type { FilterShare } from "./filters.ts";
 import { Overlay, type OverlayShare } from "./overlay.ts";
 import { SqliteLedgerReader } from "./reads.ts";
+import type { WriterReply } from "./writer-messages.ts";
 
 /** The shared memory and the files of a node, ready to be handed to a thread. */
 export interface NodeShare {
@@ -20,7 +21,7 @@ export interface NodeShare {
   table: TableShare;
   overlay: OverlayShare;
   visitors: ClaimsShare;
-  /** The writer sleeps on it. */
+  /** Two words: the writer sleeps on the first one; the second counts what waits at the ports of the workers. */
   door: SharedArrayBuffer;
   /** Rises when sketches of visitors were emptied. */
   sketchEpoch: SharedArrayBuffer;
@@ -54,9 +55,18 @@ export function attachEmbedded(share: EmbeddedShare, press: () => void) {
         Atomics.notify(door, 0);
       },
       press,
+      bulk(command) {
+        share.woken.postMessage(command);
+        Atomics.add(door, 1, 1);
+        Atomics.add(door, 0, 1);
+        Atomics.notify(door, 0);
+      },
     },
   });
-  share.woken.on("message", () => counting.takeReplies());
+  share.woken.on("message", (message: WriterReply) => {
+    if (message === 0) counting.takeReplies();
+    else counting.bulk.take(message);
+  });
   const admin = new EmbeddedAdmin(share.admin, counting);
   return {
     counting: counting satisfies Counting,

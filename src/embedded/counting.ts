@@ -1,10 +1,8 @@
 import { isActive, msOf, type Stamp } from "../arithmetic/stamp.ts";
 import type { Code } from "../distinct/code.ts";
 import type { Distinct } from "../distinct/sketches.ts";
-import { unavailable } from "../errors.ts";
 import { listPage } from "../local/lists.ts";
 import type { Actor, Metric, RelationState, Subject } from "../model.ts";
-import type { Bulk } from "../ports/bulk.ts";
 import type {
   CountedPage,
   CountedQuery,
@@ -19,12 +17,14 @@ import { Adder } from "../tallies/adder.ts";
 import type { CounterTable } from "../tallies/table.ts";
 import { ActDesk, type Waiting } from "./act-desk.ts";
 import { type ActSender, ADD_ONCE, RELATE } from "./acts.ts";
+import { EmbeddedBulk } from "./bulk.ts";
 import { CountedReader } from "./counted.ts";
 import { Counters, NOT_NOW, reading } from "./counters.ts";
 import { type Overlay, RegisterKey } from "./overlay.ts";
 import { PageReader } from "./pages.ts";
 import type { SqliteLedgerReader } from "./reads.ts";
 import { type AskWriter, Visiting } from "./visiting.ts";
+import type { BulkCommand } from "./writer-messages.ts";
 
 /** How a worker reaches the other threads. */
 export interface Calls {
@@ -32,6 +32,8 @@ export interface Calls {
   ring(): void;
   /** Asks main to make room in the table, or to flush; main looks at once. */
   press(): void;
+  /** Hands events to the writer. */
+  bulk(command: BulkCommand): void;
 }
 
 const POLL_MS = 4;
@@ -44,8 +46,8 @@ const POLL_MS = 4;
  * moves from one to the other in between is seen at least once, and the higher stamp is the newer.
  */
 export class EmbeddedCounting implements Counting {
-  readonly bulk: Bulk;
   readonly #counters: Counters;
+  readonly bulk: EmbeddedBulk;
   readonly #overlay: Overlay;
   readonly #ledger: SqliteLedgerReader;
   readonly #desk: ActDesk;
@@ -69,14 +71,13 @@ export class EmbeddedCounting implements Counting {
     this.#pages = new PageReader(parts.overlay, parts.ledger);
     this.#desk = new ActDesk({ acts: parts.acts, seed: parts.overlay.seed, ring: parts.calls.ring });
     this.#visiting = new Visiting({ epoch: parts.sketchEpoch, ask: (act) => this.#ask(act) });
-    this.bulk = {
+    this.bulk = new EmbeddedBulk({
       adds: new Adder(parts.table),
-      add: (metric, subject, by) => {
-        const count = this.#counters.add(metric, subject, by);
-        if (typeof count !== "number") return count.then(() => undefined);
-      },
-      append: () => Promise.reject(unavailable("not yet")),
-    };
+      add: (metric, subject, by) => this.#counters.add(metric, subject, by),
+      load: (metric, subject) => this.#counters.load(metric, subject),
+      send: parts.calls.bulk,
+      press: parts.calls.press,
+    });
   }
 
   add(metric: Metric, subject: Subject, by: number): number | Promise<number> {

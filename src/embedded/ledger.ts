@@ -1,6 +1,7 @@
 import { Database } from "bun:sqlite";
 import { closeSync, existsSync, fsyncSync, openSync, statSync } from "node:fs";
 import { fault } from "../lib/fault.ts";
+import { UPLOAD_STORED_MS } from "../limits.ts";
 import { type Applied, type Batch, LedgerUnavailable, type LedgerWriter } from "../ports/ledger.ts";
 import type { Position } from "../ports/log.ts";
 import { Applier } from "./apply.ts";
@@ -23,6 +24,8 @@ const RESTART_WAIT_MS = 100;
 const BUSY_MS = 10_000;
 /** Old keys go in slices, so that no batch waits for them. */
 const PRUNE_ROWS = 5_000;
+const PRUNE_UPLOADS = 20;
+const PRUNE_UPLOADS_MS = 60_000;
 
 export interface WriterOptions {
   /** For tests: when a segment is closed, when an actor gets totals, when counts are folded. */
@@ -44,6 +47,7 @@ export class SqliteLedgerWriter implements LedgerWriter {
   #durable = -1;
   #last = new Map<string, Float64Array>();
   #prunedStep = 0;
+  #uploadsPrunedMs = 0;
   #sql: ReturnType<typeof prepare>;
 
   constructor(path: string, share: FilterShare, options: WriterOptions = {}) {
@@ -118,7 +122,7 @@ export class SqliteLedgerWriter implements LedgerWriter {
       if (this.#keeper.step(this.#segments.current)) return true;
       if (!isBusy && this.#refill.step()) return true;
       if (this.#deltas.fold(this.#db, isBusy)) return true;
-      return !isBusy && (this.#pruneKeys(nowMs) || this.#applier.sketches.prune(nowMs));
+      return !isBusy && (this.#pruneKeys(nowMs) || this.#pruneUploads(nowMs) || this.#applier.sketches.prune(nowMs));
     } catch (error) {
       throw asUnavailable(error);
     }
@@ -157,6 +161,19 @@ export class SqliteLedgerWriter implements LedgerWriter {
     if (before === this.#prunedStep) return false;
     if (this.#sql.pruneKeys.run(before, PRUNE_ROWS).changes === PRUNE_ROWS) return true;
     this.#prunedStep = before;
+    return false;
+  }
+
+  /** Whole sources, some at a time: the last line of one may be of another shard than those before. False: no more for now. */
+  #pruneUploads(nowMs: number): boolean {
+    if (nowMs - this.#uploadsPrunedMs < PRUNE_UPLOADS_MS) return false;
+    const old = this.#sql.oldUploads.all(nowMs - UPLOAD_STORED_MS, PRUNE_UPLOADS);
+    for (const { source } of old) {
+      this.#sql.pruneUpload.run(source);
+      this.#last.delete(source);
+    }
+    if (old.length === PRUNE_UPLOADS) return true;
+    this.#uploadsPrunedMs = nowMs;
     return false;
   }
 
@@ -205,6 +222,11 @@ function prepare(db: Database) {
     rollback: db.prepare<never, []>("ROLLBACK"),
     position: db.prepare<{ at: number }, []>("SELECT at FROM position"),
     sources: db.prepare<{ source: string; shard: number; last: number }, []>("SELECT source, shard, last FROM sources"),
+    oldUploads: db.prepare<{ source: string }, [number, number]>(
+      `SELECT source FROM sources WHERE source >= 'u' AND source < 'v'
+       GROUP BY source HAVING max(at_ms) < ? LIMIT ?`,
+    ),
+    pruneUpload: db.prepare<never, [string]>("DELETE FROM sources WHERE source = ?"),
     pruneKeys: db.prepare<never, [number, number]>(
       "DELETE FROM keys WHERE (step, key) IN (SELECT step, key FROM keys WHERE step < ? LIMIT ?)",
     ),

@@ -194,6 +194,11 @@ export class SqliteLedgerReader implements LedgerReader {
     return this.#sql.sources.all();
   }
 
+  /** The numbers of uploads, and when the ledger got them. */
+  uploads(): (SourceState & { atMs: number })[] {
+    return this.#sql.uploads.all();
+  }
+
   /** How SQLite answers each statement: for tests, which see to it that nothing is scanned or sorted. */
   explain(): { sql: string; plan: string }[] {
     return Object.values(this.#sql)
@@ -336,5 +341,8 @@ function prepare(db: Database) {
     ),
     sourcesOf: one<{ shard: number; last: number }, [string]>("SELECT shard, last FROM sources WHERE source = ?"),
     sources: one<SourceState, []>("SELECT source, shard, last FROM sources"),
+    uploads: one<SourceState & { atMs: number }, []>(
+      "SELECT source, shard, last, at_ms AS atMs FROM sources WHERE source >= 'u' AND source < 'v'",
+    ),
   };
 }

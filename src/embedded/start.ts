@@ -60,8 +60,8 @@ async function start(settings: Settings, events: NodeEvents): Promise<EmbeddedNo
     table: table.share(),
     overlay: Overlay.allocate(),
     visitors: visitors.claims.share(),
-    door: new SharedArrayBuffer(4),
     sketchEpoch: new SharedArrayBuffer(4),
+    door: new SharedArrayBuffer(8),
   };
   const disk: NodeParts["disk"] = { trouble: () => undefined };
   const writer = await WriterLink.start(

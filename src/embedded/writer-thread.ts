@@ -4,8 +4,10 @@ import { isSystemError } from "../errors.ts";
 import { Garbage } from "../lib/garbage.ts";
 import { LogHead, LogWriter } from "../local/log.ts";
 import { OnceKeys } from "../local/once-keys.ts";
+import { Uploads } from "../local/uploads.ts";
 import { CounterTable } from "../tallies/table.ts";
 import { ActReceiver } from "./acts.ts";
+import { BulkWriter } from "./bulk-writer.ts";
 import { Holds } from "./holds.ts";
 import { NumberedAppends } from "./numbered.ts";
 import { OverlayWriter } from "./overlay.ts";
@@ -13,7 +15,14 @@ import { SqliteLedgerReader } from "./reads.ts";
 import { Visits } from "./visits.ts";
 import { Writer } from "./writer.ts";
 import { WriterJobs } from "./writer-jobs.ts";
-import { WRITER_THREAD, type WriterCommand, type WriterData, type WriterMessage } from "./writer-messages.ts";
+import {
+  type BulkCommand,
+  WRITER_THREAD,
+  type WriterCommand,
+  type WriterData,
+  type WriterMessage,
+  type WriterReply,
+} from "./writer-messages.ts";
 
 /** A missed ring of the doorbell (there is none that we know of) costs this long. */
 const NAP_MS = 250;
@@ -43,6 +52,7 @@ function main(data: WriterData): void {
   const writer = new Writer({ log, table, overlay, ledger, keys, visits, source: data.source, clock, holds });
   const jobs = new WriterJobs({ log, table, overlay, ledger, keys, visits, source: data.jobSource, clock, holds });
   const numbered = new NumberedAppends({ log, table, overlay, ledger, holds, applied: () => applied.position });
+  const bulk = new BulkWriter({ log, table, overlay, ledger, clock, holds, uploads: new Uploads(ledger.uploads()) });
   const joined = new Map<number, { receiver: ActReceiver; wake: MessagePort }>();
   let receivers: ActReceiver[] = [];
   let stopping = false;
@@ -95,6 +105,21 @@ function main(data: WriterData): void {
       disk(error.message);
     }
   };
+  /** What waits at the workers' ports, one of each in a round, so that acts are not kept waiting. */
+  const takeBulk = (): boolean => {
+    let taken = 0;
+    for (const { wake } of joined.values()) {
+      const got = receiveMessageOnPort(wake);
+      if (!got) continue;
+      taken++;
+      const { id, source, events } = got.message as BulkCommand;
+      wake.postMessage({ id, outcome: bulk.append(source, events) } satisfies WriterReply);
+      disk(bulk.trouble);
+      garbage.add(events.length);
+    }
+    if (taken > 0) Atomics.sub(door, 1, taken);
+    return taken > 0;
+  };
   let trouble: string | null = null;
   const disk = (now: string | null): void => {
     if (now === trouble) return;
@@ -110,12 +135,14 @@ function main(data: WriterData): void {
     }
     if (overlay.records > 0) overlay.applied(applied.position);
     const acts = writer.run(receivers);
+    const hasBulk = Atomics.load(door, 1) > 0 && takeBulk();
     garbage.add(acts);
     if (acts > 0) {
       disk(writer.trouble);
       for (const { receiver, wake } of joined.values()) if (receiver.mustWake()) wake.postMessage(0);
       continue;
     }
+    if (hasBulk) continue;
     if (stopping) break;
     // Acts wait although none could be taken: the overlay is full until the projector is further.
     const waiting = receivers.some((receiver) => receiver.waiting);

@@ -256,18 +256,13 @@ export class Writer {
 
   #decideTally(act: Act, decided: Decided, atMs: number, once: RecordOnce | undefined): void {
     decided.by = act.by;
-    this.#frame.add({
-      kind: "tally",
-      shard: act.shard,
-      n: this.#number(act.shard),
-      metric: act.metric,
-      subject: decided.subject,
-      once,
-      amount: act.by,
-      atMs,
-      slot: NO_SLOT,
-      notedAfter: 0,
-    });
+    const { shard, metric } = act;
+    const head = { shard, n: this.#number(shard), metric, subject: decided.subject, once };
+    this.#frame.add(
+      act.by === 0
+        ? { kind: "void", ...head }
+        : { kind: "tally", ...head, amount: act.by, atMs, slot: NO_SLOT, notedAfter: 0 },
+    );
   }
 
   #decideVisit(act: Act, decided: Decided): void {

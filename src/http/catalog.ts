@@ -1,22 +1,10 @@
 import { badInput, Problem } from "../errors.ts";
-import {
-  idProblem,
-  type Metric,
-  type MetricKind,
-  NAME_PATTERN,
-  type Subject,
-  subjectOf,
-  subjectProblem,
-  typeOf,
-} from "../model.ts";
+import { idProblem, type Metric, type MetricKind, NAME_PATTERN, type Subject, subjectOf, typeOf } from "../model.ts";
 import type { Call } from "./call.ts";
 import { refuseDots } from "./path.ts";
 
 /** Nearly all of them: one look where the full check takes four. What it does not match is looked at closely. */
 const PLAIN_SUBJECT = /^[a-z][a-z0-9_]{0,31}\/[\x21-\x7e]{1,128}$/;
-
-/** Ids that are none. */
-const ENDS_IN_DOTS = /\/\.{1,2}$/;
 
 /** What is configured, by name. The metrics may grow while we run. */
 export class Catalog {
@@ -30,6 +18,12 @@ export class Catalog {
   constructor(metrics: () => readonly Metric[], types: readonly string[] | null) {
     this.#metrics = metrics;
     this.#types = types && new Set(types);
+  }
+
+  /** What is configured now, whatever is added later. */
+  frozen(): Catalog {
+    const metrics = this.all.slice();
+    return new Catalog(() => metrics, this.#types && [...this.#types]);
   }
 
   get all(): readonly Metric[] {
@@ -78,14 +72,6 @@ export class Catalog {
     const subject = subjectOf(type, id, { type: "type", id: "id" });
     this.#know(type);
     return subject;
-  }
-
-  /** Refuses (at `at`) what is no subject, or of a type that is not configured. */
-  checkSubject(subject: string, at: string): void {
-    if (PLAIN_SUBJECT.test(subject) && this.#types === null && !ENDS_IN_DOTS.test(subject)) return;
-    const problem = subjectProblem(subject);
-    if (problem) throw badInput(at, problem);
-    this.#know(typeOf(subject));
   }
 
   /** A type that a list is narrowed to. */

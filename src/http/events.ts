@@ -1,4 +1,4 @@
-import { Problem, unavailable } from "../errors.ts";
+import { Problem } from "../errors.ts";
 import { Garbage } from "../lib/garbage.ts";
 import { EVENT_BODY_BYTES_MAX } from "../limits.ts";
 import { accepted, done } from "./answer.ts";
@@ -6,9 +6,11 @@ import type { Call } from "./call.ts";
 import type { HandlerDeps } from "./deps.ts";
 import { EventCheck } from "./events/event.ts";
 import { formatOf } from "./events/format.ts";
+import { KeyedEvents } from "./events/keyed.ts";
 import { LineReader } from "./events/line-reader.ts";
 import { EventReport } from "./events/report.ts";
 import { UnkeyedEvents } from "./events/unkeyed.ts";
+import { onceKeyOf } from "./once.ts";
 
 /** Chunks (of at most 128 KiB) between two collections of garbage. */
 const COLLECT_EVERY = 128;
@@ -37,19 +39,21 @@ export function eventHandlers({ catalog, counting, rules, stats }: HandlerDeps) 
     async post(call: Call): Promise<Response> {
       const report = new EventReport();
       if (call.request.body !== null) {
-        if (call.headers["idempotency-key"] !== undefined)
-          throw unavailable("events with an Idempotency-Key cannot be taken");
         const format = formatOf(call.headers["content-type"]);
         if (Number(call.headers["content-length"]) > EVENT_BODY_BYTES_MAX) throw tooLarge();
-        const check = new EventCheck(catalog, call.caller);
-        const events = new UnkeyedEvents({ format, check, counting, rules, visit: rules.visit(call), stats, report });
+        const key = onceKeyOf(call, ["events"]);
+        const check = new EventCheck(key === undefined ? catalog : catalog.frozen(), call.caller);
+        const parts = { format, check, counting, rules, visit: rules.visit(call), stats, report };
+        const events = key === undefined ? new UnkeyedEvents(parts) : new KeyedEvents(parts, key);
         const lines = new LineReader(events);
         try {
           await read(call, (chunk) => lines.take(chunk));
-          await lines.end();
-        } finally {
-          await events.end();
+        } catch (error) {
+          await events.cut();
+          throw error;
         }
+        await lines.end();
+        await events.end();
       }
       return report.isLater ? accepted(call, report.json()) : done(call, report.json());
     },

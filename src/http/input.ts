@@ -3,7 +3,7 @@ import type { MiddlewareHandler } from "hono";
 import { z } from "zod";
 import { BY_MAX, idProblem } from "../model.ts";
 import type { Call } from "./call.ts";
-import { moment } from "./moment.ts";
+import { anyMoment, moment } from "./moment.ts";
 import { decodeQuery } from "./path.ts";
 import { invalid } from "./problem.ts";
 
@@ -42,7 +42,7 @@ export const EventLine = z.strictObject(
     by: z.int(by).min(1, by).max(BY_MAX, by).optional(),
     actor: z.string(TEXT).optional(),
     active: z.boolean({ error: "must be true or false" }).optional(),
-    at: moment.optional(),
+    at: anyMoment.optional(),
   },
   OBJECT,
 );

@@ -8,16 +8,18 @@ const SHAPE = "must be a time in ISO 8601 UTC like 2026-11-20T12:00:00Z";
 const PLUS_ZERO = /[+-]00:00$/;
 const FROM = new Date(STAMP_MS_MIN).toISOString().slice(0, 10);
 
-/** Milliseconds since 1970 of a time that an act may have: from 2000 on, and not ahead of the clock. */
-export const moment = z
+/** Milliseconds since 1970 of any time. */
+export const anyMoment = z
   .string({ error: SHAPE })
   .transform((text) => text.replace(PLUS_ZERO, "Z"))
   .pipe(z.iso.datetime({ error: SHAPE }))
-  .transform((text) => Date.parse(text))
-  .superRefine((ms, context) => {
-    const message = momentProblem(ms, Date.now());
-    if (message) context.addIssue({ code: "custom", message });
-  });
+  .transform((text) => Date.parse(text));
+
+/** The same of a time that an act may have: from 2000 on, and not ahead of the clock. */
+export const moment = anyMoment.superRefine((ms, context) => {
+  const message = momentProblem(ms, Date.now());
+  if (message) context.addIssue({ code: "custom", message });
+});
 
 /** What is wrong with an act's time, or null. */
 export function momentProblem(ms: number, nowMs: number): string | null {

@@ -33,6 +33,8 @@ export interface NumberedEvent {
   /** A relation's actor and what it becomes. */
   actor: string;
   active: boolean;
+  /** When it happened (milliseconds since 1970), as in `Counting.addOnce` and `relate`; null: now. */
+  atMs: number | null;
 }
 
 /**

@@ -88,6 +88,8 @@ export class BatchBuilder {
         case "visitor":
           this.#visits.add(record);
           break;
+        case "void":
+          break;
         case "erase":
         case "merge":
           this.#job(record);

@@ -16,6 +16,7 @@ import { relations } from "./relations.suite.ts";
 import { rules } from "./rules.suite.ts";
 import { streams } from "./streams.suite.ts";
 import { tallies } from "./tallies.suite.ts";
+import { uploads } from "./uploads.suite.ts";
 
 /** Everything that HTTP promises. */
 export function wholeContract(deployment: Deployment): void {
@@ -23,6 +24,7 @@ export function wholeContract(deployment: Deployment): void {
     const api = useServer(deployment);
     events(api);
     counted(api);
+    if (deployment.name === "embedded") uploads(api);
     http(api);
     ids(api);
     history(api);

@@ -73,7 +73,7 @@ export class LedgerModel {
       this.tallies.set(name, after);
       this.#change(name, record.atMs, after - before);
     } else if (record.kind === "merge") this.#merge(subject, record.to);
-    else if (record.kind === "visitor") return;
+    else if (record.kind === "visitor" || record.kind === "void") return;
     else if (record.actor === "") this.#eraseSubject(subject);
     else this.#eraseActor(record.actor, record.stamp);
   }

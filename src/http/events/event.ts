@@ -1,8 +1,9 @@
-import { Problem } from "../../errors.ts";
-import type { Actor, Metric, Subject } from "../../model.ts";
+import { hasStamp } from "../../arithmetic/stamp.ts";
+import { badInput, Problem } from "../../errors.ts";
+import { type Actor, type Metric, type Subject, subjectProblem } from "../../model.ts";
 import { type Caller, rankOf } from "../access.ts";
 import { actorOf, type Catalog } from "../catalog.ts";
-import { allowAt } from "../moment.ts";
+import { allowAt, momentProblem } from "../moment.ts";
 
 /** What a line says, as it stands there: fields that a line lacks are undefined. */
 export interface RawEvent {
@@ -36,6 +37,9 @@ export interface RelationEvent {
   at: number | undefined;
 }
 
+/** A line is refused for what is so now, and only this line: it may be taken when it comes again. */
+export class NotNow extends Problem {}
+
 const COUNT = rankOf("count");
 const WRITE = rankOf("write");
 
@@ -49,24 +53,48 @@ export class EventCheck {
     this.#caller = caller;
   }
 
-  event({ metric: name, subject, by, actor, active, at }: RawEvent): BulkEvent {
+  event(raw: RawEvent): BulkEvent {
+    const event = this.#inItself(raw);
+    this.#now(event);
+    return event;
+  }
+
+  /** What is wrong with the line, or with all lines of its metric. */
+  #inItself({ metric: name, subject, by, actor, active, at }: RawEvent): BulkEvent {
     const metric = this.#catalog.metric(name);
-    this.#catalog.checkSubject(subject, "/subject");
+    const problem = subjectProblem(subject) ?? (at !== undefined && !hasStamp(at) ? momentProblem(at, at) : null);
+    if (problem) throw badInput(subjectProblem(subject) ? "/subject" : "/at", problem);
     allowAt(at, this.#caller);
     if (metric.kind === "tally") {
       if (active !== undefined) throw wrongKind("/active", `${name} is a tally, which has no active`);
-      return {
-        kind: "tally",
-        metric,
-        subject,
-        by: by ?? 1,
-        actor: actor === undefined ? this.#caller.actor : this.#tallyActor(actor),
-        at,
-      };
+      const own = actor === undefined ? this.#caller.actor : this.#tallyActor(actor);
+      return { kind: "tally", metric, subject, by: by ?? 1, actor: own, at };
     }
     if (by !== undefined) throw wrongKind("/by", `${name} is a relation, which has no by`);
     if (actor === undefined) throw wrongKind("/actor", `${name} is a relation: its lines name an actor`);
     return { kind: "relation", metric, subject, actor: this.#relationActor(actor), active: active ?? true, at };
+  }
+
+  /** What may be otherwise when the line comes again. */
+  #now({ subject, at }: BulkEvent): void {
+    const problem = at === undefined ? null : momentProblem(at, Date.now());
+    if (problem) throw new NotNow("bad-input", `/at: ${problem}`);
+    try {
+      this.#catalog.knowTypesOf([subject]);
+    } catch (error) {
+      throw error instanceof Problem ? new NotNow(error.code, error.message) : error;
+    }
+  }
+
+  metric(name: string): Metric {
+    return this.#catalog.metric(name);
+  }
+
+  /** One that was found by its name before. */
+  metricOf(id: number): Metric {
+    const metric = this.#catalog.all.find((each) => each.id === id);
+    if (!metric) throw new Error(`no metric ${id}`);
+    return metric;
   }
 
   /** Whether nothing of a tally's line but metric, subject and amount has any say: then it needs no look of its own. */

@@ -80,6 +80,11 @@ export class UnkeyedEvents implements LineTaker {
     this.#tellStats();
   }
 
+  /** The body broke off: what is under way is waited for. */
+  async cut(): Promise<void> {
+    await this.end();
+  }
+
   /** Counts as many usual lines as follow each other; where the first other one begins. */
   #row(from: number, to: number): number {
     const { adds } = this.#parts.counting.bulk;

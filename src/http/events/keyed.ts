@@ -1,0 +1,248 @@
+import { createHash } from "node:crypto";
+import { SHARDS, shardOfSubject } from "../../arithmetic/shard.ts";
+import { encodeUtf8 } from "../../lib/utf8.ts";
+import { EVENT_LINE_BYTES_MAX, SUBJECT_SCRATCH_BYTES, UPLOAD_BLOCK_BYTES, UPLOAD_BLOCK_LINES } from "../../limits.ts";
+import { type Metric, typeOf } from "../../model.ts";
+import { type NumberedEvent, UPLOAD } from "../../ports/bulk.ts";
+import { codeFor } from "../visitor.ts";
+import { type BulkEvent, NotNow, type RawEvent, type TallyEvent } from "./event.ts";
+import type { LineTaker } from "./line-reader.ts";
+import { lineText } from "./line-text.ts";
+import type { Scanner } from "./scan.ts";
+import type { EventParts } from "./unkeyed.ts";
+
+const NEWLINE = 0x0a;
+const NONE = { actor: "", active: false, by: 0 };
+
+/** What of one metric is numbered together: all its lines are taken or none is, whenever they are sent. */
+interface Stream {
+  readonly source: string;
+  readonly metric: Metric;
+  /** By shard: how many events the lines so far hold. */
+  readonly numbers: Float64Array;
+  /** Of the block that is being read. */
+  events: NumberedEvent[];
+}
+
+/** A block that is whole. */
+interface Block {
+  streams: { stream: Stream; events: NumberedEvent[] }[];
+  /** Rules that decide what counts. */
+  visits: Promise<void>[];
+  accepted: number;
+}
+
+/**
+ * The lines of a body with an Idempotency-Key: each counts once, however often the body is sent.
+ *
+ * Every event has a number in its stream and shard, and the log takes each number once (arithmetic/source.ts). So a number
+ * must mean the same line whenever the body comes, and depends on nothing but the lines in front of it:
+ *
+ * - A line that is wrong in itself (no JSON, a bad id) has none, and will have none.
+ * - Whether a metric is known, of which kind it is and what the caller may do with it can be another matter the next time,
+ *   but it is the same for all lines of one metric (apart for those with an `at`). So each metric has a stream of its own:
+ *   refused, none of its lines has a number; accepted by a later repeat, they all have, and the other streams never notice.
+ *   What is configured is looked at once, when the body begins.
+ * - What else a setting, a rule or the time decides of a single line leaves the number to an event that counts nothing.
+ *
+ * Numbers go to the log block by block, cut by lines and bytes alone, so two nodes that have the same body at once send the
+ * same blocks. A block that is not whole when the connection breaks is not sent: its last line may be half a line. And the
+ * first block's digest is the body's: another body with this key is found out by its first lines.
+ */
+export class KeyedEvents implements LineTaker {
+  readonly #parts: EventParts;
+  readonly #key: string;
+  readonly #scanner: Scanner;
+  readonly #streams = new Map<string, Stream>();
+  readonly #scratch = new Uint8Array(SUBJECT_SCRATCH_BYTES);
+  readonly #hash = createHash("sha256");
+  #digest: string | null = null;
+  #isClaimed = false;
+  #line = 0;
+  #blockLines = 0;
+  #blockBytes = 0;
+  #blockAccepted = 0;
+  readonly #visits: Promise<void>[] = [];
+  /** The block before, on its way into the log while this one is read. */
+  #appending: Promise<void> = Promise.resolve();
+
+  /** `key`: hash of caller, method, path and the Idempotency-Key. */
+  constructor(parts: EventParts, key: string) {
+    this.#parts = parts;
+    this.#key = key;
+    this.#scanner = parts.format.scanner();
+    this.#hash.update(parts.format.name);
+  }
+
+  async lines(bytes: Uint8Array, from: number, to: number): Promise<void> {
+    this.#scanner.begin(bytes);
+    for (let at = from; at < to; ) {
+      const end = bytes.indexOf(NEWLINE, at) + 1;
+      if (this.#endsBlock(end - at)) await this.#endBlock();
+      this.#begin(end - at, bytes.subarray(at, end - 1));
+      if (this.#scanner.next(at, to) === at) this.#inFull(bytes, at, end);
+      else this.#usual(bytes);
+      at = end;
+    }
+  }
+
+  async tooLong(): Promise<void> {
+    if (this.#endsBlock(EVENT_LINE_BYTES_MAX)) await this.#endBlock();
+    this.#begin(EVENT_LINE_BYTES_MAX, "");
+    this.#parts.report.reject(this.#line, "the line is too long");
+  }
+
+  /** The body is over, and whole. */
+  async end(): Promise<void> {
+    await this.#endBlock();
+    await this.#appending;
+  }
+
+  /** The body broke off: only what is on its way is waited for. */
+  async cut(): Promise<void> {
+    await this.#appending.catch(() => undefined);
+  }
+
+  #endsBlock(bytes: number): boolean {
+    return this.#blockLines === UPLOAD_BLOCK_LINES || this.#blockBytes + bytes > UPLOAD_BLOCK_BYTES;
+  }
+
+  #begin(bytes: number, text: Uint8Array | string): void {
+    this.#line++;
+    this.#blockLines++;
+    this.#blockBytes += bytes;
+    if (this.#digest === null) this.#hash.update(text).update("\n");
+  }
+
+  /** What the scanner has found. */
+  #usual(bytes: Uint8Array): void {
+    const { metric: id, from, to, by } = this.#scanner;
+    const subject = Buffer.from(bytes.buffer, bytes.byteOffset + from, to - from).latin1Slice();
+    const metric = this.#parts.check.metricOf(id);
+    this.#number(metric, subject, { kind: "tally", ...NONE, by, atMs: null });
+    this.#blockAccepted++;
+  }
+
+  #inFull(bytes: Uint8Array, from: number, to: number): void {
+    const { check, format, report } = this.#parts;
+    let raw: RawEvent | undefined;
+    try {
+      const text = lineText(bytes, from, to);
+      if (text === "") return;
+      raw = format.parse(text);
+      const event = check.event(raw);
+      if (event.kind === "tally" && check.isPlain(event.metric))
+        this.#scanner.learn(event.metric, typeOf(event.subject));
+      const numbered = this.#number(event.metric, event.subject, asNumbered(event));
+      this.#blockAccepted++;
+      if (event.kind === "tally" && !check.isPlain(event.metric)) this.#visits.push(this.#visit(event, numbered));
+    } catch (error) {
+      report.refuse(this.#line, error);
+      if (raw === undefined || !(error instanceof NotNow)) return;
+      this.#number(check.metric(raw.metric), raw.subject, { kind: "void", ...NONE, atMs: raw.at ?? null });
+    }
+  }
+
+  /**
+   * The rules of its tally: a line that they leave out is taken all the same, and counts nothing. The claim is the line's,
+   * so a repeat finds its own. Sketches take whoever comes twice once.
+   */
+  async #visit(event: TallyEvent, numbered: NumberedEvent): Promise<void> {
+    const { metric, subject, by, actor, at } = event;
+    const { rules, visit, stats, counting } = this.#parts;
+    const line = `${this.#key} ${this.#line}`;
+    if (at === undefined) {
+      const verdict = await rules.judge(metric, visit, { subject, actor, line });
+      if (verdict.reason !== null) {
+        stats.leftOut(metric.id, verdict.reason, by);
+        numbered.kind = "void";
+        return;
+      }
+    }
+    const visitor = await codeFor(metric, event, () => rules.nameOf(visit));
+    if (visitor === undefined) return;
+    if (at === undefined) await counting.visit(metric, subject, visitor);
+    else await counting.addOnce(metric, subject, 0, undefined, at, visitor);
+  }
+
+  #number(
+    metric: Metric,
+    subject: string,
+    event: Omit<NumberedEvent, "shard" | "n" | "metric" | "subject">,
+  ): NumberedEvent {
+    const stream = this.#stream(metric, event.atMs !== null);
+    const shard = shardOfSubject(this.#scratch, encodeUtf8(subject, this.#scratch, 0));
+    const n = (stream.numbers[shard] as number) + 1;
+    stream.numbers[shard] = n;
+    const numbered = { ...event, shard, n, metric: metric.id, subject };
+    stream.events.push(numbered);
+    return numbered;
+  }
+
+  #stream(metric: Metric, isTimed: boolean): Stream {
+    const name = `${metric.id}${isTimed ? "t" : ""}`;
+    let stream = this.#streams.get(name);
+    if (!stream) {
+      stream = { source: name, metric, numbers: new Float64Array(SHARDS), events: [] };
+      this.#streams.set(name, stream);
+    }
+    return stream;
+  }
+
+  async #endBlock(): Promise<void> {
+    this.#digest ??= this.#hash.digest("hex");
+    const streams = [...this.#streams.values()].filter(({ events }) => events.length > 0);
+    const block: Block = {
+      streams: streams.map((stream) => ({ stream, events: stream.events })),
+      visits: this.#visits.splice(0),
+      accepted: this.#blockAccepted,
+    };
+    // They are waited for, and heard of, where the block is appended.
+    for (const visit of block.visits) visit.catch(() => undefined);
+    for (const stream of streams) stream.events = [];
+    this.#blockLines = 0;
+    this.#blockBytes = 0;
+    this.#blockAccepted = 0;
+    await this.#appending;
+    this.#appending = this.#append(block);
+    // Whoever waits for it hears of it; until then it is no unhandled rejection.
+    this.#appending.catch(() => undefined);
+  }
+
+  async #append({ streams, visits, accepted }: Block): Promise<void> {
+    const { counting, stats, report } = this.#parts;
+    await this.#claim(streams[0]);
+    await Promise.all(visits);
+    for (const { stream, events } of streams) {
+      if (!(await counting.bulk.append(this.#sourceOf(stream), events))) report.isLater = true;
+      stats.counted(stream.metric.id, amountOf(events));
+    }
+    report.accepted += accepted;
+  }
+
+  /** Takes the key before anything counts, in the name of the first event; 422 where it has named another body. */
+  async #claim(first: Block["streams"][number] | undefined): Promise<void> {
+    if (this.#isClaimed || first === undefined) return;
+    const body = (this.#digest as string).slice(0, 16);
+    const { subject } = first.events[0] as NumberedEvent;
+    const shown = await this.#parts.counting.addOnce(first.stream.metric, subject, 0, { key: this.#key, body });
+    if (shown === null) this.#parts.report.isLater = true;
+    this.#isClaimed = true;
+  }
+
+  /** The digest is part of the name: another body with this key, once the key is free again, is another upload. */
+  #sourceOf({ source }: Stream): string {
+    const hash = createHash("sha256").update(`${this.#key} ${this.#digest}`).digest("base64url");
+    return `${UPLOAD}${hash.slice(0, 22)}.${source}`;
+  }
+}
+
+function asNumbered(event: BulkEvent): Omit<NumberedEvent, "shard" | "n" | "metric" | "subject"> {
+  const atMs = event.at ?? null;
+  if (event.kind === "tally") return { kind: "tally", ...NONE, by: event.by, atMs };
+  return { kind: "relation", actor: event.actor, active: event.active, by: 0, atMs };
+}
+
+function amountOf(events: readonly NumberedEvent[]): number {
+  return events.reduce((sum, { kind, by }) => sum + (kind === "tally" ? by : kind === "relation" ? 1 : 0), 0);
+}
