@@ -112,6 +112,8 @@ export const SETTLE_MS_MAX = 10_000;
 /** How far an import may be ahead of the ledger in the log, and how long it waits for room: the ledger lags by seconds at most. */
 export const IMPORT_AHEAD_BYTES = 64 * MiB;
 export const IMPORT_WAIT_MS_MAX = 60_000;
+/** Frames of up to 1,000 records that an import sends into a cluster's log before it waits for those before them. */
+export const IMPORT_WINDOW_FRAMES = 20;
 
 /** How long requests under way may take after SIGTERM; the whole stop has 10 s. */
 export const DRAIN_MS_MAX = 5_000;

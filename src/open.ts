@@ -1,4 +1,5 @@
 import type { Transferable } from "node:worker_threads";
+import { archiveCluster } from "./cluster/archive.ts";
 import { attachCluster, type ClusterShare } from "./cluster/attach.ts";
 import { Consumer } from "./cluster/consume.ts";
 import { migrateCluster, startCluster } from "./cluster/start.ts";
@@ -6,7 +7,7 @@ import { verifyCluster } from "./cluster/verify.ts";
 import { deployment, type Settings } from "./config.ts";
 import { attachEmbedded, type EmbeddedShare } from "./embedded/attach.ts";
 import { archiveEmbedded, migrateEmbedded, startEmbedded, verifyEmbedded } from "./embedded/start.ts";
-import { EXIT, StartError } from "./errors.ts";
+import { StartError } from "./errors.ts";
 import type { Metric } from "./model.ts";
 import type { Admin } from "./ports/admin.ts";
 import type { ExportSource, ImportTarget } from "./ports/archive.ts";
@@ -83,9 +84,7 @@ export async function verifyNode(settings: Settings, repair: boolean, say: Say):
 
 /** Everything that is stored, in and out. */
 export function openArchive(settings: Settings): { source(): Promise<ExportSource>; target(): Promise<ImportTarget> } {
-  if (deployment(settings) === "cluster")
-    throw new StartError("export and import are not built for clusters yet", EXIT.unavailable);
-  return archiveEmbedded(settings);
+  return deployment(settings) === "cluster" ? archiveCluster(settings) : archiveEmbedded(settings);
 }
 
 /** A request thread's part. `press` asks main for room in the counter table. */

@@ -4,7 +4,7 @@ import { type CsvOptions, CsvReader } from "./csv.ts";
 import type { ImportEvent } from "./event.ts";
 import type { Input } from "./input.ts";
 import { NdjsonReader } from "./ndjson.ts";
-import { Packer } from "./packer.ts";
+import { type PackedFrame, Packer } from "./packer.ts";
 import { Problems } from "./problem.ts";
 import type { Moment } from "./times.ts";
 
@@ -61,13 +61,14 @@ export async function importInto(
 
   const source = `${WAY}-${hash.digest("hex").slice(0, 40)}`;
   const packer = new Packer({ source, partitions: target.partitions, last: await target.last(source) });
+  const full: PackedFrame[] = [];
   const imported: Imported = { tallies: 0, relations: 0, known: 0 };
   for await (const events of read(problems, input.chunks())) {
     for (const event of events) {
       if (event.actor === "") imported.tallies++;
       else imported.relations++;
-      const frame = packer.add(event);
-      if (frame) await target.append(frame.bytes, frame.partition);
+      packer.add(event, (frame) => full.push(frame));
+      for (const { bytes, partition } of full.splice(0)) await target.append(bytes, partition);
     }
     imported.known = packer.known;
     progress("imported", imported.tallies + imported.relations, lines);

@@ -1,12 +1,14 @@
 import { SHARDS, shardOfSubject } from "../arithmetic/shard.ts";
 import { encodeUtf8 } from "../lib/utf8.ts";
 import { SUBJECT_SCRATCH_BYTES } from "../limits.ts";
-import { FrameWriter, NO_SLOT } from "../records.ts";
+import { FrameWriter, NO_SLOT, type RelationRecord, type TallyRecord } from "../records.ts";
 import type { ImportEvent } from "./event.ts";
 
 /** A frame is some milliseconds of the log's writer: acts wait for no longer. */
 const FRAME_RECORDS = 1_000;
 const FRAME_BYTES = 256 * 1024;
+
+type Unnumbered = Omit<RelationRecord, "n"> | Omit<TallyRecord, "n">;
 
 export interface PackedFrame {
   partition: number;
@@ -15,8 +17,8 @@ export interface PackedFrame {
 
 /**
  * Events as numbered records of one source. Numbers follow from the events' order alone, so who reads the same input again gives
- * each record the number it had before, and what was taken then is left out. A line's records stand in one frame, which is
- * taken whole or not at all.
+ * each record the number it had before, and what was taken then is left out. Of a tally what was added comes first: a line
+ * that is cut by a frame's end, and whose rest never comes, leaves no count below 0.
  */
 export class Packer {
   readonly #last: readonly number[];
@@ -35,24 +37,27 @@ export class Packer {
     for (const frame of this.#frames) frame.begin(source);
   }
 
-  /** The frame that is full with it, if one is. Its bytes are its own until the next call. */
-  add(event: ImportEvent): PackedFrame | null {
+  /** Gives the frames that are full with it, mostly none. */
+  add(event: ImportEvent, full: (frame: PackedFrame) => void): void {
     const { metric, subject, actor, stamp, steps } = event;
     const shard = shardOfSubject(this.#scratch, encodeUtf8(subject, this.#scratch, 0));
     const partition = shard % this.#frames.length;
     const frame = this.#frames[partition] as FrameWriter;
-    const before = frame.count;
+    let isKnown = actor !== "" || steps.length > 0;
+    const add = (record: Unnumbered): void => {
+      const n = this.#next(shard);
+      if (n === 0) return;
+      isKnown = false;
+      frame.add({ ...record, n });
+      if (frame.count >= FRAME_RECORDS || frame.size >= FRAME_BYTES) full(this.#take(partition));
+    };
     const named = { shard, metric: metric.id, subject, once: undefined };
-    if (actor !== "") {
-      const n = this.#next(shard);
-      if (n > 0) frame.add({ kind: "relation", ...named, n, actor, stamp });
-    }
-    for (const [at, amount] of steps) {
-      const n = this.#next(shard);
-      if (n > 0) frame.add({ kind: "tally", ...named, n, amount, atMs: at * 1000, slot: NO_SLOT, notedAfter: 0 });
-    }
-    if (frame.count === before && (actor !== "" || steps.length > 0)) this.known++;
-    return frame.count >= FRAME_RECORDS || frame.size >= FRAME_BYTES ? this.#take(partition) : null;
+    const tally = (at: number, amount: number) =>
+      add({ kind: "tally", ...named, amount, atMs: at * 1000, slot: NO_SLOT, notedAfter: 0 });
+    if (actor !== "") add({ kind: "relation", ...named, actor, stamp });
+    for (const [at, amount] of steps) if (amount > 0) tally(at, amount);
+    for (const [at, amount] of steps) if (amount < 0) tally(at, amount);
+    if (isKnown) this.known++;
   }
 
   /** What is left. */

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { type Site, withSites } from "../support/archive.ts";
+import { withSites } from "../support/archive.ts";
 import type { Deployment } from "../support/contract.ts";
 import { random } from "../support/random.ts";
 import type { TestServer } from "../support/server.ts";
@@ -35,7 +35,7 @@ async function act(server: TestServer, method: string, path: string, json?: unkn
 const encoded = encodeURIComponent;
 
 /** Acts of all kinds. */
-async function fill(server: TestServer): Promise<void> {
+export async function fill(server: TestServer): Promise<void> {
   for (const [i, id] of ODD.entries()) {
     const subject = `article/${encoded(id)}`;
     await act(server, "POST", `${subject}/views`, { by: i + 1 });
@@ -86,14 +86,14 @@ export function archive(deployment: Deployment): void {
   describe(`export and import, ${deployment.name}`, () => {
     test("an export, imported into an empty server, comes out the same to the byte; again, it changes nothing", async () => {
       await withSites(deployment, 2, async (a, b) => {
-        const from = await (a as Site).serve();
+        const from = await a.serve();
         await fill(from);
-        const text = await (a as Site).export();
-        expect(await (a as Site).export()).toBe(text);
-        const to = await (b as Site).serve();
+        const text = await a.export();
+        expect(await a.export()).toBe(text);
+        const to = await b.serve();
         const [tallies, relations] = [2 * ODD.length, ODD.length * (ODD.length + 2)];
         expect(text.split("\n").at(-2)).toBe(JSON.stringify({ end: { tallies, relations } }));
-        const imported = await (b as Site).import(text);
+        const imported = await b.import(text);
         expect(imported.status, imported.stderr).toBe(0);
         expect(imported.stdout).toBe(`${tallies} tallies and ${relations} relations\n`);
         for (const id of ODD) {
@@ -106,21 +106,21 @@ export function archive(deployment: Deployment): void {
             await from.json(`/v1/actors/${encoded(id)}/likes`),
           );
         }
-        expect(await (b as Site).export()).toBe(text);
-        const again = await (b as Site).import(text);
+        expect(await b.export()).toBe(text);
+        const again = await b.import(text);
         expect(again.stdout).toContain(`${tallies + relations} of them had been imported before`);
-        expect(await (b as Site).export()).toBe(text);
+        expect(await b.export()).toBe(text);
         // What was removed stays removed, though an older act comes.
         const late = { at: "2018-01-01T00:00:00Z" };
         expect(await act(to, "PUT", `article/Bob/follows/Bob`, late)).toMatchObject({ active: false, changed: false });
-        expect(await (b as Site).verify()).toBe("");
+        expect(await b.verify()).toBe("");
       });
     }, 120_000);
 
     test("while the server counts, and killed again and again, everything is counted once", async () => {
       await withSites(deployment, 1, async (site) => {
         const { text, counts } = manyLines(20_000, 3);
-        const server = await (site as Site).serve();
+        const server = await site.serve();
         const live = new Map<string, number>();
         let isOver = false;
         const load = async (client: number) => {
@@ -133,16 +133,16 @@ export function archive(deployment: Deployment): void {
         };
         const loads = [0, 1].map(load);
         for (let kills = 0; kills < 4; kills++) {
-          const child = (site as Site).importing(text);
+          const child = site.importing(text);
           await Bun.sleep(200 + 150 * kills);
           child.kill("SIGKILL");
           await child.exited;
         }
-        const last = await (site as Site).import(text);
+        const last = await site.import(text);
         isOver = true;
         await Promise.all(loads);
         expect(last.status, last.stderr).toBe(0);
-        expect((await (site as Site).import(text)).stdout).toContain("20,000 of them had been imported before");
+        expect((await site.import(text)).stdout).toContain("20,000 of them had been imported before");
         for (const [subject, count] of counts) {
           const shown = await server.json<{ counts: { views: number; likes: number } }>(`/v1/subjects/${subject}`);
           const { actors } = await server.json<{ actors: { actor: string }[] }>(
@@ -154,25 +154,23 @@ export function archive(deployment: Deployment): void {
             likes: count.likes + ofLive,
           });
         }
-        expect(await (site as Site).verify()).toBe("");
+        expect(await site.verify()).toBe("");
       });
     }, 240_000);
 
     test("whose server is killed goes on at the next start where it was", async () => {
-      await withSites(deployment, 1, async (it) => {
-        const site = it as Site;
+      await withSites(deployment, 1, async (site) => {
         const { text, counts } = manyLines(20_000, 5);
+        let server = await site.serve();
         for (let kills = 0; kills < 4; kills++) {
-          const server = await site.serve();
           const child = site.importing(text);
           await Bun.sleep(150 + 200 * kills);
           await server.kill();
+          server = await site.serve();
           await child.exited;
-          // Done before the kill, or told what is to be done.
-          if (child.exitCode !== 0)
-            expect([child.exitCode, await child.stderr.text()]).toEqual([69, expect.any(String)]);
+          // Embedded it ends with its server; in a cluster it waits for one.
+          expect([0, 69]).toContain(child.exitCode as number);
         }
-        const server = await site.serve();
         expect((await site.import(text)).status).toBe(0);
         for (const [subject, expected] of counts)
           expect(await server.json(`/v1/subjects/${subject}`), subject).toMatchObject({ counts: expected });
@@ -181,8 +179,7 @@ export function archive(deployment: Deployment): void {
     }, 240_000);
 
     test("a line that is not right is named, and nothing is done", async () => {
-      await withSites(deployment, 1, async (it) => {
-        const site = it as Site;
+      await withSites(deployment, 1, async (site) => {
         const server = await site.serve();
         const good = '{"metric":"views","subject":"article/1","by":3}';
         const refuse = async (lines: (string | Uint8Array)[], ...named: string[]) => {
@@ -225,8 +222,7 @@ export function archive(deployment: Deployment): void {
     }, 120_000);
 
     test("tables come in by a mapping", async () => {
-      await withSites(deployment, 1, async (it) => {
-        const site = it as Site;
+      await withSites(deployment, 1, async (site) => {
         const server = await site.serve();
         const views =
           'post_id,views,"last seen"\r\n1,1200,2020-02-03 10:11:12\r\n2,0,\r\n"3 ""x"", y",17,2021-01-01\r\n';

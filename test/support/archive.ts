@@ -54,12 +54,16 @@ export class Site {
 }
 
 /** So many empty sites of a deployment, for as long as `use` takes. */
-export async function withSites(deployment: Deployment, count: number, use: (...sites: Site[]) => Promise<void>) {
+export async function withSites(
+  deployment: Deployment,
+  count: 1 | 2,
+  use: (first: Site, second: Site) => Promise<void>,
+): Promise<void> {
   await inFolder(async (folder) => {
     const stores = await Promise.all(Array.from({ length: count }, () => deployment.open()));
     const sites = stores.map(({ flags }, i) => new Site(join(folder, String(i)), flags));
     try {
-      await use(...sites);
+      await use(sites[0] as Site, sites.at(-1) as Site);
     } finally {
       await Promise.all(sites.map(({ server }) => server?.kill()));
       await Promise.all(stores.map((each) => each.stop()));

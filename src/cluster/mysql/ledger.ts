@@ -73,11 +73,13 @@ export class MysqlLedgerWriter {
 
   /**
    * Forgets sources that nothing came of since `beforeMs`. Not before the log and every outbox have lost their records:
-   * what comes from a source that is forgotten counts as new. Raises no version: copies may go on knowing them.
+   * what comes from a source that is forgotten counts as new. An import may come again at any time. Raises no version: copies may go on knowing them.
    */
   async retireSources(beforeMs: number): Promise<number> {
     return this.#transaction(async (connection) => {
-      const { affectedRows } = await connection.write(`DELETE FROM sources WHERE at_ms < ${wholeSql(beforeMs)}`);
+      const { affectedRows } = await connection.write(
+        `DELETE FROM sources WHERE at_ms < ${wholeSql(beforeMs)} AND source NOT LIKE 'import%'`,
+      );
       await connection.write("COMMIT");
       return affectedRows;
     });

@@ -1,0 +1,143 @@
+import type { MetricKind } from "../../model.ts";
+import type { ExportSource, RelationRow, TallyRow } from "../../ports/archive.ts";
+import { asUnavailable, LedgerConnection, PATIENT, type Row } from "./connection.ts";
+import { idOf, idSql, wholeSql } from "./sql.ts";
+
+const PAGE_ROWS = 5_000;
+/** Who reads may stop for so long; the snapshot is gone after that. */
+const IDLE_S = 3_600;
+
+/**
+ * The ledger as of one moment: pages of one transaction that only reads, in the order of the tables' keys. Nobody waits for
+ * it; until it is closed the server keeps what is overwritten meanwhile (its undo log grows).
+ */
+export class MysqlExport implements ExportSource {
+  readonly metrics: readonly { name: string; kind: MetricKind }[];
+  readonly #connection: LedgerConnection;
+  readonly #byId: ReadonlyMap<number, { name: string; kind: MetricKind }>;
+
+  private constructor(connection: LedgerConnection, metrics: Map<number, { name: string; kind: MetricKind }>) {
+    this.#connection = connection;
+    this.#byId = metrics;
+    this.metrics = [...metrics.values()];
+  }
+
+  static async open(url: string): Promise<MysqlExport> {
+    const connection = await LedgerConnection.open(url, { ...PATIENT, queryMs: 600_000, idleS: IDLE_S });
+    try {
+      await connection.write("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ");
+      await connection.write("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY");
+      const rows = await connection.ask("SELECT id, name, kind FROM metrics");
+      const metrics = rows.map(([id, name, kind]): [number, { name: string; kind: MetricKind }] => [
+        Number(id),
+        { name: idOf(name as Buffer), kind: String(kind) as MetricKind },
+      ]);
+      return new MysqlExport(connection, new Map(metrics));
+    } catch (error) {
+      connection.close();
+      throw asUnavailable(error);
+    }
+  }
+
+  async *tallies(): AsyncGenerator<TallyRow> {
+    const subject = new Group<TallyRow>();
+    let after: string | null = null;
+    for (;;) {
+      const where: string = after === null ? "" : `WHERE ${after}`;
+      const rows = await this.#page(`SELECT subject, metric, at, amount FROM history FORCE INDEX (PRIMARY) ${where}
+        ORDER BY subject, metric, at LIMIT ${PAGE_ROWS}`);
+      for (const row of rows) {
+        const { name: metric, kind } = this.#metric(row[1]);
+        const amount = Number(row[3]);
+        if (kind !== "tally" || amount === 0) continue;
+        const id = idOf(row[0] as Buffer);
+        const step: [number, number] = [Number(row[2]), amount];
+        const last = subject.last;
+        if (last?.subject === id && last.metric === metric) last.steps.push(step);
+        else yield* subject.add(id, { metric, subject: id, steps: [step] });
+      }
+      const end = rows.at(-1);
+      if (!end || rows.length < PAGE_ROWS) break;
+      after = behind([
+        ["subject", idSql(idOf(end[0] as Buffer))],
+        ["metric", wholeSql(Number(end[1]))],
+        ["at", wholeSql(Number(end[2]))],
+      ]);
+    }
+    yield* subject.take();
+  }
+
+  async *relations(): AsyncGenerator<RelationRow> {
+    const same = new Group<RelationRow>();
+    let after: string | null = null;
+    for (;;) {
+      const where: string = after === null ? "" : `WHERE ${after}`;
+      const rows = await this.#page(`SELECT actor, subject, metric, stamp FROM relations FORCE INDEX (PRIMARY) ${where}
+        ORDER BY actor, subject, metric LIMIT ${PAGE_ROWS}`);
+      for (const row of rows) {
+        const [actor, subject] = [idOf(row[0] as Buffer), idOf(row[1] as Buffer)];
+        const { name: metric } = this.#metric(row[2]);
+        yield* same.add(`${actor}\n${subject}`, { metric, subject, actor, stamp: Number(row[3]) });
+      }
+      const end = rows.at(-1);
+      if (!end || rows.length < PAGE_ROWS) break;
+      after = behind([
+        ["actor", idSql(idOf(end[0] as Buffer))],
+        ["subject", idSql(idOf(end[1] as Buffer))],
+        ["metric", wholeSql(Number(end[2]))],
+      ]);
+    }
+    yield* same.take();
+  }
+
+  close(): void {
+    this.#connection.close();
+  }
+
+  async #page(sql: string): Promise<Row[]> {
+    try {
+      return await this.#connection.ask(sql);
+    } catch (error) {
+      throw asUnavailable(error);
+    }
+  }
+
+  #metric(id: unknown): { name: string; kind: MetricKind } {
+    const metric = this.#byId.get(Number(id));
+    if (!metric) throw new Error(`the ledger does not know metric ${id}`);
+    return metric;
+  }
+}
+
+/** Rows that differ in their metric only, by its name: numbers go by the order of configuration, which differs. */
+class Group<T extends { metric: string }> {
+  #name = "";
+  #rows: T[] = [];
+
+  get last(): T | undefined {
+    return this.#rows.at(-1);
+  }
+
+  /** Gives the group before it, where another one begins. */
+  add(name: string, row: T): T[] {
+    const before = name === this.#name ? [] : this.take();
+    this.#name = name;
+    this.#rows.push(row);
+    return before;
+  }
+
+  take(): T[] {
+    const rows = this.#rows.sort((a, b) => (a.metric < b.metric ? -1 : 1));
+    this.#rows = [];
+    return rows;
+  }
+}
+
+/** Behind a row in the key's order, spelt out as ranges of the index. */
+function behind(key: readonly (readonly [column: string, value: string])[]): string {
+  const [first, ...rest] = key;
+  if (!first) return "FALSE";
+  const [column, value] = first;
+  if (rest.length === 0) return `${column} > ${value}`;
+  return `(${column} > ${value} OR (${column} = ${value} AND ${behind(rest)}))`;
+}
