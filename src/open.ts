@@ -16,6 +16,7 @@ import type { Histories } from "./ports/histories.ts";
 import type { Say, Verified } from "./ports/verified.ts";
 import type { Visitors } from "./ports/visitors.ts";
 import type { Reading } from "./telemetry/prometheus.ts";
+import type { LogLag } from "./telemetry/usage.ts";
 
 export interface NodeEvents {
   /** What `parts` says has changed. */
@@ -41,6 +42,7 @@ export interface Node {
   /** Whether nothing can be made durable. */
   readonly isUnable: boolean;
   readings(): Reading[];
+  lag(): LogLag;
   stop(): Promise<void>;
 }
 

@@ -12,6 +12,7 @@ import { Leaving } from "../tallies/leaving.ts";
 import type { CounterTable } from "../tallies/table.ts";
 import { log } from "../telemetry/log.ts";
 import type { Reading } from "../telemetry/prometheus.ts";
+import type { LogLag } from "../telemetry/usage.ts";
 import type { NodeVisitors } from "../visitors/visitors.ts";
 import type { ClusterShare } from "./attach.ts";
 import { clusterFilesOf } from "./files.ts";
@@ -173,11 +174,21 @@ export class ClusterNode {
     return this.#trouble !== null;
   }
 
+  /** Of what this node has written, and of what its projector reads. */
+  lag(): LogLag {
+    const { head, applied, projector } = this.#parts;
+    const own = { lagBytes: head.position - applied.position };
+    if (projector === null) return own;
+    const { lag, lagMs } = projector.progress;
+    return { ...own, lagMessages: lag, lagSeconds: lagMs / 1000 };
+  }
+
   readings(): Reading[] {
     const { head, applied, projector } = this.#parts;
     const gauge = (name: string, help: string, value: number): Reading => ({ name, help, value });
     return [
       ...this.#keeper.readings(),
+      ...this.#parts.visitors.readings(),
       gauge("tally_outbox_bytes", "What the ledger does not have yet of this node", head.position - applied.position),
       ...this.#stores.readings(),
       ...(projector?.readings() ?? []),

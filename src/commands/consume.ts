@@ -1,5 +1,5 @@
 import type { Settings } from "../config.ts";
-import { EXIT } from "../errors.ts";
+import { EXIT, unavailable } from "../errors.ts";
 import { createHandler } from "../http/app.ts";
 import { STOP_MS_MAX } from "../limits.ts";
 import { openConsumer } from "../open.ts";
@@ -47,6 +47,7 @@ export async function run(settings: Settings): Promise<number> {
       return { status: stopping.signal.aborted ? "draining" : isDegraded ? "degraded" : "ready", parts };
     },
     scrape: () => prometheus.scrape(),
+    usage: () => Promise.reject(unavailable("this process only brings the log into the ledger: ask a server")),
     stats: new RequestStats(requests, 0),
     log,
   });

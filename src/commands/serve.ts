@@ -5,6 +5,7 @@ import { type Node, openNode } from "../open.ts";
 import { log, setLevel } from "../telemetry/log.ts";
 import { createPrometheus } from "../telemetry/prometheus.ts";
 import { requestStatsMemory } from "../telemetry/requests.ts";
+import { Usage } from "../telemetry/usage.ts";
 import { VERSION } from "../version.ts";
 import type { Health } from "../workers/messages.ts";
 import { Pool } from "../workers/pool.ts";
@@ -58,6 +59,14 @@ class Server {
       readings: () => [...node.readings(), ...this.#poolReadings()],
       version: VERSION,
     });
+    const usage = new Usage({
+      requests: requestStats,
+      metrics: () => node.metrics,
+      health: () => this.#health(),
+      lag: () => node.lag(),
+      version: VERSION,
+    });
+    usage.watch();
     const pool = new Pool(
       {
         workers: settings.workers,
@@ -68,7 +77,7 @@ class Server {
           return { data, transfer };
         },
         ended: (index) => node.left(index),
-        scrape: () => prometheus.scrape(),
+        scrape: async (what) => (what === "stats" ? usage.json() : prometheus.scrape()),
         press: () => node.press(),
       },
       settings.port,

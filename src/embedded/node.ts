@@ -15,6 +15,7 @@ import { Leaving } from "../tallies/leaving.ts";
 import type { CounterTable } from "../tallies/table.ts";
 import { log } from "../telemetry/log.ts";
 import type { Reading } from "../telemetry/prometheus.ts";
+import type { LogLag } from "../telemetry/usage.ts";
 import type { NodeVisitors } from "../visitors/visitors.ts";
 import type { EmbeddedShare, NodeShare } from "./attach.ts";
 import { serveBeside } from "./beside.ts";
@@ -177,6 +178,11 @@ export class EmbeddedNode {
   /** Whether nothing can be made durable. */
   get isUnable(): boolean {
     return this.#trouble !== null;
+  }
+
+  lag(): LogLag {
+    const { head, applied, lagMs } = this.#projector.control;
+    return { lagBytes: head - applied, lagSeconds: lagMs / 1000 };
   }
 
   readings(): Reading[] {

@@ -48,6 +48,8 @@ export interface AppDeps {
   health: () => Health;
   /** The text of /metrics, over all threads. */
   scrape: () => Promise<string>;
+  /** The JSON of /v1/stats, over all threads. */
+  usage: () => Promise<string>;
   stats: RequestStats;
   log: ErrorLog;
   newRequestId?: () => string;
@@ -73,6 +75,7 @@ const HISTORY = entry("GET /v1/history/:type/:id/:metric", "read");
 const EVENTS = entry("POST /v1/events", "count");
 const STREAM = entry("GET /v1/stream", "read");
 const STREAM_MANY = entry("POST /v1/stream", "read");
+const USAGE = entry("GET /v1/stats", "read");
 const ALIVE = entry("GET /healthz", null);
 const READY = entry("GET /readyz", null);
 const SCRAPE = entry("GET /metrics", "read");
@@ -133,6 +136,7 @@ export function createHandler(deps: AppDeps): Handler {
     .delete(ERASE.path, enter(ERASE), jsonBody, body(NoBody), (c) => admin.eraseSubject(c.env))
     .delete(ERASE_ACTOR.path, enter(ERASE_ACTOR), jsonBody, body(NoBody), (c) => admin.eraseActor(c.env))
     .post(MERGE.path, enter(MERGE), jsonBody, body(MergeBody), (c) => admin.merge(c.env, c.req.valid("json")))
+    .get(USAGE.path, enter(USAGE), (c) => health.usage(c.env))
     .get(ALIVE.path, enter(ALIVE), (c) => health.alive(c.env))
     .get(READY.path, enter(READY), (c) => health.ready(c.env))
     .get(SCRAPE.path, enter(SCRAPE), (c) => health.metrics(c.env))

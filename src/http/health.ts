@@ -7,7 +7,13 @@ export interface Health {
   parts: Record<string, { status: string; since?: string; detail?: string }>;
 }
 
-export function healthHandlers({ health, scrape }: { health: () => Health; scrape: () => Promise<string> }) {
+interface HealthDeps {
+  health: () => Health;
+  scrape: () => Promise<string>;
+  usage: () => Promise<string>;
+}
+
+export function healthHandlers({ health, scrape, usage }: HealthDeps) {
   return {
     /** GET /healthz: that this answers is the answer. */
     alive: (call: Call): Response => read(call, '{"status":"ok"}'),
@@ -19,6 +25,9 @@ export function healthHandlers({ health, scrape }: { health: () => Health; scrap
       if (status === "ready" || status === "degraded") return answer;
       return new Response(answer.body, { status: 503, headers: answer.headers });
     },
+
+    /** GET /v1/stats */
+    usage: async (call: Call): Promise<Response> => read(call, await usage()),
 
     /** GET /metrics */
     async metrics(call: Call): Promise<Response> {

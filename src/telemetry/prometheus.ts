@@ -1,13 +1,6 @@
 import { collectDefaultMetrics, type Metric as PromMetric, Registry } from "prom-client";
 import type { Metric } from "../model.ts";
-import {
-  BUCKETS_MS,
-  LEFT_OUT_REASONS,
-  type LeftOutReason,
-  type RequestTotals,
-  type RouteTotals,
-  requestTotals,
-} from "./requests.ts";
+import { BUCKETS_MS, type RequestTotals, type RouteTotals, reasonsOf, requestTotals } from "./requests.ts";
 
 /** A number that some part of the process knows about itself, named and described as Prometheus shows it. */
 export interface Reading {
@@ -101,12 +94,6 @@ async function readingsText(readings: readonly Reading[]): Promise<string> {
     registry.registerMetric(shown({ name, type, help, values }));
   }
   return `\n${await registry.metrics()}`;
-}
-
-/** Those for which the metric has a rule. */
-function reasonsOf({ unique, bots, ignore = [] }: Metric): LeftOutReason[] {
-  const has = { unique: unique !== undefined, bot: bots === "drop", ignored: ignore.length > 0 };
-  return LEFT_OUT_REASONS.filter((reason) => has[reason]);
 }
 
 function labelsOf(route: string): Record<string, string> {

@@ -1,3 +1,5 @@
+import type { Metric } from "../model.ts";
+
 /**
  * What the request threads count about themselves, in shared memory: one region for each thread, which alone writes it.
  *
@@ -26,6 +28,7 @@ export const ROUTES = [
   "DELETE /v1/subjects/:type/:id",
   "DELETE /v1/actors/:actor",
   "POST /v1/merge",
+  "GET /v1/stats",
   "GET /healthz",
   "GET /readyz",
   "GET /metrics",
@@ -40,6 +43,12 @@ export const BUCKETS_MS = [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500,
 /** Why a metric's rules left an event out. */
 export const LEFT_OUT_REASONS = ["unique", "bot", "ignored"] as const;
 export type LeftOutReason = (typeof LEFT_OUT_REASONS)[number];
+
+/** Those for which the metric has a rule. */
+export function reasonsOf({ unique, bots, ignore = [] }: Metric): LeftOutReason[] {
+  const has = { unique: unique !== undefined, bot: bots === "drop", ignored: ignore.length > 0 };
+  return LEFT_OUT_REASONS.filter((reason) => has[reason]);
+}
 
 /** 2xx, 3xx, 4xx, 5xx. */
 export const STATUS_CLASSES = 4;

@@ -34,8 +34,11 @@ export type ToWorker =
   | { kind: "health"; health: Health }
   | { kind: "drain" };
 
+/** `/metrics`, or `/v1/stats`. */
+export type Scraped = "metrics" | "stats";
+
 export type FromWorker =
   | { kind: "listening"; url: string; port: number }
-  | { kind: "scrape"; id: number }
+  | { kind: "scrape"; id: number; what: Scraped }
   | { kind: "press" }
   | { kind: "drained" };

@@ -2,7 +2,7 @@ import { type Transferable, Worker } from "node:worker_threads";
 import { threadEntry } from "../lib/thread-entry.ts";
 import { DRAIN_MS_MAX, WORKER_BACKOFF_MS_MAX } from "../limits.ts";
 import { log } from "../telemetry/log.ts";
-import type { FromWorker, Health, ToWorker, WorkerData } from "./messages.ts";
+import type { FromWorker, Health, Scraped, ToWorker, WorkerData } from "./messages.ts";
 
 const BACKOFF_MS_MIN = 50;
 /** A worker that has lived so long died of something new. */
@@ -14,7 +14,8 @@ export interface PoolParts {
   begin(index: number, port: number): { data: WorkerData; transfer: Transferable[] };
   /** Worker `index` has died: clean up after it. */
   ended(index: number): void;
-  scrape(): Promise<string>;
+  /** What main answers for all threads. */
+  scrape(what: Scraped): Promise<string>;
   press(): void;
 }
 
@@ -146,7 +147,7 @@ export class Pool {
             resolve();
             break;
           case "scrape":
-            this.#answer(worker, message.id);
+            this.#answer(worker, message.id, message.what);
             break;
           case "press":
             this.#parts.press();
@@ -155,8 +156,8 @@ export class Pool {
     });
   }
 
-  #answer(worker: Worker, id: number): void {
-    this.#parts.scrape().then(
+  #answer(worker: Worker, id: number, what: Scraped): void {
+    this.#parts.scrape(what).then(
       (text) => worker.postMessage({ kind: "answer", id, text } satisfies ToWorker),
       (error) => {
         log.error("the metrics could not be rendered", { error });

@@ -7,7 +7,7 @@ import { openThread, type ThreadShare } from "../open.ts";
 import { Watch } from "../streams/watch.ts";
 import { log, setUpLog } from "../telemetry/log.ts";
 import { RequestStats } from "../telemetry/requests.ts";
-import type { FromWorker, ToWorker, WorkerData } from "./messages.ts";
+import type { FromWorker, Scraped, ToWorker, WorkerData } from "./messages.ts";
 
 /** How long a request that asks for much may be quiet; the longest answers before. */
 const PATIENCE_S = 250;
@@ -24,11 +24,11 @@ function main(data: WorkerData, main: MessagePort): void {
   const stats = new RequestStats(data.requestStats, data.index);
   const asked = new Map<number, (text: string | null) => void>();
   let questions = 0;
-  const ask = () =>
+  const ask = (what: Scraped) =>
     new Promise<string>((resolve, reject) => {
       const id = ++questions;
       asked.set(id, (text) => (text === null ? reject(new Error("main could not render the metrics")) : resolve(text)));
-      tell({ kind: "scrape", id });
+      tell({ kind: "scrape", id, what });
     });
   const streams = new Watch({
     counting: thread.counting,
@@ -48,7 +48,8 @@ function main(data: WorkerData, main: MessagePort): void {
       admin: thread.admin,
       patient: (request) => server.timeout(request, PATIENCE_S),
       health: () => health,
-      scrape: ask,
+      scrape: () => ask("metrics"),
+      usage: () => ask("stats"),
       stats,
       log,
     });

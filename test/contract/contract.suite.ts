@@ -14,6 +14,7 @@ import { once } from "./once.suite.ts";
 import { query } from "./query.suite.ts";
 import { relations } from "./relations.suite.ts";
 import { rules } from "./rules.suite.ts";
+import { stats } from "./stats.suite.ts";
 import { streams } from "./streams.suite.ts";
 import { tallies } from "./tallies.suite.ts";
 import { uploads } from "./uploads.suite.ts";
@@ -33,6 +34,7 @@ export function wholeContract(deployment: Deployment): void {
     query(api);
     relations(api);
     streams(api);
+    stats(api);
     tallies(api);
     at(api);
     if (deployment.name === "embedded") admin(api);
