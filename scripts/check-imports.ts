@@ -11,7 +11,7 @@ const ROWS: readonly (readonly string[])[] = [
   ["model", "errors", "limits", "version", "arithmetic", "distinct"],
   ["ports", "records"],
   ["config", "telemetry"],
-  ["tallies", "visitors", "relations", "projector", "rankings", "streams", "transfer"],
+  ["tallies", "visitors", "relations", "projector", "rankings", "streams", "webhooks", "transfer"],
   ["local"],
   ["embedded", "cluster"],
   ["http", "grpc", "web"],

@@ -162,6 +162,12 @@ export const STREAM_CHUNK_CHARACTERS = 64 * KiB;
 export const STREAM_BEAT_MS = 15_000;
 export const STREAM_STALL_MS_MAX = 60_000;
 
+/** A webhook's URL: with a subject and numbers it is a key in MySQL, which has 3,072 bytes. */
+export const WEBHOOK_URL_BYTES_MAX = 1_024;
+/** How long a receiver may take to answer, and how many milestones are on their way to one at once. */
+export const WEBHOOK_MS_MAX = 15_000;
+export const WEBHOOKS_AT_ONCE = 4;
+
 function must(holds: boolean, relation: string): void {
   if (!holds) throw new Error(`limits.ts: ${relation} does not hold`);
 }

@@ -29,20 +29,25 @@ interface Numbered {
   once?: RecordOnce | undefined;
 }
 
+interface Timed {
+  /** Of another time, which its caller gave: it counts, and nobody is told of it. */
+  past?: boolean | undefined;
+}
+
 /** The key and when it was used (milliseconds since 1970), which a relation's stamp need not say. */
 export interface RecordOnce extends OnceKey {
   atMs: number;
 }
 
 /** A register is set: wins if its stamp is above the stored one. The active bit is the stamp's last. */
-export interface RelationRecord extends Numbered {
+export interface RelationRecord extends Numbered, Timed {
   kind: "relation";
   actor: string;
   stamp: number;
 }
 
 /** A tally grows by `amount`. `atMs` (since 1970) says in which step of the history. */
-export interface TallyRecord extends Numbered {
+export interface TallyRecord extends Numbered, Timed {
   kind: "tally";
   amount: number;
   atMs: number;
@@ -107,17 +112,22 @@ const MERGE = 5;
 const VISITOR = 6;
 const VOID = 7;
 const ONCE = 0x80;
+const PAST = 0x40;
+const FLAGS = ONCE | PAST;
 const KEY_BYTES = 16;
 const BODY_BYTES = 8;
 const ONCE_BYTES = KEY_BYTES + BODY_BYTES + 8;
 /** The longest record: fixed fields, two ids of 255 bytes at most, and a key. */
 const RECORD_BYTES_MAX = 64 + 2 * 255 + ONCE_BYTES;
 
+type Head = Pick<RelationRecord, "shard" | "n" | "metric" | "once" | "past">;
+
 /**
  * Writes one frame after the other into one buffer that grows and is reused.
  *
  *     frame   version u8, source (u8 length, ASCII), count u32, records
- *     record  kind u8 (| 0x80: has a key), shard u8, n u48, metric u8, its numbers, [key 16, body 8, at f64], u8 lengths, ids
+ *     record  kind u8 (| 0x80: has a key, | 0x40: is of another time), shard u8, n u48, metric u8, its numbers,
+ *             [key 16, body 8, at f64], u8 lengths, ids
  */
 export class FrameWriter {
   #bytes = Buffer.allocUnsafe(64 * 1024);
@@ -149,14 +159,7 @@ export class FrameWriter {
   }
 
   /** A relation whose ids are bytes already: subject and actor stand one after the other at `ids[at…]`. */
-  relation(
-    head: { shard: number; n: number; metric: number; once?: RecordOnce | undefined },
-    stamp: number,
-    ids: Uint8Array,
-    at: number,
-    subjectBytes: number,
-    actorBytes: number,
-  ): void {
+  relation(head: Head, stamp: number, ids: Uint8Array, at: number, subjectBytes: number, actorBytes: number): void {
     this.#head(RELATION, head);
     this.#end = this.#bytes.writeDoubleLE(stamp, this.#end);
     this.#once(head.once);
@@ -229,7 +232,7 @@ export class FrameWriter {
     this.#bytes[lengths + 1] = this.#end - actorAt;
   }
 
-  #head(kind: number, head: { shard: number; n: number; metric: number; once?: RecordOnce | undefined }): void {
+  #head(kind: number, head: Head): void {
     if (this.#end + RECORD_BYTES_MAX > this.#bytes.length) {
       const grown = Buffer.allocUnsafe(this.#bytes.length * 2);
       grown.set(this.#bytes.subarray(0, this.#end));
@@ -237,7 +240,7 @@ export class FrameWriter {
     }
     const bytes = this.#bytes;
     const at = this.#end;
-    bytes[at] = head.once ? kind | ONCE : kind;
+    bytes[at] = kind | (head.once ? ONCE : 0) | (head.past === true ? PAST : 0);
     bytes[at + 1] = head.shard;
     bytes.writeUIntLE(head.n, at + 2, 6);
     bytes[at + 8] = head.metric;
@@ -276,7 +279,8 @@ export function readFrame(bytes: Buffer): Frame {
     let atMs = 0;
     let slot = NO_SLOT;
     let notedAfter = 0;
-    const plain = kind & ~ONCE;
+    const plain = kind & ~FLAGS;
+    const past = kind & PAST ? true : undefined;
     if (plain === TALLY || plain === SET || plain === VISITOR) {
       atMs = bytes.readDoubleLE(at);
       at += 8;
@@ -304,10 +308,10 @@ export function readFrame(bytes: Buffer): Frame {
     at = actorEnd;
     switch (plain) {
       case RELATION:
-        records[i] = { kind: "relation", shard, n, metric, subject, once, actor, stamp: first };
+        records[i] = { kind: "relation", shard, n, metric, subject, once, past, actor, stamp: first };
         break;
       case TALLY:
-        records[i] = { kind: "tally", shard, n, metric, subject, once, amount: first, atMs, slot, notedAfter };
+        records[i] = { kind: "tally", shard, n, metric, subject, once, past, amount: first, atMs, slot, notedAfter };
         break;
       case SET:
         records[i] = { kind: "set", shard, n, metric, subject, once, count: first, atMs };

@@ -78,7 +78,7 @@ export class ActsLog {
       const acted = () => (atMs === null ? this.#clock.stamp(nowMs, seen ?? 0, active) : stampAt(atMs, active));
       const stamp = actor === "" ? 0 : isKept ? (seen ?? 0) : acted();
       const n = (this.#last[shard] as number) + 1;
-      const head = { shard, n, metric, subject, once };
+      const head = { shard, n, metric, subject, once, past: atMs !== null };
       const record: LogRecord =
         actor === ""
           ? { kind: "tally", ...head, amount: by, atMs: atMs ?? nowMs, slot: NO_SLOT, notedAfter: 0 }

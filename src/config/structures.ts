@@ -1,8 +1,12 @@
 import { z } from "zod";
+import { WEBHOOK_URL_BYTES_MAX } from "../limits.ts";
 import { type MetricSetting, NAME_PATTERN } from "../model.ts";
 import { bool, count, duration, httpUrl, list, name, network, oneOf, structure, text } from "./schemas.ts";
 import type { KnownSetting, WebhookSetting } from "./settings.ts";
 
+/** Each is looked at whenever the count of its metric changes. */
+const MILESTONES_MAX = 1_000;
+const COUNTS = "must be a list of counts, such as [100, 1000]";
 const SECOND = 1000;
 const DAY = 86_400_000;
 /** The stores number metrics 1 to 255. */
@@ -63,12 +67,25 @@ export const webhooks: z.ZodType<WebhookSetting[]> = structure(
     parts(
       {
         metric: name,
-        at: z.array(count(1, Number.MAX_SAFE_INTEGER), { error: "must be a list of counts, such as [100, 1000]" }),
-        url: httpUrl,
-        secret: text,
+        at: z
+          .array(count(1, Number.MAX_SAFE_INTEGER), { error: COUNTS })
+          .min(1, COUNTS)
+          .max(MILESTONES_MAX, `must be at most ${MILESTONES_MAX} counts`),
+        url: httpUrl.refine((url) => Buffer.byteLength(url) <= WEBHOOK_URL_BYTES_MAX, {
+          error: `must be at most ${WEBHOOK_URL_BYTES_MAX} bytes long`,
+        }),
+        secret: text.refine(isSecret, { error: "begins with whsec_, and what follows is not base64" }),
       },
       'a webhook, such as {metric: likes, at: [100], url: "https://…", secret: "…"}',
     ),
     { error: "must be a list of webhooks" },
   ),
 );
+
+/** As Standard Webhooks writes secrets, or any text. */
+function isSecret(secret: string): boolean {
+  return (
+    !secret.startsWith("whsec_") ||
+    /^whsec_(?:[A-Za-z0-9+/]{4})+(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/.test(secret)
+  );
+}

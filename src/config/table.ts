@@ -182,9 +182,9 @@ export const SETTINGS: Table = {
     schema: structures.webhooks,
     default: [],
     doc: "whom to tell when a count is reached",
-    more: "Webhooks come in a later version; until then nobody is told.",
+    more: "Standard Webhooks, see the API reference. A secret is `whsec_` and base64, or any other text.",
     secret: "all",
-    example: '[{metric: likes, at: [100, 1000], url: "https://example.org/hook", secret: "whsec_replace_me"}]',
+    example: '[{metric: likes, at: [100, 1000], url: "https://example.org/hook", secret: "whsec_cmVwbGFjZSBtZQ=="}]',
   },
   topCandidates: {
     group: "counting",

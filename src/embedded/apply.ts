@@ -8,6 +8,7 @@ import type { Deltas } from "./deltas.ts";
 import type { Filters } from "./filters.ts";
 import { JobRows } from "./job-rows.ts";
 import { keyStep } from "./keys.ts";
+import type { MilestoneRows } from "./milestone-rows.ts";
 import type { Segments } from "./segments.ts";
 import { SketchRows } from "./sketch-rows.ts";
 
@@ -38,8 +39,15 @@ export class Applier {
   /** Changes of relations' counts by minute, metric and subject. */
   #counts = new Map<number, Map<number, Map<string, number>>>();
   #jobs: JobRows;
+  /** Null where nobody is to be told anything. */
+  #milestones: MilestoneRows | null;
 
-  constructor(db: Database, parts: { filters: Filters; segments: Segments; deltas: Deltas }, totalsFrom = TOTALS_FROM) {
+  constructor(
+    db: Database,
+    parts: { filters: Filters; segments: Segments; deltas: Deltas; milestones: MilestoneRows | null },
+    totalsFrom = TOTALS_FROM,
+  ) {
+    this.#milestones = parts.milestones;
     this.#filters = parts.filters;
     this.#segments = parts.segments;
     this.#deltas = parts.deltas;
@@ -70,10 +78,12 @@ export class Applier {
   apply(batch: Batch): Applied {
     this.#sampled = [];
     this.#counts.clear();
+    this.#milestones?.begin();
     const registers = this.#applyRegisters(batch.registers, false);
     this.#segments.store(); // first of all: rows are found through their segments
     this.#deltas.begin(this.#filters.counted);
     for (const { actor, metric } of this.#sampled) this.#addTotals(actor, metric);
+    this.#milestones?.store(batch.tallies, batch.nowMs);
     const counts = this.#applyCounts() + this.#applyTallies(batch.tallies);
     this.sketches.apply(batch.visits, batch.nowMs);
     for (const { key, body, atMs } of batch.keys) {
@@ -148,7 +158,9 @@ export class Applier {
       }
       tellChanges(stored, this.#jobs.way(change), stamp, (atMs, amount) => this.#count(change, atMs, amount));
       const delta = countDelta(stored, stamp);
-      if (delta !== 0) this.#countActor(change, delta);
+      if (delta === 0) continue;
+      this.#countActor(change, delta);
+      this.#milestones?.grow(metric, subject, delta, change.past === true);
     }
     if (changed > 0) {
       // Before the commit: a reader that sees the rows must find them in the range.

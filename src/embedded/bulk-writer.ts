@@ -130,7 +130,7 @@ export class BulkWriter {
   }
 
   #tally({ shard, n, metric, subject, by, atMs }: NumberedEvent, nowMs: number): void {
-    const head = { shard, n, metric, subject, once: undefined };
+    const head = { shard, n, metric, subject, once: undefined, past: atMs !== null };
     this.#frame.add({ kind: "tally", ...head, amount: by, atMs: atMs ?? nowMs, slot: NO_SLOT, notedAfter: 0 });
   }
 
@@ -155,7 +155,8 @@ export class BulkWriter {
     }
     change.stamp = given ?? this.#clock.stamp(nowMs, seen, active);
     this.#pending.set(name, change.stamp);
-    this.#frame.add({ kind: "relation", shard, n, metric, subject, actor, stamp: change.stamp, once: undefined });
+    const head = { shard, n, metric, subject, once: undefined, past: given !== null };
+    this.#frame.add({ kind: "relation", ...head, actor, stamp: change.stamp });
   }
 
   #publish({ event, slot, seen, stamp }: Change, end: Position): void {

@@ -4,11 +4,13 @@ import { fault } from "../lib/fault.ts";
 import { UPLOAD_STORED_MS } from "../limits.ts";
 import { type Applied, type Batch, LedgerUnavailable, type LedgerWriter } from "../ports/ledger.ts";
 import type { Position } from "../ports/log.ts";
+import type { MilestoneRule } from "../ports/milestones.ts";
 import { Applier } from "./apply.ts";
 import { type DeltaBounds, Deltas } from "./deltas.ts";
 import { type FilterShare, Filters } from "./filters.ts";
 import { FilterKeeper } from "./kept-filters.ts";
 import { KEY_STEPS, keyStep } from "./keys.ts";
+import { MilestoneRows } from "./milestone-rows.ts";
 import { Refill } from "./refill.ts";
 import { Segments } from "./segments.ts";
 
@@ -28,6 +30,7 @@ const PRUNE_UPLOADS = 20;
 const PRUNE_UPLOADS_MS = 60_000;
 
 export interface WriterOptions {
+  milestones?: readonly MilestoneRule[];
   /** For tests: when a segment is closed, when an actor gets totals, when counts are folded. */
   segmentRows?: number;
   totalsFrom?: number;
@@ -56,7 +59,9 @@ export class SqliteLedgerWriter implements LedgerWriter {
     const filters = new Filters(share);
     this.#segments = new Segments(this.#db, filters, options.segmentRows);
     this.#deltas = new Deltas(this.#db, options.deltas);
-    const parts = { filters, segments: this.#segments, deltas: this.#deltas };
+    const { milestones: rules = [] } = options;
+    const milestones = rules.length > 0 ? new MilestoneRows(this.#db, rules) : null;
+    const parts = { filters, segments: this.#segments, deltas: this.#deltas, milestones };
     this.#applier = new Applier(this.#db, parts, options.totalsFrom);
     this.#refill = new Refill(this.#db, filters);
     this.#keeper = new FilterKeeper(this.#db, filters);

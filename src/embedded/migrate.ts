@@ -4,6 +4,7 @@ import ledgerSql from "../../drizzle/sqlite/0000_ledger.sql" with { type: "text"
 import relationHistorySql from "../../drizzle/sqlite/0001_relation_history.sql" with { type: "text" };
 import floorsSql from "../../drizzle/sqlite/0002_floors.sql" with { type: "text" };
 import sketchesSql from "../../drizzle/sqlite/0003_sketches.sql" with { type: "text" };
+import milestonesSql from "../../drizzle/sqlite/0004_milestones.sql" with { type: "text" };
 import journal from "../../drizzle/sqlite/meta/_journal.json" with { type: "json" };
 
 /** The SQL of drizzle/sqlite/, by the tag in its journal. Imported as text, so that the executable carries it. */
@@ -12,6 +13,7 @@ const SQL_BY_TAG: Record<string, string> = {
   "0001_relation_history": relationHistorySql,
   "0002_floors": floorsSql,
   "0003_sketches": sketchesSql,
+  "0004_milestones": milestonesSql,
 };
 
 export class SchemaError extends Error {}

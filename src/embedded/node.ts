@@ -17,10 +17,12 @@ import { log } from "../telemetry/log.ts";
 import type { Reading } from "../telemetry/prometheus.ts";
 import type { LogLag } from "../telemetry/usage.ts";
 import type { NodeVisitors } from "../visitors/visitors.ts";
+import { Webhooks } from "../webhooks/webhooks.ts";
 import type { EmbeddedShare, NodeShare } from "./attach.ts";
 import { serveBeside } from "./beside.ts";
 import { Imports } from "./imports.ts";
 import { Jobs } from "./jobs.ts";
+import { SqliteMilestoneBox } from "./milestone-box.ts";
 import { ensureMetrics } from "./open-ledger.ts";
 import { Overlay } from "./overlay.ts";
 import type { ProjectorLink } from "./projector-link.ts";
@@ -78,6 +80,7 @@ export class EmbeddedNode {
   readonly #jobs: Jobs;
   readonly #events: NodeEvents;
   readonly #socket: SocketServer | null;
+  readonly #webhooks: Webhooks | null;
   #trouble: { since: Date; detail: string } | null = null;
   #probeAtMs = 0;
 
@@ -127,6 +130,8 @@ export class EmbeddedNode {
     parts.disk.trouble = (detail) => this.#onDisk(detail);
     this.#socket = this.#listen();
     this.#keeper.start();
+    const openBox = () => new SqliteMilestoneBox(parts.share.ledgerPath);
+    this.#webhooks = Webhooks.open(parts.settings.webhooks, parts.metrics, openBox);
   }
 
   /** What worker `index` needs, with its own way to the writer, and what of it is handed over rather than copied. */
@@ -192,6 +197,7 @@ export class EmbeddedNode {
     return [
       ...this.#keeper.readings(),
       ...this.#visitors.readings(),
+      ...(this.#webhooks?.readings() ?? []),
       gauge("tally_overlay_records", "Relations in the log and not yet in the ledger", this.#overlay.records),
       gauge("tally_log_head", "Where the log ends, in bytes since it began", control.head),
       gauge("tally_log_applied", "Up to where the ledger has the log, in bytes since it began", control.applied),
@@ -229,6 +235,7 @@ export class EmbeddedNode {
   async stop(): Promise<void> {
     this.#socket?.close();
     this.#jobs.stop();
+    await this.#webhooks?.stop();
     fault("stop.flush");
     const isLogged = await this.#keeper.stop();
     fault("stop.flushed");

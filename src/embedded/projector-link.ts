@@ -1,6 +1,7 @@
 import { Worker } from "node:worker_threads";
 import { threadEntry } from "../lib/thread-entry.ts";
 import type { Position } from "../ports/log.ts";
+import type { MilestoneRule } from "../ports/milestones.ts";
 import { ProjectorControl, type ProjectorShare } from "../projector/control.ts";
 import type { LogSetup } from "../telemetry/log.ts";
 import type { FilterShare } from "./filters.ts";
@@ -11,6 +12,7 @@ export interface ProjectorData {
   ledgerPath: string;
   filters: FilterShare;
   share: ProjectorShare;
+  milestones: readonly MilestoneRule[];
   log: Partial<LogSetup>;
 }
 

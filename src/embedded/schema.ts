@@ -175,6 +175,28 @@ export const floors = sqliteTable("floors", {
   stamp: integer().notNull(),
 });
 
+/**
+ * Counts that have reached what a webhook asks for: once for each URL, for ever. `due_ms`: when it is to be told next; null:
+ * it was, or never will be.
+ */
+export const milestones = sqliteTable(
+  "milestones",
+  {
+    subject: text().notNull(),
+    metric: integer().notNull(),
+    threshold: integer().notNull(),
+    url: text().notNull(),
+    count: integer().notNull(),
+    atMs: integer("at_ms").notNull(),
+    tries: integer().notNull(),
+    dueMs: integer("due_ms"),
+  },
+  (t) => [
+    primaryKey({ columns: [t.subject, t.metric, t.threshold, t.url] }),
+    index("milestones_due").on(t.url, t.dueMs).where(sql`due_ms IS NOT NULL`),
+  ],
+);
+
 /** Keys that named acts, by steps of time so that old ones go together. */
 export const keys = sqliteTable(
   "keys",

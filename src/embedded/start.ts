@@ -15,6 +15,7 @@ import type { Say, Verified } from "../ports/verified.ts";
 import { CounterTable } from "../tallies/table.ts";
 import { log } from "../telemetry/log.ts";
 import { openVisitors } from "../visitors/visitors.ts";
+import { rulesOf } from "../webhooks/milestones.ts";
 import type { NodeShare } from "./attach.ts";
 import { exportEmbedded, importEmbedded } from "./beside.ts";
 import type { FilterShare } from "./filters.ts";
@@ -45,8 +46,9 @@ async function start(settings: Settings, events: NodeEvents): Promise<EmbeddedNo
   const filters = shareLedger(files.ledger);
   recoverLog(files, head, filters);
   fault("start.recovered");
+  const milestones = rulesOf(settings.webhooks, metrics);
   const logSetup = { level: settings.logLevel, format: settings.logFormat, fd: 1 } as const;
-  const projectorData = { logFolder: files.log, ledgerPath: files.ledger, filters, log: logSetup };
+  const projectorData = { logFolder: files.log, ledgerPath: files.ledger, filters, log: logSetup, milestones };
   const projector = new ProjectorLink(projectorData, head.share, events.broken);
   await catchUp(projector, head);
   fault("start.caught-up");

@@ -240,7 +240,7 @@ export class Writer {
     if (changes) decided.stamp = given ?? this.clock.stamp(nowMs, decided.seen, act.active);
     decided.key = key;
     const n = this.#number(act.shard);
-    const head = { shard: act.shard, n, metric: act.metric, once };
+    const head = { shard: act.shard, n, metric: act.metric, once, past: act.timed };
     this.#frame.relation(head, decided.stamp, key.bytes, 0, key.subjectBytes, key.actorBytes);
     this.#pending.set(hash, decided);
   }
@@ -257,7 +257,7 @@ export class Writer {
   #decideTally(act: Act, decided: Decided, atMs: number, once: RecordOnce | undefined): void {
     decided.by = act.by;
     const { shard, metric } = act;
-    const head = { shard, n: this.#number(shard), metric, subject: decided.subject, once };
+    const head = { shard, n: this.#number(shard), metric, subject: decided.subject, once, past: act.timed };
     this.#frame.add(
       act.by === 0
         ? { kind: "void", ...head }

@@ -80,6 +80,8 @@ export interface RegisterChange {
   subject: Subject;
   actor: Actor;
   stamp: Stamp;
+  /** Of another time: nobody is told what it makes of the count. */
+  past?: boolean | undefined;
   /** Lower stamps that the register has had in the batch before this one, in their order. */
   way?: Stamp[];
 }
@@ -99,6 +101,8 @@ export interface TallyChange {
   /** Added after the last set, or in all where there is none. */
   added: number;
   sets: TallySet[] | null;
+  /** How much of all that was added is of another time. */
+  past?: number;
   /** Amounts by minute (its first second since 1970), without the differences of sets. */
   steps: [step: number, amount: number][];
 }

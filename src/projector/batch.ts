@@ -168,6 +168,7 @@ export class BatchBuilder {
   #tally(record: TallyRecord): void {
     const change = this.#change(record);
     change.added += record.amount;
+    if (record.past) change.past = (change.past ?? 0) + record.amount;
     const step = stepOf(record.atMs);
     const known = change.steps.find((it) => it[0] === step);
     if (known) known[1] += record.amount;

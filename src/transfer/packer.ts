@@ -51,7 +51,7 @@ export class Packer {
       frame.add({ ...record, n });
       if (frame.count >= FRAME_RECORDS || frame.size >= FRAME_BYTES) full(this.#take(partition));
     };
-    const named = { shard, metric: metric.id, subject, once: undefined };
+    const named = { shard, metric: metric.id, subject, once: undefined, past: true };
     const tally = (at: number, amount: number) =>
       add({ kind: "tally", ...named, amount, atMs: at * 1000, slot: NO_SLOT, notedAfter: 0 });
     if (actor !== "") add({ kind: "relation", ...named, actor, stamp });

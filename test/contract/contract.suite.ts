@@ -18,6 +18,7 @@ import { stats } from "./stats.suite.ts";
 import { streams } from "./streams.suite.ts";
 import { tallies } from "./tallies.suite.ts";
 import { uploads } from "./uploads.suite.ts";
+import { webhooks } from "./webhooks.suite.ts";
 
 /** Everything that HTTP promises. */
 export function wholeContract(deployment: Deployment): void {
@@ -40,8 +41,8 @@ export function wholeContract(deployment: Deployment): void {
     if (deployment.name === "embedded") admin(api);
     access(deployment);
     rules(deployment);
-    if (deployment.nodes === 1) rules(deployment);
     if (deployment.nodes === 1) cors(deployment);
+    if (deployment.name === "embedded") webhooks(deployment);
     eventsAccess(deployment);
   });
 }

@@ -12,7 +12,7 @@ const ALL: readonly string[] = [...new Glob("**/*.ts").scanSync(SRC)]
   .sort();
 
 /** Those that a server on one machine comes by, whatever its settings. */
-export const FAULT_POINTS = ALL.filter((point) => !/^(?:cluster|visitors|admin|upload)\./.test(point));
+export const FAULT_POINTS = ALL.filter((point) => !/^(?:cluster|visitors|admin|upload|webhook)\./.test(point));
 
 /** Those that need a metric with `unique`. */
 export const VISITOR_POINTS = ALL.filter((point) => point.startsWith("visitors."));

@@ -11,6 +11,7 @@ import {
   tinyint,
   varbinary,
 } from "drizzle-orm/mysql-core";
+import { WEBHOOK_URL_BYTES_MAX } from "../../limits.ts";
 import { ID_BYTES_MAX, SUBJECT_BYTES_MAX } from "../../model.ts";
 
 /*
@@ -103,6 +104,31 @@ export const history = mysqlTable(
   "history",
   { subject: subject(), metric: metric(), at: int({ unsigned: true }).notNull(), amount: whole("amount") },
   (t) => [primaryKey({ columns: [t.subject, t.metric, t.at] })],
+);
+
+/** A webhook's URL; with a subject and numbers it still fits a key. */
+const url = () => varbinary({ length: WEBHOOK_URL_BYTES_MAX }).notNull();
+
+/**
+ * Counts that have reached what a webhook asks for: once for each URL, for ever. `due_ms`: when it is to be told next; null:
+ * it was, or never will be.
+ */
+export const milestones = mysqlTable(
+  "milestones",
+  {
+    subject: subject(),
+    metric: metric(),
+    threshold: whole("threshold"),
+    url: url(),
+    count: whole("count"),
+    atMs: whole("at_ms"),
+    tries: int({ unsigned: true }).notNull(),
+    dueMs: bigint("due_ms", { mode: "number" }),
+  },
+  (t) => [
+    primaryKey({ columns: [t.subject, t.metric, t.threshold, t.url] }),
+    index("milestones_due").on(t.url, t.dueMs),
+  ],
 );
 
 /** Keys that named acts. `seen_ms`: when the ledger got it, by which old ones are pruned. */
