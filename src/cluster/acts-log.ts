@@ -15,6 +15,11 @@ interface OpenFrame {
   numbers: { shard: number; n: number }[];
 }
 
+type Unnumbered = WithoutNumber<Extract<LogRecord, { kind: "relation" | "tally" | "visitor" }>>;
+type WithoutNumber<T> = T extends unknown ? Omit<T, "shard" | "n"> : never;
+/** Nothing of it comes from the counter table. */
+const NO_NOTE = { slot: NO_SLOT, notedAfter: 0 };
+
 /** A parcel whose numbers need not be read out of it again. */
 export interface NumberedParcel extends Parcel {
   frame: NumberedFrame;
@@ -71,21 +76,25 @@ export class ActsLog {
   }
 
   #add(act: Act, place: number, nowMs: number): Logged | null {
-    const { shard, metric, subject, actor, active, by, seen, isKept, atMs } = act;
+    const { shard, metric, subject, actor, active, by, seen, isKept, atMs, visitor } = act;
     const frame = this.#frames[shard % this.#frames.length] as OpenFrame;
     const once = act.once === null ? undefined : { ...act.once, atMs: nowMs };
     try {
       const acted = () => (atMs === null ? this.#clock.stamp(nowMs, seen ?? 0, active) : stampAt(atMs, active));
       const stamp = actor === "" ? 0 : isKept ? (seen ?? 0) : acted();
-      const n = (this.#last[shard] as number) + 1;
-      const head = { shard, n, metric, subject, once, past: atMs !== null };
-      const record: LogRecord =
-        actor === ""
-          ? { kind: "tally", ...head, amount: by, atMs: atMs ?? nowMs, slot: NO_SLOT, notedAfter: 0 }
-          : { kind: "relation", ...head, actor, stamp };
-      frame.writer.add(record);
+      const about = { metric, subject };
+      const what = { ...about, once, past: atMs !== null };
+      const times = { atMs: atMs ?? nowMs };
+      const records: Unnumbered[] = [];
+      if (visitor !== null) records.push({ kind: "visitor", ...about, code: visitor, ...times });
+      if (actor !== "") records.push({ kind: "relation", ...what, actor, stamp });
+      else if (by > 0 || once) records.push({ kind: "tally", ...what, amount: by, ...times, ...NO_NOTE });
       frame.places.push(place);
-      frame.numbers.push({ shard, n });
+      let n = this.#last[shard] as number;
+      for (const record of records) {
+        frame.writer.add({ ...record, shard, n: ++n });
+        frame.numbers.push({ shard, n });
+      }
       this.#last[shard] = n;
       return { stamp, source: this.#source, n, isShipped: false };
     } catch (error) {

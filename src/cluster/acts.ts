@@ -1,4 +1,5 @@
 import { isActive, msOf, type Stamp, stampAt } from "../arithmetic/stamp.ts";
+import type { Code } from "../distinct/code.ts";
 import { Problem, unavailable } from "../errors.ts";
 import { Batcher } from "../lib/batcher.ts";
 import { Turns } from "../lib/turns.ts";
@@ -87,8 +88,13 @@ export class Acts {
     return this.#inTurn(`${name.metric} ${name.subject}\n${name.actor}`, () => this.#relate(name, active, how));
   }
 
-  async addOnce(name: CountName, by: number, once: OnceKey, atMs?: number): Promise<number | null> {
-    return this.#inTurn(once.key, () => this.#addOnce(name, by, once, atMs ?? null));
+  async addOnce(
+    name: CountName,
+    by: number,
+    once: OnceKey,
+    { atMs = null, visitor = null }: { atMs?: number | null; visitor?: Code | null } = {},
+  ): Promise<number | null> {
+    return this.#inTurn(once.key, () => this.#addOnce(name, by, once, { atMs, visitor }));
   }
 
   async #inTurn<R>(key: string, act: () => Promise<R>): Promise<R> {
@@ -118,7 +124,7 @@ export class Acts {
     if (seen && isRepeat && (isRepeatedKey || !once)) return this.#repeated(shard, name, seen.stamp);
 
     const act = { shard, ...name, active, by: 0, seen: seen?.stamp ?? null, isKept: isRepeat };
-    const logged = await this.#log.append({ ...act, once: once ?? null, atMs: atMs ?? null });
+    const logged = await this.#log.append({ ...act, once: once ?? null, atMs: atMs ?? null, visitor: null });
     const later = async (): Promise<Related> => {
       await this.#leave(shard, logged);
       return { active, changed: null, count: null, at: msOf(logged.stamp) };
@@ -153,11 +159,16 @@ export class Acts {
     return { active: isActive(stamp), changed: isKnown ? false : null, count: isKnown ? count : null, at };
   }
 
-  async #addOnce(name: CountName, by: number, once: OnceKey, atMs: number | null): Promise<number | null> {
+  async #addOnce(
+    name: CountName,
+    by: number,
+    once: OnceKey,
+    more: { atMs: number | null; visitor: Code | null },
+  ): Promise<number | null> {
     const shard = shardOf(name.subject);
     const key = await this.#lookKey(shard, once);
     if (!key.isKnown) {
-      const act = { shard, ...name, actor: "", active: false, by, seen: null, isKept: false, once, atMs };
+      const act = { shard, ...name, actor: "", active: false, by, seen: null, isKept: false, once, ...more };
       const logged = await this.#log.append(act);
       const put = { ...name, ...logged, ...once, amount: by, version: key.version };
       if (!(await this.#putKey(shard, put))) return null;

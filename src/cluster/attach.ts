@@ -25,6 +25,8 @@ export interface ClusterShare {
   visitors: ClaimsShare;
   freshness: FreshnessShare;
   loadLocks: SharedArrayBuffer;
+  /** Rises when sketches of visitors were emptied. */
+  sketchEpoch: SharedArrayBuffer;
   /** The table's number of this thread. */
   thread: number;
   log: MessagePort;
@@ -46,6 +48,7 @@ export function attachCluster(share: ClusterShare, press: () => void) {
     shards,
     locks: new LoadLocks(share.loadLocks),
     log,
+    sketchEpoch: new Int32Array(share.sketchEpoch),
     flushMs: settings.flushMs,
     press,
   });

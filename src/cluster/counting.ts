@@ -1,6 +1,8 @@
 import { randomBytes } from "node:crypto";
-import { isBehind, newestFirst, type Place, TOP } from "../arithmetic/place.ts";
+import { newestFirst } from "../arithmetic/place.ts";
 import { isActive, msOf, type Stamp } from "../arithmetic/stamp.ts";
+import type { Code } from "../distinct/code.ts";
+import type { Distinct } from "../distinct/sketches.ts";
 import { badInput, unavailable } from "../errors.ts";
 import { ACT_WAIT_MS_MAX } from "../limits.ts";
 import { knownActors, ofRelations } from "../local/known.ts";
@@ -24,15 +26,17 @@ import type { CountName, HotStore, Missing, RegisterName } from "../ports/hot-st
 import { Adder } from "../tallies/adder.ts";
 import { type CounterTable, OWING_TOO_MUCH, TOO_HIGH } from "../tallies/table.ts";
 import { Acts } from "./acts.ts";
-import { isAway } from "./away.ts";
+import { fromLedger, isAway } from "./away.ts";
 import { CountedReader } from "./counted.ts";
 import type { Freshness } from "./freshness.ts";
 import type { SharedLedger } from "./ledger.ts";
+import { enough, within } from "./list-rows.ts";
 import type { LoadLocks } from "./load-locks.ts";
 import type { LogClient } from "./log-client.ts";
 import { Looks } from "./looks.ts";
 import { Refresher } from "./refresher.ts";
 import { type Shards, shardOf } from "./shards.ts";
+import { Visiting } from "./visiting.ts";
 
 export interface CountingParts {
   table: CounterTable;
@@ -42,6 +46,7 @@ export interface CountingParts {
   shards: Shards;
   locks: LoadLocks;
   log: LogClient;
+  sketchEpoch: Int32Array;
   flushMs: number;
   /** Asks main to make room in the table, or to flush. */
   press(): void;
@@ -69,6 +74,7 @@ export class ClusterCounting implements Counting {
   readonly #looks: Looks;
   readonly #refresher: Refresher;
   readonly #acts: Acts;
+  readonly #visiting: Visiting;
   readonly #counted: CountedReader;
 
   constructor(parts: CountingParts) {
@@ -78,6 +84,7 @@ export class ClusterCounting implements Counting {
     this.#looks = new Looks(parts);
     this.#refresher = new Refresher({ ...parts, looks: this.#looks });
     this.#counted = new CountedReader({ ...parts, counts: (subject, metrics) => this.counts(subject, metrics) });
+    this.#visiting = new Visiting({ epoch: parts.sketchEpoch, log: parts.log });
     this.#acts = new Acts({ ...parts, looks: this.#looks });
     this.bulk = {
       adds: new Adder(parts.table),
@@ -101,16 +108,20 @@ export class ClusterCounting implements Counting {
     by: number,
     once: OnceKey = { key: randomBytes(16).toString("hex"), body: NO_BODY },
     atMs?: number,
+    visitor?: Code,
   ): Promise<number | null> {
-    const count = await this.#acts.addOnce({ metric, subject }, by, once, atMs);
+    const more = { atMs: atMs ?? null, visitor: visitor ?? null };
+    const count = await this.#acts.addOnce({ metric, subject }, by, once, more);
     this.#expire(metric, subject);
     return count === null ? null : this.#refreshed(metric, subject);
   }
 
-  visit(): undefined {}
+  visit({ id }: Metric, subject: Subject, visitor: Code): undefined | Promise<undefined> {
+    return this.#visiting.visit(id, subject, visitor);
+  }
 
-  async distinct(): Promise<never> {
-    throw unavailable("how many different actors a tally had is not known in a cluster yet");
+  distinct({ id }: Metric, subject: Subject): Promise<Distinct> {
+    return this.#visiting.count(id, subject);
   }
 
   relate(
@@ -198,7 +209,7 @@ export class ClusterCounting implements Counting {
   async actors({ id: metric }: Metric, subject: Subject, query: ListQuery): Promise<ListPage> {
     const onTheWay = await this.#orNothing(() => this.#actorsOnTheWay({ metric, subject }));
     const { before, limit } = enough(query, onTheWay);
-    const items = await this.#ledger(() => this.#parts.ledger.newestActors(metric, subject, before, limit));
+    const items = await fromLedger(() => this.#parts.ledger.newestActors(metric, subject, before, limit));
     return listPage(onTheWay, query, within(items.map(({ actor, stamp }) => ({ id: actor, stamp }))));
   }
 
@@ -209,12 +220,12 @@ export class ClusterCounting implements Counting {
   async subjects({ id: metric }: Metric, actor: Actor, query: ListQuery): Promise<ListPage> {
     const onTheWay = await this.#subjectsOnTheWay(actor, metric, query.type);
     const { before, limit } = enough(query, onTheWay);
-    const items = await this.#ledger(() => this.#parts.ledger.newestSubjects(metric, actor, before, limit, query.type));
+    const items = await fromLedger(() => this.#parts.ledger.newestSubjects(metric, actor, before, limit, query.type));
     return listPage(onTheWay, query, within(items.map(({ subject, stamp }) => ({ id: subject, stamp }))));
   }
 
   counted(query: CountedQuery): Promise<CountedPage> {
-    return this.#ledger(() => this.#counted.read(query));
+    return fromLedger(() => this.#counted.read(query));
   }
 
   // Tallies
@@ -310,7 +321,7 @@ export class ClusterCounting implements Counting {
   }
 
   async #fromLedger(shard: number, counts: readonly CountName[]) {
-    const bases = await this.#ledger(() => this.#parts.ledger.bases(counts.map((name) => ({ shard, ...name }))));
+    const bases = await fromLedger(() => this.#parts.ledger.bases(counts.map((name) => ({ shard, ...name }))));
     for (const { version } of bases) this.#freshness.shownAt(shard, version);
     return bases;
   }
@@ -329,7 +340,7 @@ export class ClusterCounting implements Counting {
     }
     const stamps = await Promise.all(
       registers.map(
-        async (name, i) => looked.registers[i] ?? (await this.#ledger(() => this.#looks.hint(shard, name))).stamp,
+        async (name, i) => looked.registers[i] ?? (await fromLedger(() => this.#looks.hint(shard, name))).stamp,
       ),
     );
     return { counts: looked.counts, stamps };
@@ -362,7 +373,7 @@ export class ClusterCounting implements Counting {
 
   async #actorCount(actor: Actor, metric: number, type: string | undefined): Promise<number> {
     const onTheWay = await this.#subjectsOnTheWay(actor, metric, type);
-    return this.#ledger(() => this.#parts.ledger.actorCountWith(metric, actor, type, onTheWay));
+    return fromLedger(() => this.#parts.ledger.actorCountWith(metric, actor, type, onTheWay));
   }
 
   async #untilThere<T>(shard: number, ask: () => Promise<T | Missing>): Promise<T> {
@@ -383,22 +394,4 @@ export class ClusterCounting implements Counting {
       throw error;
     }
   }
-
-  async #ledger<T>(read: () => Promise<T>): Promise<T> {
-    try {
-      return await read();
-    } catch (error) {
-      if (!isAway(error)) throw error;
-      throw unavailable("MySQL is away, and this is not at hand in Redis");
-    }
-  }
-}
-
-/** So many rows of one ledger snapshot fill the page, however many of them what is on its way hides. */
-function enough(query: ListQuery, onTheWay: readonly Row[]): { before: Place; limit: number } {
-  return { before: query.before ?? TOP, limit: query.limit + 1 + onTheWay.length };
-}
-
-function within(rows: Row[]): (before: Place, limit: number) => Row[] {
-  return (before, limit) => rows.filter((row) => isBehind(row, before)).slice(0, limit);
 }

@@ -1,9 +1,10 @@
 import type { MessagePort } from "node:worker_threads";
+import type { Distinct } from "../distinct/sketches.ts";
 import { unavailable } from "../errors.ts";
 import { Batcher } from "../lib/batcher.ts";
 import { LOOKS_AT_ONCE } from "../limits.ts";
 import { HotStoreAway } from "../ports/hot-store.ts";
-import type { Act, FromLog, Logged, ToLog } from "./messages.ts";
+import type { Act, FromLog, Logged, ToLog, Visit } from "./messages.ts";
 
 interface Waiting {
   resolve(answer: never): void;
@@ -15,12 +16,17 @@ export class LogClient {
   readonly #port: MessagePort;
   readonly #waiting = new Map<number, Waiting>();
   readonly #acts: Batcher<Act, Logged | null>;
+  readonly #visits: Batcher<Visit, number | null>;
   #lastId = 0;
 
   constructor(port: MessagePort) {
     this.#port = port;
     // Many flights: the log thread gathers them, while one send is under way.
     this.#acts = new Batcher((acts) => this.#ask<(Logged | null)[]>({ kind: "acts", id: 0, acts }), {
+      itemsMax: LOOKS_AT_ONCE,
+      flightsMax: 64,
+    });
+    this.#visits = new Batcher((visits) => this.#ask<(number | null)[]>({ kind: "visits", id: 0, visits }), {
       itemsMax: LOOKS_AT_ONCE,
       flightsMax: 64,
     });
@@ -32,6 +38,18 @@ export class LogClient {
     const logged = await this.#acts.submit(act);
     if (logged === null) throw unavailable("the act could not be made durable; it was not done");
     return logged;
+  }
+
+  /** Resolves when he is durable and in this node's sketches: what his register is at least in both, 0 where one is not dense. */
+  async visit(visit: Visit): Promise<number> {
+    const rank = await this.#visits.submit(visit);
+    if (rank === null) throw unavailable("the visitor could not be made durable; nothing was counted");
+    return rank;
+  }
+
+  /** Null where it cannot be known. */
+  distinct(metric: number, subject: string): Promise<Distinct | null> {
+    return this.#ask<Distinct | null>({ kind: "distinct", id: 0, metric, subject });
   }
 
   /** The end of the shard's partition of the log, as it is now. */
@@ -62,6 +80,12 @@ export class LogClient {
         break;
       case "end":
         waiting?.resolve(message.end as never);
+        break;
+      case "visited":
+        waiting?.resolve(message.ranks as never);
+        break;
+      case "distinct":
+        waiting?.resolve(message.distinct as never);
     }
   }
 }

@@ -1,4 +1,4 @@
-import { type MessagePort, parentPort, workerData } from "node:worker_threads";
+import { type MessagePort, workerData } from "node:worker_threads";
 import { SHARDS } from "../arithmetic/shard.ts";
 import { HybridClock, type Time, timeOf } from "../arithmetic/stamp.ts";
 import { isSystemError } from "../errors.ts";
@@ -19,13 +19,15 @@ import { ensureTopics } from "./kafka/topics.ts";
 import { Lane, type Parcel, shardOfFrame } from "./lane.ts";
 import { ACTS, LOG_THREAD, type LogData } from "./log-data.ts";
 import { LogEnds } from "./log-ends.ts";
-import type { Act, FromLog, LogCommand, LogMessage, StoreName, ToLog } from "./messages.ts";
+import { fatal, reply, tell, tellStore } from "./log-tell.ts";
+import type { Act, FromLog, LogCommand, Logged, ToLog } from "./messages.ts";
 import { groupsOf, Notes } from "./notes.ts";
 import { OutboxIndex } from "./outbox-index.ts";
 import { type Due, Resend } from "./resend.ts";
 import { Shards } from "./shards.ts";
 import { Standstill } from "./standstill.ts";
 import { openHot, openSharedLedger } from "./stores.ts";
+import { VisitDesk } from "./visit-desk.ts";
 
 /** How often the ledger is asked what it has, and Redis whether it is still the same. */
 const LOOK_MS = 500;
@@ -34,9 +36,8 @@ const READ_BYTES = 4 * 1024 * 1024;
 const PUT_MS_MAX = LAG_MS_MAX + LOOK_MS_MAX;
 
 interface Waiting {
-  port: MessagePort;
-  id: number;
   acts: Act[];
+  done(logged: (Logged | null)[]): void;
 }
 
 /**
@@ -72,6 +73,7 @@ class LogThread {
   /** Acts up to `upTo` that are put once nobody can be putting them any more: the shards' copies are new. */
   readonly #late: { upTo: Position; atMs: number; shards: ReadonlySet<number> }[] = [];
   readonly #hidden: HiddenActs;
+  readonly #visits: VisitDesk;
   readonly #joined = new Map<number, MessagePort>();
   #queue: Waiting[] = [];
   readonly #standstill = new Standstill();
@@ -105,6 +107,8 @@ class LogThread {
     const clock = new HybridClock(Math.max(data.clock, this.#readOutbox()));
     this.#acts = new ActsLog({ log: this.#outbox, clock, source: source + ACTS, partitions });
     this.#beganAt = this.#head.position;
+    const applied = () => this.#index.applied;
+    this.#visits = new VisitDesk(data, { ledger: this.#ledger, applied, log: (acts) => this.#log(acts) });
     this.#hot.onState((state) => {
       if (state.up) this.#epochs.clear();
     });
@@ -132,20 +136,31 @@ class LogThread {
 
   #join(thread: number, port: MessagePort): void {
     this.#joined.set(thread, port);
-    port.on("message", (message: ToLog) => {
-      if (message.kind === "acts") {
-        this.#queue.push({ port, id: message.id, acts: message.acts });
-        void this.#pump();
-      } else {
-        this.#ends.of(message.shard).then(
-          (end) => reply(port, { kind: "end", id: message.id, end }),
-          () => reply(port, { kind: "end", id: message.id, end: null }),
-        );
-      }
-    });
+    port.on("message", (message: ToLog) => void this.#ask(message).then((answer) => reply(port, answer), fatal));
+  }
+
+  async #ask(message: ToLog): Promise<FromLog> {
+    const { kind, id } = message;
+    switch (kind) {
+      case "acts":
+        return { kind: "logged", id, logged: await this.#log(message.acts) };
+      case "end":
+        return { kind, id, end: await this.#ends.of(message.shard).catch(() => null) };
+      case "visits":
+        return { kind: "visited", id, ranks: await this.#visits.visits(message.visits) };
+      case "distinct":
+        return { kind, id, distinct: await this.#visits.distinct(message.metric, message.subject) };
+    }
   }
 
   // Acts
+
+  #log(acts: Act[]): Promise<(Logged | null)[]> {
+    return new Promise((done) => {
+      this.#queue.push({ acts, done });
+      void this.#pump();
+    });
+  }
 
   async #pump(): Promise<void> {
     if (this.#isPumping) return;
@@ -164,17 +179,19 @@ class LogThread {
   }
 
   async #take(batch: readonly Waiting[]): Promise<void> {
-    const { logged, parcels, trouble } = this.#acts.append(batch.flatMap(({ acts }) => acts));
+    const all = batch.flatMap(({ acts }) => acts);
+    const { logged, parcels, trouble } = this.#acts.append(all);
     this.#onDisk(trouble);
     for (const { frame, bytes, end } of parcels) this.#index.add(frame, end, bytes.length);
+    this.#visits.logged(all, logged, this.#head.position);
     fault("cluster.acts.appended");
     const isShipped = await this.#actLane.ship(parcels);
     if (!isShipped) this.#outbox.sync();
     for (const each of logged) if (each) each.isShipped = isShipped;
     fault("cluster.acts.shipped");
     let from = 0;
-    for (const { port, id, acts } of batch) {
-      reply(port, { kind: "logged", id, logged: logged.slice(from, from + acts.length) });
+    for (const { acts, done } of batch) {
+      done(logged.slice(from, from + acts.length));
       from += acts.length;
     }
   }
@@ -371,26 +388,6 @@ class LogThread {
     tell({ kind: "stopped" });
     this.#data.commands.close();
   }
-}
-
-function tellStore(name: StoreName, problem: string | null): void {
-  tell({ kind: "store", name, state: { isUp: problem === null, detail: problem ?? "" } });
-}
-
-function reply(port: MessagePort, message: FromLog): void {
-  port.postMessage(message);
-}
-
-function tell(message: LogMessage): void {
-  parentPort?.postMessage(message);
-}
-
-/** What only a bug or a broken disk can do: the process must end, and the next start reads what is on the disk. */
-function fatal(error: unknown): never {
-  setTimeout(() => {
-    throw error;
-  }, 0);
-  throw error;
 }
 
 const data = workerData as LogData;

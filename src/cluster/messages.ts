@@ -1,9 +1,11 @@
 import type { MessagePort } from "node:worker_threads";
 import type { Stamp } from "../arithmetic/stamp.ts";
 import type { Settings } from "../config.ts";
+import type { Code } from "../distinct/code.ts";
+import type { Distinct } from "../distinct/sketches.ts";
 import type { OnceKey } from "../ports/counting.ts";
 
-/** An act for the log: a relation that is set (`by` 0), or a keyed increment (`actor` empty). */
+/** An act for the log: a relation that is set (`by` 0), a keyed increment (`actor` empty), or a visitor alone (no key either). */
 export interface Act {
   shard: number;
   metric: number;
@@ -18,6 +20,15 @@ export interface Act {
   once: OnceKey | null;
   /** The time it brought with it, null where it counts now. */
   atMs: number | null;
+  /** Who counts, of a distinct tally. */
+  visitor: Code | null;
+}
+
+/** A visitor of a distinct tally, now. */
+export interface Visit {
+  metric: number;
+  subject: string;
+  code: Code;
 }
 
 /** The act as it stands in the log. */
@@ -30,12 +41,21 @@ export interface Logged {
 }
 
 /** A request thread to the log thread. */
-export type ToLog = { kind: "acts"; id: number; acts: Act[] } | { kind: "end"; id: number; shard: number };
+export type ToLog =
+  | { kind: "acts"; id: number; acts: Act[] }
+  | { kind: "end"; id: number; shard: number }
+  | { kind: "visits"; id: number; visits: Visit[] }
+  | { kind: "distinct"; id: number; metric: number; subject: string };
 
-/** `logged`: durable, but for those (null) that are not in the log. */
+/**
+ * `logged`: durable, but for those (null) that are not in the log. `visited`: the same, with what each one's register is at
+ * least in both sketches. `distinct`: null where it is not known.
+ */
 export type FromLog =
   | { kind: "logged"; id: number; logged: (Logged | null)[] }
-  | { kind: "end"; id: number; end: number | null };
+  | { kind: "end"; id: number; end: number | null }
+  | { kind: "visited"; id: number; ranks: (number | null)[] }
+  | { kind: "distinct"; id: number; distinct: Distinct | null };
 
 /** Main to the log thread. */
 export type LogCommand =

@@ -47,6 +47,7 @@ export interface NodeParts {
   table: CounterTable;
   visitors: NodeVisitors;
   freshness: FreshnessShare;
+  sketchEpoch: SharedArrayBuffer;
   link: LogLink;
   projector: ProjectorLink | null;
   stores: StoreStates;
@@ -106,7 +107,7 @@ export class ClusterNode {
 
   /** What worker `index` needs, with its own way to the log thread, and what of it is handed over rather than copied. */
   join(index: number): { share: ClusterShare; transfer: Transferable[] } {
-    const { settings, partitions, freshness, link } = this.#parts;
+    const { settings, partitions, freshness, sketchEpoch, link } = this.#parts;
     const thread = FIRST_WORKER_THREAD + index;
     const port: MessagePort = link.join(thread);
     const table = this.#table.share();
@@ -118,6 +119,7 @@ export class ClusterNode {
         table,
         visitors: this.#parts.visitors.claims.share(),
         freshness,
+        sketchEpoch,
         loadLocks: this.#loadLocks,
         thread,
         log: port,

@@ -59,6 +59,7 @@ async function start(settings: Settings, events: NodeEvents): Promise<ClusterNod
   });
   const visitors = openVisitors(files.visitors);
   const freshness = Freshness.allocate(table.slotsMax);
+  const sketchEpoch = new SharedArrayBuffer(4);
   const applied = new LogHead();
   const clock = await ledgerTime(settings, partitions);
   const caughtUp = Promise.withResolvers<void>();
@@ -72,6 +73,7 @@ async function start(settings: Settings, events: NodeEvents): Promise<ClusterNod
       applied: applied.share,
       table: table.share(),
       freshness,
+      sketchEpoch,
       source,
       partitions,
       clock,
@@ -104,6 +106,7 @@ async function start(settings: Settings, events: NodeEvents): Promise<ClusterNod
     table,
     visitors,
     freshness,
+    sketchEpoch,
     link,
     projector,
     stores,

@@ -9,6 +9,8 @@ const SPARSE_MIN = 4;
 const SPARSE = 1;
 const DENSE = 2;
 const DENSE_BYTES = 1 + (REGISTERS * 6) / 8;
+/** Of a sketch as bytes. */
+export const SKETCH_BYTES_MAX = Math.max(DENSE_BYTES, 1 + 4 * SPARSE_MAX);
 
 /**
  * How many different visitors there were, in at most 16 KiB: HyperLogLog. It only takes maxima, so the same visitors in any

@@ -17,12 +17,14 @@ export interface SketchName {
 /** The two sketches of one tally of one subject, as they are in memory. */
 export interface Pair {
   readonly name: SketchName;
-  readonly all: Sketch;
+  all: Sketch;
   /** Days since 1970: the one that `today` is of. */
   day: number;
   today: Sketch;
-  /** When its part in the ledger was last read (the caller's clock), for those who share the ledger. */
+  /** When its part in the ledger was last read (the caller's clock, 0: never), for those who share the ledger. */
   readAtMs: number;
+  /** What its owner keeps beside it. */
+  extraBytes: number;
   /** Where the last record about it ends in the log. */
   end: number;
   /** The round in which it was last asked for. */
@@ -35,6 +37,8 @@ const PAIR_BYTES = 600;
 const LOOKS = 64;
 
 const DAY_MS = 86_400_000;
+/** Among days: the sketch of all time. */
+export const ALL_TIME = 0;
 
 /** The UTC day, in days since 1970. */
 export function dayOf(ms: number): number {
@@ -92,11 +96,20 @@ export class Sketches {
     const before = pair ? bytesOf(pair) : 0;
     if (pair) {
       if (stored.all) pair.all.merge(stored.all);
-      if (pair.day !== day) Object.assign(pair, { day, today: stored.today ?? new Sketch() });
+      if (pair.day !== day) Object.assign(pair, { day, today: stored.today ?? new Sketch(), readAtMs: 0 });
       else if (stored.today) pair.today.merge(stored.today);
     } else {
       const { all, today } = stored;
-      pair = { name, day, today: today ?? new Sketch(), all: all ?? new Sketch(), readAtMs: 0, end: 0, round: 0 };
+      pair = {
+        name,
+        day,
+        today: today ?? new Sketch(),
+        all: all ?? new Sketch(),
+        readAtMs: 0,
+        extraBytes: 0,
+        end: 0,
+        round: 0,
+      };
       if (!this.#makeRoom(bytesOf(pair))) return null;
     }
     pair.round = this.#round;
@@ -112,7 +125,20 @@ export class Sketches {
     pair.all.add(code);
     if (pair.day === day) pair.today.add(code);
     if (end > pair.end) pair.end = end;
-    this.bytes += bytesOf(pair) - before;
+    this.#grew(pair, before);
+  }
+
+  /** Its sketches become others. */
+  replace(pair: Pair, sketches: { today: Sketch; all: Sketch }): void {
+    const before = bytesOf(pair);
+    Object.assign(pair, sketches);
+    this.#grew(pair, before);
+  }
+
+  setExtra(pair: Pair, bytes: number): void {
+    const before = bytesOf(pair);
+    pair.extraBytes = bytes;
+    this.#grew(pair, before);
   }
 
   /** The subject's sketches are gone from the ledger. */
@@ -122,6 +148,11 @@ export class Sketches {
     if (!pair) return;
     this.#pairs.delete(key);
     this.bytes -= bytesOf(pair);
+  }
+
+  /** One that has left meanwhile takes nothing. */
+  #grew(pair: Pair, before: number): void {
+    if (this.#pairs.get(keyOf(pair.name)) === pair) this.bytes += bytesOf(pair) - before;
   }
 
   /** False: nobody may leave. What is here may grow beyond the bound, by 32 KiB each at most, and then nobody comes in. */
@@ -155,6 +186,6 @@ function keyOf({ metric, subject }: SketchName): string {
   return `${metric} ${subject}`;
 }
 
-function bytesOf({ all, today }: Pair): number {
-  return PAIR_BYTES + all.bytes + today.bytes;
+function bytesOf({ all, today, extraBytes }: Pair): number {
+  return PAIR_BYTES + extraBytes + all.bytes + today.bytes;
 }

@@ -4,13 +4,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { codeOf } from "../distinct/code.ts";
 import { Sketch } from "../distinct/sketch.ts";
-import { dayOf } from "../distinct/sketches.ts";
+import { ALL_TIME, dayOf } from "../distinct/sketches.ts";
 import { BatchBuilder } from "../projector/batch.ts";
 import type { LogRecord } from "../records.ts";
 import { SqliteLedgerWriter } from "./ledger.ts";
 import { prepareLedger, shareLedger } from "./open-ledger.ts";
 import { SqliteLedgerReader } from "./reads.ts";
-import { ALL_TIME } from "./sketch-rows.ts";
 
 const NOW_MS = Date.UTC(2026, 11, 31, 23, 59);
 const DAY_MS = 86_400_000;

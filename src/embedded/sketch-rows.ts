@@ -1,11 +1,9 @@
 import type { Database } from "bun:sqlite";
 import { Sketch } from "../distinct/sketch.ts";
-import { dayOf } from "../distinct/sketches.ts";
+import { ALL_TIME, dayOf } from "../distinct/sketches.ts";
 import type { VisitChange } from "../ports/ledger.ts";
 import type { JobRecord } from "../records.ts";
 
-/** The row of all time. */
-export const ALL_TIME = 0;
 /** Sketches of days go in slices, so that no batch waits for them. */
 const PRUNE_ROWS = 500;
 

@@ -1,11 +1,10 @@
 import type { Code } from "../distinct/code.ts";
 import type { Sketch } from "../distinct/sketch.ts";
-import { type Distinct, dayOf, distinctOf, hasSeen, type Pair, Sketches } from "../distinct/sketches.ts";
+import { ALL_TIME, type Distinct, dayOf, distinctOf, hasSeen, type Pair, Sketches } from "../distinct/sketches.ts";
 import { wallMs } from "../lib/fault.ts";
 import { SKETCHES_BYTES_MAX } from "../limits.ts";
 import type { Position } from "../ports/log.ts";
 import type { VisitorRecord } from "../records.ts";
-import { ALL_TIME } from "./sketch-rows.ts";
 
 /** What the writer asks of the ledger. */
 export interface SketchLedger {

@@ -1,5 +1,6 @@
 import type { Place } from "../arithmetic/place.ts";
 import type { Stamp } from "../arithmetic/stamp.ts";
+import type { Sketch } from "../distinct/sketch.ts";
 import type { Actor, Subject } from "../model.ts";
 import type { JobRecord } from "../records.ts";
 import type { Position } from "./log.ts";
@@ -59,6 +60,8 @@ export interface LedgerReader {
   registersOf(subject: Subject, actor: Actor): Awaitable<[metric: number, stamp: Stamp][]>;
   newestActors(metric: number, subject: Subject, before: Place, limit: number): Awaitable<ActorItem[]>;
   newestSubjects(metric: number, actor: Actor, before: Place, limit: number, type?: string): Awaitable<SubjectItem[]>;
+  /** Who counted, of a distinct tally: on a day (since 1970), or of ALL_TIME; null where nobody did, or the day is long over. */
+  sketch(metric: number, subject: Subject, day: number): Awaitable<Sketch | null>;
   /** On how many subjects (of that type) the actor has the relation active. */
   actorCount(metric: number, actor: Actor, type?: string): Awaitable<number>;
   /**

@@ -5,6 +5,7 @@ import { admin } from "./admin.suite.ts";
 import { at } from "./at.suite.ts";
 import { cors } from "./cors.suite.ts";
 import { counted } from "./counted.suite.ts";
+import { distinct } from "./distinct.suite.ts";
 import { events, eventsAccess } from "./events.suite.ts";
 import { history } from "./history.suite.ts";
 import { http } from "./http.suite.ts";
@@ -44,6 +45,7 @@ export function wholeContract(deployment: Deployment): void {
     if (deployment.nodes === 1) cors(deployment);
     if (deployment.name === "embedded") webhooks(deployment);
     eventsAccess(deployment);
+    distinct(deployment);
   });
 }
 
@@ -60,6 +62,7 @@ export function storedContract(deployment: Deployment): void {
     streams(api);
     tallies(api);
     rules(deployment);
+    distinct(deployment);
     at(api);
   });
 }

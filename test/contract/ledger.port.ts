@@ -1,5 +1,8 @@
 import { afterEach, describe, expect, test } from "bun:test";
 import { type Place, TOP } from "../../src/arithmetic/place.ts";
+import { codeOf } from "../../src/distinct/code.ts";
+import { Sketch } from "../../src/distinct/sketch.ts";
+import { ALL_TIME, dayOf } from "../../src/distinct/sketches.ts";
 import { KEYS_MS } from "../../src/limits.ts";
 import type { LedgerReader, StoredKey } from "../../src/ports/ledger.ts";
 import type { Frame } from "../../src/records.ts";
@@ -107,6 +110,55 @@ export function ledgerPort(name: string, open: OpenWorld, { hasJobs = false } = 
       expect(await world.reader.count(VIEWS, "article/1")).toBe(52);
       await put([{ source: "a", records: [set(6, 0)] }], 1);
       expect(await world.reader.count(VIEWS, "article/1")).toBe(0);
+    });
+
+    test("sketches take visitors in, each once whatever comes twice, by day and for all time", async () => {
+      world = await open({ segmentRows: 10, totalsFrom: 5, foldFrom: 2 });
+      const day = dayOf(NOW_MS);
+      let n = 0;
+      const visitor = (actor: string, { subject = "article/1", metric = VIEWS, atMs = NOW_MS } = {}) =>
+        ({ kind: "visitor", shard: 1, n: ++n, metric, subject, code: codeOf(actor), atMs }) as const;
+      const counts = async (subject = "article/1", metric = VIEWS) => {
+        const sketches = [ALL_TIME, day, day - 1].map((of) => world.reader.sketch(metric, subject, of));
+        return (await Promise.all(sketches)).map((sketch) => sketch?.count ?? null);
+      };
+      expect(await counts()).toEqual([null, null, null]);
+      const records = ["a", "b", "a", "🎉"].map((actor) => visitor(actor));
+      await put([{ source: "a", records }]);
+      await put([{ source: "a", records }], 1);
+      expect(await counts()).toEqual([3, 3, null]);
+      const others = [visitor("a", { subject: "article/é" }), visitor("a", { subject: "Article/1" })];
+      await put([{ source: "a", records: [...others, visitor("c", { metric: SHARES })] }], 2);
+      expect(await counts("article/é")).toEqual([1, 1, null]);
+      expect(await counts("article/e\u0301")).toEqual([null, null, null]);
+      expect(await counts("article/1", SHARES)).toEqual([1, 1, null]);
+      const yesterday = visitor("y", { atMs: NOW_MS - 86_400_000 });
+      const longAgo = visitor("z", { atMs: NOW_MS - 2 * 86_400_000 });
+      await put([{ source: "a", records: [yesterday, longAgo] }], 3);
+      expect(await counts()).toEqual([5, 3, 1]);
+      expect(await world.reader.sketch(VIEWS, "article/1", day - 2)).toBeNull();
+    });
+
+    test("sketches of many visitors are those of memory, to the byte, and those of past days go", async () => {
+      world = await open({ segmentRows: 10, totalsFrom: 5, foldFrom: 2 });
+      const expected = new Sketch();
+      let n = 0;
+      for (let batch = 0; batch < 5; batch++) {
+        const records = Array.from({ length: 1_000 }, () => {
+          const code = codeOf(`v${n}`);
+          expected.add(code);
+          const subject = n % 4 === 0 ? `article/${n}` : "article/1";
+          return { kind: "visitor", shard: 1, n: ++n, metric: VIEWS, subject, code, atMs: NOW_MS } as const;
+        });
+        const all = records.map((record) => ({ ...record, n: ++n, subject: "article/all" }));
+        await put([{ source: "a", records: [...records, ...all] }], batch);
+      }
+      const stored = await world.reader.sketch(VIEWS, "article/all", ALL_TIME);
+      expect(stored?.encode()).toEqual(expected.encode());
+      expect((await world.reader.sketch(VIEWS, "article/all", dayOf(NOW_MS)))?.encode()).toEqual(expected.encode());
+      while (await world.writer.tidy(NOW_MS + 2 * 86_400_000, false));
+      expect(await world.reader.sketch(VIEWS, "article/all", dayOf(NOW_MS))).toBeNull();
+      expect((await world.reader.sketch(VIEWS, "article/all", ALL_TIME))?.count).toBe(expected.count);
     });
 
     test("a count ends at 2^53 − 1", async () => {

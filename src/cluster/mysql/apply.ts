@@ -6,6 +6,7 @@ import type { LedgerConnection, Row } from "./connection.ts";
 import { type Folded, fold, LastNumbers, type Touched, touchedBy } from "./fold.ts";
 import type { AppliedMessages, ApplyOptions, LogMessage } from "./messages.ts";
 import type { RegisterStore } from "./registers.ts";
+import { storeVisits } from "./sketches.ts";
 import { hexSql, idOf, idSql, numbersSql, rowsSql, wholeSql } from "./sql.ts";
 import { changed } from "./tallies.ts";
 
@@ -56,6 +57,7 @@ export async function applyMessages(
   const stamps = await registers.store(connection, batch.registers);
   const counts = countChanges(batch, stamps);
   await storeCounts(connection, counts);
+  await storeVisits(connection, batch.visits, batch.nowMs);
   await storeRest(connection, batch);
   const versions = versionsAfter(batch, before);
   await storeShards(connection, versions);

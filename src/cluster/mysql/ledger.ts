@@ -3,12 +3,14 @@ import { applyMessages } from "./apply.ts";
 import { asUnavailable, type Deadlines, isLock, LedgerConnection, PATIENT } from "./connection.ts";
 import type { AppliedMessages, ApplyOptions, LogMessage } from "./messages.ts";
 import { RegisterStore } from "./registers.ts";
+import { pruneSketches } from "./sketches.ts";
 import { wholeSql } from "./sql.ts";
 
 const LOCK_TRIES = 6;
 const BACKOFF_MS = 20;
 /** Old keys go in slices, so that no batch waits for them. */
 const PRUNE_ROWS = 5_000;
+const PRUNE_SKETCHES = 500;
 /**
  * Keys count for 10 minutes by the clocks of those who wrote them, and are kept for longer by the ledger's own: a
  * repeat that had to wait in a spool or behind a projector that was away still finds its key.
@@ -59,14 +61,15 @@ export class MysqlLedgerWriter {
   async tidy(nowMs = this.#now()): Promise<boolean> {
     if (nowMs - this.#prunedMs < PRUNE_EVERY_MS) return false;
     const before = wholeSql(nowMs - KEYS_KEPT_MS);
-    const pruned = await this.#transaction(async (connection) => {
-      const { affectedRows } = await connection.write(
+    const isMore = await this.#transaction(async (connection) => {
+      const { affectedRows: keys } = await connection.write(
         `DELETE FROM \`keys\` WHERE seen_ms < ${before} ORDER BY seen_ms LIMIT ${PRUNE_ROWS}`,
       );
+      const sketches = await pruneSketches(connection, nowMs, PRUNE_SKETCHES);
       await connection.write("COMMIT");
-      return affectedRows;
+      return keys === PRUNE_ROWS || sketches === PRUNE_SKETCHES;
     });
-    if (pruned === PRUNE_ROWS) return true;
+    if (isMore) return true;
     this.#prunedMs = nowMs;
     return false;
   }

@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import ledgerSql from "../../../drizzle/mysql/0000_ledger.sql" with { type: "text" };
 import relationHistorySql from "../../../drizzle/mysql/0001_relation_history.sql" with { type: "text" };
 import milestonesSql from "../../../drizzle/mysql/0002_milestones.sql" with { type: "text" };
+import sketchesSql from "../../../drizzle/mysql/0003_sketches.sql" with { type: "text" };
 import journal from "../../../drizzle/mysql/meta/_journal.json" with { type: "json" };
 import { EXIT, StartError } from "../../errors.ts";
 import type { LedgerConnection } from "./connection.ts";
@@ -12,6 +13,7 @@ const SQL_BY_TAG: Record<string, string> = {
   "0000_ledger": ledgerSql,
   "0001_relation_history": relationHistorySql,
   "0002_milestones": milestonesSql,
+  "0003_sketches": sketchesSql,
 };
 
 /** One statement of one migration. A server commits each by itself, so each is in the book by itself. */

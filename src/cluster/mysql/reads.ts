@@ -1,5 +1,7 @@
 import type { Place } from "../../arithmetic/place.ts";
 import type { Stamp } from "../../arithmetic/stamp.ts";
+import { Sketch } from "../../distinct/sketch.ts";
+import { ALL_TIME } from "../../distinct/sketches.ts";
 import { KEYS_MS } from "../../limits.ts";
 import type { Actor, Subject } from "../../model.ts";
 import type { CountName, RegisterName, ShardVersion } from "../../ports/hot-store.ts";
@@ -249,6 +251,25 @@ export class MysqlLedgerReader implements LedgerReader, SharedLedger {
        AND at >= ${wholeSql(from)} AND at < ${wholeSql(to)} AND amount <> 0 ORDER BY at`,
     );
     return rows.map(([at, amount]) => [Number(at), Number(amount)]);
+  }
+
+  async sketch(metric: number, subject: Subject, day: number): Promise<Sketch | null> {
+    const [row] = await this.#ask(
+      `SELECT sketch FROM sketches WHERE subject = ${idSql(subject)} AND metric = ${wholeSql(metric)} AND day = ${wholeSql(day)}`,
+    );
+    return row ? Sketch.decode(row[0] as Buffer) : null;
+  }
+
+  async sketches(metric: number, subject: Subject, day: number): Promise<{ today: Sketch | null; all: Sketch | null }> {
+    const rows = await this.#ask(
+      `SELECT day, sketch FROM sketches WHERE subject = ${idSql(subject)} AND metric = ${wholeSql(metric)}
+       AND day IN (${ALL_TIME},${wholeSql(day)})`,
+    );
+    const of = (wanted: number) => {
+      const row = rows.find(([found]) => Number(found) === wanted);
+      return row ? Sketch.decode(row[1] as Buffer) : null;
+    };
+    return { today: of(day), all: of(ALL_TIME) };
   }
 
   async recentKeys(nowMs: number): Promise<StoredKey[]> {

@@ -11,6 +11,7 @@ import {
   tinyint,
   varbinary,
 } from "drizzle-orm/mysql-core";
+import { SKETCH_BYTES_MAX } from "../../distinct/sketch.ts";
 import { WEBHOOK_URL_BYTES_MAX } from "../../limits.ts";
 import { ID_BYTES_MAX, SUBJECT_BYTES_MAX } from "../../model.ts";
 
@@ -141,4 +142,17 @@ export const keys = mysqlTable(
     seenMs: whole("seen_ms"),
   },
   (t) => [index("keys_by_time").on(t.seenMs)],
+);
+
+/** Who counted, of tallies that are `distinct`: one sketch (distinct/sketch.ts) of all time (day 0) and one of each day, kept for two. */
+export const sketches = mysqlTable(
+  "sketches",
+  {
+    subject: subject(),
+    metric: metric(),
+    /** Since 1970. */
+    day: int({ unsigned: true }).notNull(),
+    sketch: varbinary({ length: SKETCH_BYTES_MAX }).notNull(),
+  },
+  (t) => [primaryKey({ columns: [t.subject, t.metric, t.day] }), index("sketches_by_day").on(t.day)],
 );

@@ -1,0 +1,159 @@
+import type { Code } from "../distinct/code.ts";
+import { Sketch } from "../distinct/sketch.ts";
+import { type Distinct, distinctOf, hasSeen, type Pair, Sketches, type SketchName } from "../distinct/sketches.ts";
+import { SingleFlight } from "../lib/single-flight.ts";
+import { SKETCHES_BYTES_MAX } from "../limits.ts";
+import type { Position } from "../ports/log.ts";
+import { isAway } from "./away.ts";
+import type { SharedLedger } from "./ledger.ts";
+
+/** What a visit decides on may be so old: what others have added meanwhile costs a record too many at worst. */
+const VISIT_AGE_MS = 60_000;
+
+/** Visitors of this node whom the ledger may not have yet: all of them stand in the outbox in front of `end`. */
+interface Own {
+  all: Sketch;
+  /** Since 1970: the one that `today` is of. */
+  day: number;
+  today: Sketch;
+  end: Position;
+}
+
+/**
+ * The sketches of distinct tallies as one node shows them: what the ledger said last, and this node's own visitors since. The
+ * log thread has them.
+ *
+ *     pair = ledger (all nodes, as of readAtMs) ∪ older own ∪ younger own
+ *
+ * A reading of the ledger replaces its part rather than adding to it, so that an erased subject's visitors go here too. The
+ * own visitors leave by generations: when the ledger has all of the older ones (`applied`, looked at before the ledger is
+ * read), the younger ones become the older ones. What is lost when a pair leaves memory the ledger has, or will have: the
+ * outbox holds it.
+ */
+export class NodeSketches {
+  readonly #ledger: Pick<SharedLedger, "sketches">;
+  readonly #applied: () => Position;
+  readonly #epoch: Int32Array;
+  readonly #ageMsMax: number;
+  readonly #now: () => number;
+  readonly #sketches: Sketches;
+  readonly #own = new WeakMap<Pair, { older: Own | null; younger: Own | null }>();
+  readonly #reads = new SingleFlight<string, Pair | null>();
+
+  /** `epoch` rises when request threads must forget whom they know; what is shown is at most `ageMsMax` old. */
+  constructor(parts: {
+    ledger: Pick<SharedLedger, "sketches">;
+    applied: () => Position;
+    epoch: Int32Array;
+    ageMsMax: number;
+    now?: () => number;
+    bytesMax?: number;
+  }) {
+    this.#ledger = parts.ledger;
+    this.#applied = parts.applied;
+    this.#epoch = parts.epoch;
+    this.#ageMsMax = parts.ageMsMax;
+    this.#now = parts.now ?? (() => performance.now());
+    this.#sketches = new Sketches({ bytesMax: parts.bytesMax ?? SKETCHES_BYTES_MAX, applied: parts.applied });
+  }
+
+  /** Sees to it that `visitor` can tell something, where that is possible. */
+  async prepare(name: SketchName, day: number): Promise<void> {
+    this.#sketches.beginRound();
+    const pair = this.#sketches.find(name, day);
+    if (pair && pair.readAtMs > 0 && this.#now() - pair.readAtMs < VISIT_AGE_MS) return;
+    const read = this.#read(name, day).catch((error: unknown) => {
+      if (!isAway(error)) throw error;
+      // Without it everybody is new: each is a record once.
+      if (!this.#sketches.find(name, day)) this.#sketches.install(name, day, { today: null, all: null });
+    });
+    if (!pair) await read;
+  }
+
+  /** Whether the visitor is known, and what his register is at least in both sketches (0: one is not dense). */
+  visitor(name: SketchName, day: number, code: Code): { isKnown: boolean; rank: number } {
+    const pair = this.#sketches.find(name, day);
+    if (!pair) return { isKnown: false, rank: 0 };
+    return { isKnown: hasSeen(pair, code, day), rank: Math.min(pair.all.rankAt(code), pair.today.rankAt(code)) };
+  }
+
+  /** A visitor of `day` stands in the outbox, in front of `end`. `today`: the running day. */
+  logged(name: SketchName, today: number, { code, day }: { code: Code; day: number }, end: Position): void {
+    const pair = this.#sketches.find(name, today);
+    if (!pair) return;
+    let own = this.#own.get(pair);
+    if (!own) {
+      own = { older: null, younger: null };
+      this.#own.set(pair, own);
+    }
+    own.younger ??= { all: new Sketch(), day: today, today: new Sketch(), end };
+    if (own.younger.day !== today) Object.assign(own.younger, { day: today, today: new Sketch() });
+    own.younger.all.add(code);
+    if (day === today) own.younger.today.add(code);
+    own.younger.end = Math.max(own.younger.end, end);
+    this.#sketches.add(pair, code, day, end);
+    this.#sketches.setExtra(pair, bytesOf(own.older) + bytesOf(own.younger));
+  }
+
+  /** Null: the ledger is away, and nothing is known. */
+  async count(name: SketchName, day: number): Promise<Distinct | null> {
+    this.#sketches.beginRound();
+    const pair = this.#sketches.find(name, day);
+    if (pair && pair.readAtMs > 0 && this.#now() - pair.readAtMs < this.#ageMsMax) return distinctOf(pair);
+    try {
+      const read = await this.#read(name, day);
+      if (read) return distinctOf(read);
+      // No room: asked for this once.
+      const { today, all } = await this.#ledger.sketches(name.metric, name.subject, day);
+      return distinctOf({ today: today ?? new Sketch(), all: all ?? new Sketch() });
+    } catch (error) {
+      if (!isAway(error)) throw error;
+      const known = this.#sketches.find(name, day);
+      return known && known.readAtMs > 0 ? distinctOf(known) : null;
+    }
+  }
+
+  /** The pair with what the ledger says now; null where there is no room for it. */
+  #read(name: SketchName, day: number): Promise<Pair | null> {
+    return this.#reads.do(`${name.metric} ${day} ${name.subject}`, async () => {
+      const applied = this.#applied();
+      const askedMs = this.#now();
+      const stored = await this.#ledger.sketches(name.metric, name.subject, day);
+      const here = this.#sketches.find(name, day) ?? this.#sketches.install(name, day, { today: null, all: null });
+      if (!here) return null;
+      this.#take(here, stored, applied);
+      here.readAtMs = askedMs;
+      return here;
+    });
+  }
+
+  #take(pair: Pair, stored: { today: Sketch | null; all: Sketch | null }, applied: Position): void {
+    const before = pair.all;
+    const today = stored.today ?? new Sketch();
+    const all = stored.all ?? new Sketch();
+    const own = this.#own.get(pair);
+    if (own) {
+      if (own.older === null || own.older.end <= applied) {
+        own.older = own.younger !== null && own.younger.end > applied ? own.younger : null;
+        own.younger = null;
+      }
+      for (const each of [own.older, own.younger]) {
+        if (!each) continue;
+        all.merge(each.all);
+        if (each.day === pair.day) today.merge(each.today);
+      }
+      this.#sketches.setExtra(pair, bytesOf(own.older) + bytesOf(own.younger));
+    }
+    this.#sketches.replace(pair, { today, all });
+    // Somebody who was in it is not any more: the subject was erased, and nobody may be taken for known.
+    for (const code of before.codes()) {
+      if (all.has(code)) continue;
+      Atomics.add(this.#epoch, 0, 1);
+      break;
+    }
+  }
+}
+
+function bytesOf(own: Own | null): number {
+  return own ? own.all.bytes + own.today.bytes + 100 : 0;
+}

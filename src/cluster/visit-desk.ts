@@ -1,0 +1,71 @@
+import type { Code } from "../distinct/code.ts";
+import { type Distinct, dayOf } from "../distinct/sketches.ts";
+import { wallMs } from "../lib/fault.ts";
+import type { Position } from "../ports/log.ts";
+import type { SharedLedger } from "./ledger.ts";
+import type { LogData } from "./log-data.ts";
+import type { Act, Logged, Visit } from "./messages.ts";
+import { NodeSketches } from "./node-sketches.ts";
+import { shardOf } from "./shards.ts";
+
+/** Appends acts to the outbox; resolves when they are durable. Null for one that was refused. */
+export type LogActs = (acts: Act[]) => Promise<(Logged | null)[]>;
+
+export interface VisitParts {
+  ledger: Pick<SharedLedger, "sketches">;
+  /** Up to where the ledger has the outbox. */
+  applied: () => Position;
+  log: LogActs;
+}
+
+/**
+ * The log thread's answers about distinct tallies. A visitor who changes a sketch, as far as this node knows, is a record in
+ * the outbox like any act, and in the node's sketches as soon as he is in there; his caller is answered when he is durable.
+ */
+export class VisitDesk {
+  readonly #sketches: NodeSketches;
+  readonly #log: LogActs;
+
+  constructor(data: Pick<LogData, "settings" | "sketchEpoch">, parts: VisitParts) {
+    const epoch = new Int32Array(data.sketchEpoch);
+    this.#sketches = new NodeSketches({ ...parts, epoch, ageMsMax: data.settings.flushMs });
+    this.#log = parts.log;
+  }
+
+  /** For each what his register is at least in both sketches, 0 where one is not dense, null where he was refused. */
+  async visits(visits: readonly Visit[]): Promise<(number | null)[]> {
+    const day = dayOf(wallMs());
+    const names = new Map(visits.map((visit) => [`${visit.metric} ${visit.subject}`, visit]));
+    await Promise.all(Array.from(names.values(), (name) => this.#sketches.prepare(nameOf(name), day)));
+    const news = visits.filter((visit) => !this.#sketches.visitor(nameOf(visit), day, visit.code).isKnown);
+    if (news.length > 0) {
+      const logged = await this.#log(news.map(actOf));
+      const refused = new Set(news.filter((_, i) => logged[i] === null));
+      if (refused.size > 0) return visits.map((visit) => (refused.has(visit) ? null : 0));
+    }
+    return visits.map((visit) => this.#sketches.visitor(nameOf(visit), day, visit.code).rank);
+  }
+
+  /** Acts that stand in the outbox now, in front of `end`. */
+  logged(acts: readonly Act[], logged: readonly (Logged | null)[], end: Position): void {
+    const nowMs = wallMs();
+    for (const [i, act] of acts.entries()) {
+      if (act.visitor === null || !logged[i]) continue;
+      const visit: { code: Code; day: number } = { code: act.visitor, day: dayOf(act.atMs ?? nowMs) };
+      this.#sketches.logged(nameOf(act), dayOf(nowMs), visit, end);
+    }
+  }
+
+  distinct(metric: number, subject: string): Promise<Distinct | null> {
+    return this.#sketches.count({ metric, subject }, dayOf(wallMs()));
+  }
+}
+
+function nameOf({ metric, subject }: { metric: number; subject: string }): { metric: number; subject: string } {
+  return { metric, subject };
+}
+
+function actOf({ metric, subject, code }: Visit): Act {
+  const none = { actor: "", active: false, by: 0, seen: null, isKept: false, once: null, atMs: null };
+  return { shard: shardOf(subject), metric, subject, visitor: code, ...none };
+}

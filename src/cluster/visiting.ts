@@ -1,0 +1,30 @@
+import type { Code } from "../distinct/code.ts";
+import { Known } from "../distinct/known.ts";
+import { type Distinct, dayOf } from "../distinct/sketches.ts";
+import { unavailable } from "../errors.ts";
+import { wallMs } from "../lib/fault.ts";
+import type { Subject } from "../model.ts";
+import type { LogClient } from "./log-client.ts";
+
+/** A request thread's way to the node's sketches, which are the log thread's. */
+export class Visiting {
+  readonly #known: Known;
+  readonly #log: LogClient;
+
+  constructor(parts: { epoch: Int32Array; log: LogClient }) {
+    this.#known = new Known(parts.epoch);
+    this.#log = parts.log;
+  }
+
+  visit(metric: number, subject: Subject, code: Code): undefined | Promise<undefined> {
+    const visit = { metric, day: dayOf(wallMs()), subject, code, epoch: this.#known.epoch };
+    if (this.#known.has(visit)) return undefined;
+    return this.#log.visit({ metric, subject, code }).then((rank) => this.#known.note(visit, rank));
+  }
+
+  async count(metric: number, subject: Subject): Promise<Distinct> {
+    const distinct = await this.#log.distinct(metric, subject);
+    if (distinct === null) throw unavailable("MySQL is away, and only it has this");
+    return distinct;
+  }
+}
