@@ -1,4 +1,5 @@
 import { Database } from "bun:sqlite";
+import { compareBytes } from "../arithmetic/place.ts";
 import type { MetricKind } from "../model.ts";
 import type { ExportSource, RelationRow, TallyRow } from "../ports/archive.ts";
 
@@ -13,6 +14,7 @@ const TALLIES = `
     SELECT subject, metric, at, amount FROM deltas
   ) WHERE metric IN (SELECT id FROM metrics WHERE kind = 'tally')
   GROUP BY subject, metric, at HAVING sum(amount) <> 0 ORDER BY subject, metric, at`;
+const SKETCHES = "SELECT subject, metric, sketch FROM sketches WHERE day = 0 ORDER BY subject, metric";
 const RELATIONS = "SELECT actor, subject, metric, stamp FROM relations ORDER BY actor, subject, metric";
 
 /**
@@ -39,22 +41,52 @@ export class SqliteExport implements ExportSource {
   }
 
   *tallies(): Generator<TallyRow> {
-    type Row = { subject: string; metric: number; at: number; amount: number };
-    let subject: TallyRow[] = [];
-    for (const { at, amount, ...row } of this.#db.query<Row, []>(TALLIES).iterate()) {
+    for (const rows of this.#tallySubjects()) yield* rows.sort(byMetric);
+  }
+
+  /** Subjects with hours and subjects with sketches, both in the order of their bytes, as one. */
+  *#tallySubjects(): Generator<TallyRow[]> {
+    const sketches = this.#db.query<SketchRow, []>(SKETCHES).iterate();
+    let sketch = sketches.next();
+    /** The sketches of all subjects up to this one: those of none of its rows become rows. */
+    const upTo = (subject: string | null, rows: TallyRow[]): TallyRow[] => {
+      const before: TallyRow[] = [];
+      for (; !sketch.done; sketch = sketches.next()) {
+        const { value } = sketch;
+        const order = subject === null ? -1 : compareBytes(value.subject, subject);
+        if (order > 0) break;
+        const metric = this.#name(value.metric);
+        const row = order === 0 ? rows.find((each) => each.metric === metric) : undefined;
+        if (row) row.visitors = value.sketch;
+        else if (order === 0) rows.push({ metric, subject: value.subject, steps: [], visitors: value.sketch });
+        else before.push({ metric, subject: value.subject, steps: [], visitors: value.sketch });
+      }
+      return before;
+    };
+    for (const rows of this.#hours()) {
+      yield* bySubject(upTo(rows[0]?.subject ?? null, rows));
+      yield rows;
+    }
+    yield* bySubject(upTo(null, []));
+  }
+
+  /** The hours of one subject after the other. */
+  *#hours(): Generator<TallyRow[]> {
+    let rows: TallyRow[] = [];
+    for (const { at, amount, ...row } of this.#db.query<HourRow, []>(TALLIES).iterate()) {
       const metric = this.#name(row.metric);
-      const last = subject.at(-1);
+      const last = rows.at(-1);
       if (last?.subject === row.subject && last.metric === metric) {
         last.steps.push([at, amount]);
         continue;
       }
       if (last && last.subject !== row.subject) {
-        yield* subject.sort(byMetric);
-        subject = [];
+        yield rows;
+        rows = [];
       }
-      subject.push({ metric, subject: row.subject, steps: [[at, amount]] });
+      rows.push({ metric, subject: row.subject, steps: [[at, amount]] });
     }
-    yield* subject.sort(byMetric);
+    if (rows.length > 0) yield rows;
   }
 
   *relations(): Generator<RelationRow> {
@@ -79,6 +111,20 @@ export class SqliteExport implements ExportSource {
   #name(metric: number): string {
     return this.#names.get(metric) ?? `metric_${metric}`;
   }
+}
+
+type HourRow = { subject: string; metric: number; at: number; amount: number };
+type SketchRow = { subject: string; metric: number; sketch: Uint8Array };
+
+/** Neighbours of one subject together. */
+function bySubject(rows: TallyRow[]): TallyRow[][] {
+  const groups: TallyRow[][] = [];
+  for (const row of rows) {
+    const last = groups.at(-1);
+    if (last?.[0]?.subject === row.subject) last.push(row);
+    else groups.push([row]);
+  }
+  return groups;
 }
 
 function byMetric(a: { metric: string }, b: { metric: string }): number {

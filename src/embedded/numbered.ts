@@ -9,6 +9,7 @@ import { FrameWriter, type LogRecord, type RelationRecord, readFrame } from "../
 import type { CounterTable } from "../tallies/table.ts";
 import type { Holds } from "./holds.ts";
 import { type OverlayWriter, RegisterKey } from "./overlay.ts";
+import type { Visit, Visits } from "./visits.ts";
 
 /** What it asks of the ledger. */
 export interface NumberedLedger {
@@ -56,6 +57,7 @@ export class NumberedAppends {
   readonly #ledger: NumberedLedger;
   readonly #applied: () => Position;
   readonly #holds: Holds;
+  readonly #visits: Visits;
   readonly #sources = new Map<string, Source>();
   readonly #frame = new FrameWriter();
   readonly #key = new RegisterKey();
@@ -68,6 +70,7 @@ export class NumberedAppends {
     /** Up to where the ledger has the log. */
     applied: () => Position;
     holds: Holds;
+    visits: Visits;
   }) {
     this.#log = parts.log;
     this.#table = parts.table;
@@ -75,6 +78,7 @@ export class NumberedAppends {
     this.#ledger = parts.ledger;
     this.#applied = parts.applied;
     this.#holds = parts.holds;
+    this.#visits = parts.visits;
   }
 
   /** The last number taken of each shard. */
@@ -93,14 +97,20 @@ export class NumberedAppends {
     this.#table.enter();
     try {
       const slots = this.#load(fresh);
-      if (slots === null) return { status: "full" };
-      return this.#write(name, source, fresh, slots);
+      const visits = slots && this.#visitsOf(fresh);
+      if (!slots || !visits) return { status: "full" };
+      return this.#write(name, source, fresh, { slots, visits });
     } finally {
       this.#table.leave();
     }
   }
 
-  #write(name: string, source: Source, records: readonly LogRecord[], slots: readonly number[]): Taken {
+  #write(
+    name: string,
+    source: Source,
+    records: readonly LogRecord[],
+    { slots, visits }: { slots: readonly number[]; visits: readonly Visit[] },
+  ): Taken {
     const seen = this.#look(records);
     this.#frame.begin(name);
     for (const record of records) this.#frame.add(record);
@@ -113,6 +123,7 @@ export class NumberedAppends {
     for (const { shard, n } of records) source.last[shard] = n;
     fault("numbered.appended");
     this.#publishTallies(records, slots);
+    for (const visit of visits) this.#visits.publish(visit, source.end);
     for (const [i, record] of records.entries())
       if (record.kind === "relation") this.#publish(record, slots[i] as number, seen[i] as Stamp, source.end);
     return { status: "taken", end: source.end };
@@ -121,7 +132,11 @@ export class NumberedAppends {
   /** Each record's counter, loaded; null where the table has no room. They stay while we are inside. */
   #load(records: readonly LogRecord[]): number[] | null {
     const slots: number[] = [];
-    for (const { metric, subject } of records) {
+    for (const { kind, metric, subject } of records) {
+      if (kind === "visitor") {
+        slots.push(-1);
+        continue;
+      }
       let slot = this.#table.find(metric, subject);
       if (slot < 0) slot = this.#table.claim(metric, subject);
       if (slot < 0) return null;
@@ -129,6 +144,19 @@ export class NumberedAppends {
       slots.push(slot);
     }
     return slots;
+  }
+
+  /** Visitors and their sketches, which stay in memory until the next frame; null where there is no room for them. */
+  #visitsOf(records: readonly LogRecord[]): Visit[] | null {
+    this.#visits.begin();
+    const visits: Visit[] = [];
+    for (const record of records) {
+      if (record.kind !== "visitor") continue;
+      const visit = this.#visits.decide(record.metric, record.subject, record.code, record.atMs);
+      if (visit === null) return null;
+      visits.push(visit);
+    }
+    return visits;
   }
 
   #mustWait(records: readonly LogRecord[]): boolean {
@@ -193,7 +221,8 @@ function nextOf(last: Float64Array, records: readonly LogRecord[]): LogRecord[] 
   const next: LogRecord[] = [];
   for (const record of records) {
     const { shard, n, kind } = record;
-    if (kind !== "tally" && kind !== "relation") return `records of the kind ${kind} do not come so`;
+    if (kind !== "tally" && kind !== "relation" && kind !== "visitor")
+      return `records of the kind ${kind} do not come so`;
     const before = at.get(shard) ?? (last[shard] as number);
     const decision = decide(before, n);
     if (decision === "gap") return `numbers of shard ${shard} are missing: ${n} follows ${before}`;

@@ -51,7 +51,7 @@ function main(data: WriterData): void {
   const visits = new Visits({ ledger, applied: () => applied.position, epoch });
   const writer = new Writer({ log, table, overlay, ledger, keys, visits, source: data.source, clock, holds });
   const jobs = new WriterJobs({ log, table, overlay, ledger, keys, visits, source: data.jobSource, clock, holds });
-  const numbered = new NumberedAppends({ log, table, overlay, ledger, holds, applied: () => applied.position });
+  const numbered = new NumberedAppends({ log, table, overlay, ledger, holds, visits, applied: () => applied.position });
   const bulk = new BulkWriter({ log, table, overlay, ledger, clock, holds, uploads: new Uploads(ledger.uploads()) });
   const joined = new Map<number, { receiver: ActReceiver; wake: MessagePort }>();
   let receivers: ActReceiver[] = [];

@@ -9,6 +9,8 @@ export interface TallyRow {
   subject: Subject;
   /** First second of the hour since 1970, rising; 0: before all hours that are kept. None is 0, a sum below 0 is none. */
   steps: [at: number, amount: number][];
+  /** The sketch of all its visitors (distinct/sketch.ts, as bytes), where it has one. */
+  visitors?: Uint8Array;
 }
 
 /** A register, one that is not active included: it keeps older acts from coming back. */

@@ -1,4 +1,5 @@
 import { isTooFarAhead, type Stamp } from "../arithmetic/stamp.ts";
+import type { Code } from "../distinct/code.ts";
 import { type Actor, idProblem, type Metric, type Subject, subjectProblem, typeOf } from "../model.ts";
 import { UNKNOWN_HOUR_S } from "./steps.ts";
 import { type Moment, stampOfMoment } from "./times.ts";
@@ -13,6 +14,8 @@ export interface ImportEvent {
   /** Empty: of a tally. */
   actor: Actor;
   stamp: Stamp;
+  /** Of a tally: visitors that its sketch has seen. */
+  visitors?: readonly Code[];
 }
 
 /** What lines are read against. */

@@ -19,7 +19,7 @@ export async function* exportLines(source: ExportSource): AsyncGenerator<string>
   let relations = 0;
   for await (const row of source.tallies()) {
     const steps = tidySteps(row.steps);
-    if (steps.length === 0) continue;
+    if (steps.length === 0 && row.visitors === undefined) continue;
     tallies++;
     chunk += tallyLine({ ...row, steps });
     if (chunk.length < CHUNK_CHARS) continue;
@@ -36,14 +36,15 @@ export async function* exportLines(source: ExportSource): AsyncGenerator<string>
   yield `${chunk}${JSON.stringify({ end: { tallies, relations } })}\n`;
 }
 
-function tallyLine({ metric, subject, steps }: TallyRow): string {
+function tallyLine({ metric, subject, steps, visitors }: TallyRow): string {
   let count = 0;
   let hours = "";
   for (const [at, amount] of steps) {
     count += amount;
     hours += `${hours === "" ? "" : ","}["${hourText(at)}",${amount}]`;
   }
-  return `{"metric":"${metric}","subject":${JSON.stringify(subject)},"count":${count},"hours":[${hours}]}\n`;
+  const who = visitors === undefined ? "" : `,"visitors":"${Buffer.from(visitors).toString("base64")}"`;
+  return `{"metric":"${metric}","subject":${JSON.stringify(subject)},"count":${count},"hours":[${hours}]${who}}\n`;
 }
 
 function relationLine({ metric, subject, actor, stamp }: RelationRow): string {

@@ -1,8 +1,11 @@
 import { isUtf8 } from "node:buffer";
 import { z } from "zod";
+import type { Code } from "../distinct/code.ts";
+import { Sketch } from "../distinct/sketch.ts";
 import { BadField, EventMaker, type ImportEvent, type Reading } from "./event.ts";
 import { FORMAT } from "./lines.ts";
 import type { Problems } from "./problem.ts";
+import { codesOf } from "./sketch-codes.ts";
 import { STEPS_MAX, UNKNOWN_HOUR_S } from "./steps.ts";
 import { type Moment, readMoment } from "./times.ts";
 
@@ -31,8 +34,9 @@ const CountLine = z.strictObject(
     count: z.int(from0).min(0, from0),
     hours: z
       .array(z.tuple([z.string(HOURS), z.int(whole)], HOURS), HOURS)
-      .max(STEPS_MAX)
+      .max(STEPS_MAX + 1)
       .optional(),
+    visitors: z.string(TEXT).optional(),
   },
   OBJECT,
 );
@@ -141,10 +145,14 @@ export class NdjsonReader {
       const { subject, by = 1, at } = check(ByLine, value);
       return this.#maker.tally(line, metric, subject, by, momentOf(at));
     }
-    const { subject, count, hours, at } = check(CountLine, value);
-    if (hours === undefined) return this.#maker.tally(line, metric, subject, count, momentOf(at));
-    if (at !== undefined) throw new BadField("at", "does not go with /hours");
-    return this.#maker.steps(line, metric, subject, stepsOf(count, hours));
+    const { subject, count, hours, at, visitors } = check(CountLine, value);
+    if (hours !== undefined && at !== undefined) throw new BadField("at", "does not go with /hours");
+    const event =
+      hours === undefined
+        ? this.#maker.tally(line, metric, subject, count, momentOf(at))
+        : this.#maker.steps(line, metric, subject, stepsOf(count, hours));
+    if (visitors !== undefined) event.visitors = visitorsOf(visitors);
+    return event;
   }
 }
 
@@ -174,6 +182,14 @@ function momentOf(at: string | undefined): Moment | null {
   const moment = readMoment(at);
   if (moment === null) throw new BadField("at", "must be a time in ISO 8601 UTC like 2026-11-20T12:00:00Z");
   return moment;
+}
+
+function visitorsOf(text: string): Code[] {
+  try {
+    return codesOf(Sketch.decode(Buffer.from(text, "base64")));
+  } catch {
+    throw new BadField("visitors", "is no sketch of an export");
+  }
 }
 
 /** Hours rise, and add up to the count: so a line that lost one is known. */

@@ -1,14 +1,15 @@
 import { SHARDS, shardOfSubject } from "../arithmetic/shard.ts";
 import { encodeUtf8 } from "../lib/utf8.ts";
 import { SUBJECT_SCRATCH_BYTES } from "../limits.ts";
-import { FrameWriter, NO_SLOT, type RelationRecord, type TallyRecord } from "../records.ts";
+import { FrameWriter, NO_SLOT, type RelationRecord, type TallyRecord, type VisitorRecord } from "../records.ts";
 import type { ImportEvent } from "./event.ts";
+import { UNKNOWN_HOUR_S } from "./steps.ts";
 
 /** A frame is some milliseconds of the log's writer: acts wait for no longer. */
 const FRAME_RECORDS = 1_000;
 const FRAME_BYTES = 256 * 1024;
 
-type Unnumbered = Omit<RelationRecord, "n"> | Omit<TallyRecord, "n">;
+type Unnumbered = Omit<RelationRecord, "n"> | Omit<TallyRecord, "n"> | Omit<VisitorRecord, "n">;
 
 export interface PackedFrame {
   partition: number;
@@ -39,11 +40,11 @@ export class Packer {
 
   /** Gives the frames that are full with it, mostly none. */
   add(event: ImportEvent, full: (frame: PackedFrame) => void): void {
-    const { metric, subject, actor, stamp, steps } = event;
+    const { metric, subject, actor, stamp, steps, visitors = [] } = event;
     const shard = shardOfSubject(this.#scratch, encodeUtf8(subject, this.#scratch, 0));
     const partition = shard % this.#frames.length;
     const frame = this.#frames[partition] as FrameWriter;
-    let isKnown = actor !== "" || steps.length > 0;
+    let isKnown = actor !== "" || steps.length + visitors.length > 0;
     const add = (record: Unnumbered): void => {
       const n = this.#next(shard);
       if (n === 0) return;
@@ -57,6 +58,8 @@ export class Packer {
     if (actor !== "") add({ kind: "relation", ...named, actor, stamp });
     for (const [at, amount] of steps) if (amount > 0) tally(at, amount);
     for (const [at, amount] of steps) if (amount < 0) tally(at, amount);
+    // Of no day: they were there once.
+    for (const code of visitors) add({ kind: "visitor", ...named, code, atMs: UNKNOWN_HOUR_S * 1000 });
     if (isKnown) this.known++;
   }
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { withSites } from "../support/archive.ts";
-import type { Deployment } from "../support/contract.ts";
+import { type Deployment, EMBEDDED } from "../support/contract.ts";
 import { random } from "../support/random.ts";
 import type { TestServer } from "../support/server.ts";
 
@@ -166,9 +166,10 @@ export function archive(deployment: Deployment): void {
           const child = site.importing(text);
           await Bun.sleep(150 + 200 * kills);
           await server.kill();
+          // Embedded it ends with its server, or does it all where it finds none; in a cluster it waits for one.
+          if (deployment === EMBEDDED) await child.exited;
           server = await site.serve();
           await child.exited;
-          // Embedded it ends with its server; in a cluster it waits for one.
           expect([0, 69]).toContain(child.exitCode as number);
         }
         expect((await site.import(text)).status).toBe(0);
