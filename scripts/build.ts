@@ -12,6 +12,7 @@ const ENTRIES = [
   "src/embedded/writer-thread.ts",
   "src/projector/thread.ts",
   "src/embedded/verify-thread.ts",
+  "src/embedded/ranker-thread.ts",
   "src/cluster/log-thread.ts",
   "src/cluster/projector-thread.ts",
 ];

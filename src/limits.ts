@@ -103,6 +103,15 @@ export const PROBE_EVERY_MS = 1_000;
 /** What the last run left in the log is brought into the ledger before the server listens; this is a broken ledger. */
 export const CATCH_UP_MS_MAX = 600_000;
 
+/** The longest list of a ranking, as the contract says. */
+export const TOP_LENGTH = 100;
+/** Different rankings (metric, type, window) kept up to date because somebody asks for them: each is a look at all subjects. */
+export const TOP_LISTS_MAX = 1_000;
+/** A ranking is at most two seconds behind; one that is older than this is not told any more. */
+export const TOP_AGE_MS_MAX = 5_000;
+/** How long the first who asks for a ranking waits for it. */
+export const TOP_WAIT_MS_MAX = 2_000;
+
 /** Points of a history in one answer: the contract says so. */
 export const HISTORY_POINTS_MAX = 1_000;
 

@@ -13,6 +13,7 @@ import type { Admin } from "./ports/admin.ts";
 import type { ExportSource, ImportTarget } from "./ports/archive.ts";
 import type { Counting } from "./ports/counting.ts";
 import type { Histories } from "./ports/histories.ts";
+import type { Rankings } from "./ports/rankings.ts";
 import type { Say, Verified } from "./ports/verified.ts";
 import type { Visitors } from "./ports/visitors.ts";
 import type { Reading } from "./telemetry/prometheus.ts";
@@ -53,6 +54,7 @@ export interface Thread {
   counting: Counting;
   visitors: Visitors;
   histories: Histories;
+  rankings: Rankings;
   admin: Admin;
   close(): void;
 }

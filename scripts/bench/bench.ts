@@ -5,7 +5,7 @@ import { endChildren } from "./children.ts";
 import { type Filled, fill } from "./fill.ts";
 import { type FillPlan, requestsIn } from "./fill-plan.ts";
 import { settled } from "./gauges.ts";
-import { type Load, oha, type RunOptions } from "./oha.ts";
+import { type Load, oha, type Run, type RunOptions } from "./oha.ts";
 import type { Options } from "./options.ts";
 import { cpuSecondsOf } from "./process.ts";
 import { ROOT, Scratch } from "./scratch.ts";
@@ -86,6 +86,11 @@ export class Bench {
     const run = await oha(server.url, load, { seconds: this.options.seconds, ...options });
     const cpuSeconds = cpuSecondsOf(server.pid) - before;
     return { ...run, cpuMicrosPerRequest: (cpuSeconds / run.requests) * 1e6 };
+  }
+
+  /** A load beside what is measured. */
+  load(server: Server, load: Load, options: RunOptions): Promise<Run> {
+    return oha(server.url, load, options);
   }
 
   /** A run that does not count, before the first round: Java and Bun translate for some seconds what runs often. */

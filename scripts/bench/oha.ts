@@ -16,6 +16,8 @@ export interface Load {
 export interface RunOptions {
   readonly seconds: number;
   readonly connections?: number;
+  /** At most; without it as many as there can be. */
+  readonly perSecond?: number;
 }
 
 /** One run of oha. */
@@ -46,8 +48,9 @@ export function findOha(): string {
 
 /** Loads a server for a while; throws unless every answer was 2xx. */
 export async function oha(url: string, load: Load, options: RunOptions): Promise<Run> {
-  const { seconds, connections = CONNECTIONS } = options;
-  const limits = ["-z", `${seconds}s`, "-w", "-c", String(connections)];
+  const { seconds, connections = CONNECTIONS, perSecond } = options;
+  const rate = perSecond === undefined ? [] : ["-q", String(perSecond)];
+  const limits = ["-z", `${seconds}s`, "-w", "-c", String(connections), ...rate];
   const target = ["-m", load.method, "--rand-regex-url", url + load.path];
   const bodies = load.bodies === undefined ? [] : ["-T", "application/json", "-Z", load.bodies];
   const command = [findOha(), ...limits, "--no-tui", "--output-format", "json", ...bodies, ...target];

@@ -1,8 +1,10 @@
 import type { MessagePort } from "node:worker_threads";
 import type { Settings } from "../config.ts";
+import { unavailable } from "../errors.ts";
 import type { Counting } from "../ports/counting.ts";
 import type { Histories } from "../ports/histories.ts";
 import { noAdmin } from "../ports/no-counting.ts";
+import type { Rankings } from "../ports/rankings.ts";
 import type { Visitors } from "../ports/visitors.ts";
 import { CounterTable, type TableShare } from "../tallies/table.ts";
 import { Claims, type ClaimsShare } from "../visitors/claims.ts";
@@ -55,6 +57,11 @@ export function attachCluster(share: ClusterShare, press: () => void) {
   return {
     counting: counting satisfies Counting,
     visitors: new ClusterVisitors(node, shared) satisfies Visitors,
+    rankings: {
+      top: () => {
+        throw unavailable("rankings of a cluster are not built yet");
+      },
+    } satisfies Rankings,
     histories: {
       hours: ({ id }, subject, from, to) => fromLedger(() => ledger.history(id, subject, from, to)),
     } satisfies Histories,

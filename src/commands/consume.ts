@@ -38,6 +38,7 @@ export async function run(settings: Settings): Promise<number> {
     peerOf: () => null,
     counting: NOTHING,
     histories: NOTHING,
+    rankings: NOTHING,
     streams: new Watch({ counting: NOTHING, opened: () => undefined, failed: () => undefined }),
     holdOpen: () => undefined,
     admin: noAdmin("this process only brings the log into the ledger: ask a server"),

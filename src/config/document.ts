@@ -72,7 +72,7 @@ function fileDefault(name: SettingName): string {
   if (name === "workers") return "4";
   if (name === "logFormat") return "json";
   const value = defaultOf(name);
-  return name === "logRetention" ? formatDuration(value as number) : stringify(value).trim();
+  return name === "logRetention" || name === "hotHalfLife" ? formatDuration(value as number) : stringify(value).trim();
 }
 
 const PAGE_HEAD = `# Settings

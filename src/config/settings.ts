@@ -83,6 +83,8 @@ export interface Settings {
   webhooks: WebhookSetting[];
 
   topCandidates: number;
+  /** Milliseconds. */
+  hotHalfLife: number;
   historyDays: number;
 
   logLevel: LogLevel;

@@ -194,6 +194,14 @@ export const SETTINGS: Table = {
     unit: "subjects",
     doc: "subjects a ranking follows exactly",
   },
+  hotHalfLife: {
+    group: "counting",
+    value: "DURATION",
+    schema: schema.duration(HOUR / 60, 3 * DAY),
+    default: 6 * HOUR,
+    defaultText: "6h",
+    doc: "after how long a change counts half in the ranking hot",
+  },
   historyDays: {
     group: "counting",
     value: "DAYS",

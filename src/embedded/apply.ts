@@ -3,6 +3,7 @@ import { countDelta, tellChanges } from "../arithmetic/register.ts";
 import { msOf, type Stamp } from "../arithmetic/stamp.ts";
 import { typeOf } from "../model.ts";
 import type { Applied, Batch, RegisterChange, TallyChange } from "../ports/ledger.ts";
+import { ChangeWriter } from "../rankings/changes.ts";
 import type { JobRecord } from "../records.ts";
 import type { Deltas } from "./deltas.ts";
 import type { Filters } from "./filters.ts";
@@ -41,6 +42,8 @@ export class Applier {
   #jobs: JobRows;
   /** Null where nobody is to be told anything. */
   #milestones: MilestoneRows | null;
+  /** What the batch changes, for the rankings. */
+  #changes = new ChangeWriter();
 
   constructor(
     db: Database,
@@ -63,6 +66,7 @@ export class Applier {
         if (this.#totals.get(actor)?.has(metric)) this.#sql.total.run(actor, metric, typeOf(subject), -1);
       },
       forgetTotals: (actor) => this.#totals.delete(actor),
+      becomes: (subject, other) => this.#changes.becomes(subject, other),
     });
     this.reload(db);
   }
@@ -79,6 +83,7 @@ export class Applier {
     this.#sampled = [];
     this.#counts.clear();
     this.#milestones?.begin();
+    this.#changes.clear();
     const registers = this.#applyRegisters(batch.registers, false);
     this.#segments.store(); // first of all: rows are found through their segments
     this.#deltas.begin(this.#filters.counted);
@@ -93,6 +98,7 @@ export class Applier {
     for (const [shard, stampMax] of batch.shards) this.#sql.shard.run(shard, stampMax);
     for (const { source, shard, from, to } of batch.losses) this.#sql.loss.run(source, shard, from, to, batch.nowMs);
     for (const job of batch.jobs) this.#do(job);
+    for (const frame of this.#changes.finish()) this.#sql.changes.run(batch.position, frame);
     this.#sql.position.run(batch.position);
     return { registers, counts };
   }
@@ -217,6 +223,7 @@ export class Applier {
           written++;
           this.#filters.holdCount(metric, subject);
           this.#deltas.add(subject, metric, minute, delta);
+          this.#changes.add(metric, minute, subject, delta);
         }
       }
     }
@@ -226,7 +233,8 @@ export class Applier {
   #applyTallies(changes: TallyChange[]): number {
     for (const change of changes) {
       this.#filters.holdCount(change.metric, change.subject);
-      this.#deltas.tally(change);
+      const { metric, subject } = change;
+      this.#deltas.tally(change, (minute, amount) => this.#changes.add(metric, minute, subject, amount));
     }
     return changes.length;
   }
@@ -274,6 +282,7 @@ function prepare(db: Database) {
     loss: db.prepare<never, [string, number, number, number, number]>(
       "INSERT INTO losses (source, shard, from_n, to_n, at_ms) VALUES (?, ?, ?, ?, ?)",
     ),
+    changes: db.prepare<never, [number, Uint8Array]>("INSERT INTO changes (position, frame) VALUES (?, ?)"),
     position: db.prepare<never, [number]>("UPDATE position SET at = ?"),
   };
 }

@@ -2,7 +2,9 @@ import type { MessagePort } from "node:worker_threads";
 import type { Admin } from "../ports/admin.ts";
 import type { Counting } from "../ports/counting.ts";
 import type { Histories } from "../ports/histories.ts";
+import type { Rankings } from "../ports/rankings.ts";
 import type { Visitors } from "../ports/visitors.ts";
+import { TopLists } from "../rankings/top-lists.ts";
 import { CounterTable, type TableShare } from "../tallies/table.ts";
 import { Claims, type ClaimsShare } from "../visitors/claims.ts";
 import { NodeVisitors } from "../visitors/visitors.ts";
@@ -35,6 +37,8 @@ export interface EmbeddedShare extends NodeShare {
   ring: ActRingShare;
   /** The writer's word that replies have come. */
   woken: MessagePort;
+  /** To and from the ranker. */
+  rankings: MessagePort;
   /** To main, for what administrators ask. */
   admin: MessagePort;
 }
@@ -67,13 +71,17 @@ export function attachEmbedded(share: EmbeddedShare, press: () => void) {
     if (message === 0) counting.takeReplies();
     else counting.bulk.take(message);
   });
+  const rankings = new TopLists(share.rankings);
+  share.woken.on("message", () => counting.takeReplies());
   const admin = new EmbeddedAdmin(share.admin, counting);
   return {
     counting: counting satisfies Counting,
     visitors: new NodeVisitors(Claims.attach(share.visitors, share.thread)) satisfies Visitors,
     histories: { hours: ({ id }, subject, from, to) => ledger.history(id, subject, from, to) } satisfies Histories,
     admin: admin satisfies Admin,
+    rankings: rankings satisfies Rankings,
     close() {
+      rankings.close();
       counting.close();
       admin.close();
       share.woken.close();

@@ -76,15 +76,22 @@ export class Deltas {
     this.#sql.add.run(this.#target, subject, metric, hourOf(minute), amount);
   }
 
-  tally({ subject, metric, sets, steps }: TallyChange): void {
+  /** `tell`: what is added in which minute. */
+  tally({ subject, metric, sets, steps }: TallyChange, tell: (minute: number, amount: number) => void): void {
     let before = 0;
     for (const [i, { added, count, step }] of (sets ?? []).entries()) {
       // The first one's difference is to what the ledger has: worked out there, exact beyond 2^53 too.
-      if (i === 0) this.#sql.set.run(subject, metric, this.#target, hourOf(step), count, added);
-      else this.add(subject, metric, step, count - before - added);
+      if (i === 0) {
+        before = this.#sql.count.get(subject, metric)?.count ?? 0;
+        this.#sql.set.run(subject, metric, this.#target, hourOf(step), count, added);
+      } else this.add(subject, metric, step, count - before - added);
+      tell(step, count - before - added);
       before = count;
     }
-    for (const [step, amount] of steps) this.add(subject, metric, step, amount);
+    for (const [minute, amount] of steps) {
+      this.add(subject, metric, minute, amount);
+      tell(minute, amount);
+    }
   }
 
   /** A slice of folding, a transaction of its own; false: there is nothing to fold now. `isBusy`: only what cannot wait. */
@@ -173,6 +180,7 @@ function prepare(db: Database) {
        VALUES (?3, ?1, ?2, ?4, CAST(?5 AS INTEGER) - CAST(?6 AS INTEGER) - (${COUNT}))
        ON CONFLICT DO UPDATE SET amount = amount + excluded.amount`,
     ),
+    count: db.prepare<{ count: number }, [string, number]>(`SELECT ${COUNT} AS count`),
     ahead: db.prepare<{ subject: string }, [number, string, number]>(
       "SELECT subject FROM deltas WHERE segment = ? AND subject > ? ORDER BY subject LIMIT 1 OFFSET ?",
     ),

@@ -24,6 +24,8 @@ export interface JobParts {
   leaveTotal(register: { metric: number; subject: string; actor: string }): void;
   /** All of the actor's registers have gone: there are no totals to be kept any more. */
   forgetTotals(actor: string): void;
+  /** What was changed of a subject is another one's, or (empty) nobody's. */
+  becomes(subject: string, other: string): void;
 }
 
 /** Rows that move at once: some 10 MB of JavaScript objects. */
@@ -54,8 +56,10 @@ export class JobRows {
 
   do(job: JobRecord): void {
     if (job.kind === "merge") this.#merge(job);
-    else if (job.actor === "") this.#eraseSubject(job.subject);
-    else this.#eraseActor(job);
+    else if (job.actor === "") {
+      this.#eraseSubject(job.subject);
+      this.#parts.becomes(job.subject, "");
+    } else this.#eraseActor(job);
   }
 
   /** Whether the actor was erased after this: nothing brings it back. */
@@ -129,6 +133,7 @@ export class JobRows {
       for (const { metric, amount } of this.#sql.historyOf.all(at, from)) move(metric, at, amount);
     }
     this.#eraseSubject(from);
+    this.#parts.becomes(from, to);
   }
 }
 

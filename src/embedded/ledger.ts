@@ -195,7 +195,7 @@ export class SqliteLedgerWriter implements LedgerWriter {
 /** What the outside can do to a ledger, by SQLite's code. All else is a bug or a damaged file. */
 const OPERATING = /^SQLITE_(FULL|IOERR|BUSY|LOCKED|READONLY|CANTOPEN|NOMEM|PERM)/;
 
-function asUnavailable(error: unknown): unknown {
+export function asUnavailable(error: unknown): unknown {
   return isOperating(error) ? new LedgerUnavailable(error.message, { cause: error }) : error;
 }
 

@@ -5,6 +5,7 @@ import relationHistorySql from "../../drizzle/sqlite/0001_relation_history.sql" 
 import floorsSql from "../../drizzle/sqlite/0002_floors.sql" with { type: "text" };
 import sketchesSql from "../../drizzle/sqlite/0003_sketches.sql" with { type: "text" };
 import milestonesSql from "../../drizzle/sqlite/0004_milestones.sql" with { type: "text" };
+import rankingsSql from "../../drizzle/sqlite/0005_rankings.sql" with { type: "text" };
 import journal from "../../drizzle/sqlite/meta/_journal.json" with { type: "json" };
 
 /** The SQL of drizzle/sqlite/, by the tag in its journal. Imported as text, so that the executable carries it. */
@@ -14,6 +15,7 @@ const SQL_BY_TAG: Record<string, string> = {
   "0002_floors": floorsSql,
   "0003_sketches": sketchesSql,
   "0004_milestones": milestonesSql,
+  "0005_rankings": rankingsSql,
 };
 
 export class SchemaError extends Error {}

@@ -26,6 +26,7 @@ import { SqliteMilestoneBox } from "./milestone-box.ts";
 import { ensureMetrics } from "./open-ledger.ts";
 import { Overlay } from "./overlay.ts";
 import type { ProjectorLink } from "./projector-link.ts";
+import type { RankerLink } from "./ranker-link.ts";
 import { SqliteLedgerReader } from "./reads.ts";
 import { TableCheck, verifyStores } from "./verify.ts";
 import type { WriterLink } from "./writer-link.ts";
@@ -48,6 +49,7 @@ export interface NodeParts {
   table: CounterTable;
   visitors: NodeVisitors;
   projector: ProjectorLink;
+  ranker: RankerLink;
   writer: WriterLink;
   source: string;
   events: NodeEvents;
@@ -61,7 +63,7 @@ const FIRST_WORKER_THREAD = WRITER_THREAD + 1;
  * Main's side of an embedded node: what it looks after while requests come, and the order in which it stops (start.ts has
  * that of the start).
  *
- * Stop: the workers are gone already → last flush → writer → projector up to the log's end → the counter file says that it
+ * Stop: the workers are gone already → last flush → writer → ranker → projector up to the log's end → the counter file says that it
  * owes nothing → lock.
  */
 export class EmbeddedNode {
@@ -74,6 +76,7 @@ export class EmbeddedNode {
   readonly #table: CounterTable;
   readonly #visitors: NodeVisitors;
   readonly #projector: ProjectorLink;
+  readonly #ranker: RankerLink;
   readonly #overlay: Overlay;
   readonly #writer: WriterLink;
   readonly #keeper: Keeper;
@@ -93,6 +96,7 @@ export class EmbeddedNode {
     this.#table = parts.table;
     this.#visitors = parts.visitors;
     this.#projector = parts.projector;
+    this.#ranker = parts.ranker;
     this.#overlay = new Overlay(parts.share.overlay);
     this.#writer = parts.writer;
     this.#events = parts.events;
@@ -118,6 +122,8 @@ export class EmbeddedNode {
       logFolder: this.#files.log,
       flushMs: parts.settings.flushMs,
       kept: () => this.#projector.control.durable,
+      // So that a ranking is not two intervals behind: the projector takes the notes at once.
+      flushed: () => this.#projector.control.urge(),
       tended: (room) => this.#tended(room),
     });
     this.imports = new Imports({
@@ -140,7 +146,11 @@ export class EmbeddedNode {
     const way = this.#writer.join(thread);
     const { port1, port2: admin } = new MessageChannel();
     this.#jobs.serve(thread, port1);
-    return { share: { deployment: "embedded", ...this.#share, thread, ...way, admin }, transfer: [way.woken, admin] };
+    const rankings = this.#ranker.join();
+    return {
+      share: { deployment: "embedded", ...this.#share, thread, ...way, admin, rankings },
+      transfer: [way.woken, admin, rankings],
+    };
   }
 
   /** Worker `index` has ended, however it did. What it added and did not mark as dirty is looked for. */
@@ -241,6 +251,7 @@ export class EmbeddedNode {
     fault("stop.flushed");
     await this.#writer.stop();
     fault("stop.written");
+    await this.#ranker.stop();
     await this.#projector.stop(this.#head.position);
     fault("stop.projected");
     if (isLogged) this.#table.closeClean();

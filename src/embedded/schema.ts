@@ -157,6 +157,33 @@ export const filterParts = sqliteTable(
   (t) => [primaryKey({ columns: [t.kind, t.number, t.part] })],
 );
 
+/** By how much each batch changed the counts (rankings/changes.ts), until the ranker has put it into `steps`. */
+export const changes = sqliteTable("changes", {
+  position: integer().primaryKey(),
+  frame: blob().notNull(),
+});
+
+/** The same by steps, of minutes and later of hours: what the rankings look back on. `at`: a step's first second. */
+export const steps = sqliteTable(
+  "steps",
+  {
+    id: integer().primaryKey({ autoIncrement: true }),
+    at: integer().notNull(),
+    isHour: integer("is_hour").notNull(),
+    frame: blob().notNull(),
+  },
+  (t) => [index("steps_by_time").on(t.isHour, t.at)],
+);
+
+/** Subjects that were erased (`becomes` empty) or merged: what older steps have of them is nobody's, or the other one's. */
+export const stepSubjects = sqliteTable("step_subjects", {
+  id: integer().primaryKey({ autoIncrement: true }),
+  subject: text().notNull(),
+  becomes: text().notNull(),
+  upTo: integer("up_to").notNull(),
+  atS: integer("at_s").notNull(),
+});
+
 /** Active relations by type of the actors who have so many that counting their rows would take long. */
 export const actors = sqliteTable(
   "actors",

@@ -23,6 +23,7 @@ import { EmbeddedNode, type NodeEvents, type NodeParts } from "./node.ts";
 import { ensureMetrics, prepareLedger, shareLedger } from "./open-ledger.ts";
 import { Overlay } from "./overlay.ts";
 import { ProjectorLink } from "./projector-link.ts";
+import { RankerLink } from "./ranker-link.ts";
 import { SqliteLedgerReader } from "./reads.ts";
 import { WriterLink } from "./writer-link.ts";
 
@@ -78,6 +79,9 @@ async function start(settings: Settings, events: NodeEvents): Promise<EmbeddedNo
     },
     { disk: (trouble) => disk.trouble(trouble), died: events.broken },
   );
+  const { topCandidates: candidates, hotHalfLife } = settings;
+  const rankerData = { ledgerPath: files.ledger, candidates, halfLifeS: hotHalfLife / 1000, log: logSetup };
+  const ranker = new RankerLink(rankerData, events.broken);
   return new EmbeddedNode({
     settings,
     lock,
@@ -87,6 +91,7 @@ async function start(settings: Settings, events: NodeEvents): Promise<EmbeddedNo
     table,
     visitors,
     projector,
+    ranker,
     writer,
     source,
     events,

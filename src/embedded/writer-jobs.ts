@@ -1,7 +1,7 @@
 import { SHARDS, shardOfSubject } from "../arithmetic/shard.ts";
 import type { HybridClock, Stamp } from "../arithmetic/stamp.ts";
 import { isSystemError, Problem } from "../errors.ts";
-import { fault } from "../lib/fault.ts";
+import { fault, wallMs } from "../lib/fault.ts";
 import { encodeUtf8 } from "../lib/utf8.ts";
 import { SUBJECT_SCRATCH_BYTES } from "../limits.ts";
 import { LogBroken, type LogWriter } from "../local/log.ts";
@@ -132,7 +132,7 @@ export class WriterJobs {
   #set({ metric, subject, count, once }: Extract<WriterJob, { kind: "set" }>): JobReply {
     const [slot] = this.#slots([[metric, subject]]) ?? [];
     if (slot === undefined) return { status: "not-loaded" };
-    const nowMs = Date.now();
+    const nowMs = wallMs();
     const named = this.#named(once, nowMs);
     if (named === "repeat") return { status: "repeat", counts: [this.#table.shown(slot)] };
     if (typeof named === "string") return refusal(named);
@@ -145,7 +145,7 @@ export class WriterJobs {
   #eraseSubject({ subject, metrics, once }: Extract<WriterJob, { kind: "erase-subject" }>): JobReply {
     const slots = this.#slots(metrics.map((metric) => [metric, subject]));
     if (!slots) return { status: "not-loaded" };
-    const named = this.#named(once, Date.now());
+    const named = this.#named(once, wallMs());
     if (named === "repeat") return { status: "repeat", counts: metrics.map(() => 0) };
     if (typeof named === "string") return refusal(named);
     const counts = slots.map((slot) => this.#table.logged(slot));
@@ -164,7 +164,7 @@ export class WriterJobs {
     const given = this.#slots([...tallies, ...relations].map((metric) => [metric, from]));
     const taking = this.#slots([...tallies, ...relations].map((metric) => [metric, to]));
     if (!given || !taking) return { status: "not-loaded" };
-    const named = this.#named(once, Date.now());
+    const named = this.#named(once, wallMs());
     if (named === "repeat") return { status: "repeat", counts: [] };
     if (typeof named === "string") return refusal(named);
     const counts = given.map((slot) => this.#table.logged(slot));
@@ -183,7 +183,7 @@ export class WriterJobs {
   }
 
   #eraseActor({ actor, once }: Extract<WriterJob, { kind: "erase-actor" }>): JobReply {
-    const named = this.#named(once, Date.now());
+    const named = this.#named(once, wallMs());
     if (named === "repeat") return { status: "repeat", counts: [] };
     if (typeof named === "string") return refusal(named);
     const end = this.#append({ kind: "erase", metric: 0, subject: "", actor, stamp: this.#stamp(), once: named });
@@ -224,7 +224,7 @@ export class WriterJobs {
   }
 
   #stamp(): Stamp {
-    return this.#clock.stamp(Date.now(), 0, false);
+    return this.#clock.stamp(wallMs(), 0, false);
   }
 
   /** A frame of its own, on the disk; else nothing happened, and its number is given back by not being taken. */

@@ -1,6 +1,7 @@
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from "node:worker_threads";
 import { HybridClock } from "../arithmetic/stamp.ts";
 import { isSystemError } from "../errors.ts";
+import { wallMs } from "../lib/fault.ts";
 import { Garbage } from "../lib/garbage.ts";
 import { LogHead, LogWriter } from "../local/log.ts";
 import { OnceKeys } from "../local/once-keys.ts";
@@ -43,7 +44,7 @@ function main(data: WriterData): void {
   const applied = new LogHead(data.applied);
   const door = new Int32Array(data.node.door);
   const keys = new OnceKeys();
-  for (const key of ledger.recentKeys(Date.now())) keys.remember(key);
+  for (const key of ledger.recentKeys(wallMs())) keys.remember(key);
   const table = CounterTable.attach(data.node.table, WRITER_THREAD);
   const clock = new HybridClock(data.clock);
   const holds = new Holds();

@@ -3,7 +3,7 @@ import { SHARDS } from "../arithmetic/shard.ts";
 import { type HybridClock, type Stamp, stampAt } from "../arithmetic/stamp.ts";
 import { isSystemError, Problem } from "../errors.ts";
 import { copyBytes } from "../lib/bytes.ts";
-import { fault } from "../lib/fault.ts";
+import { fault, wallMs } from "../lib/fault.ts";
 import { ACT_WAIT_MS_MAX, BATCH_ACTS_MAX } from "../limits.ts";
 import { LogBroken, type LogWriter } from "../local/log.ts";
 import type { OnceKeys } from "../local/once-keys.ts";
@@ -189,7 +189,7 @@ export class Writer {
       return;
     }
     decided.slot = slot;
-    const nowMs = this.#now();
+    const nowMs = wallMs();
     const named = act.once();
     const once = named && { ...named, atMs: nowMs };
     const known = once ? this.#keys.look(once, nowMs) : "new";

@@ -5,6 +5,7 @@ import type { Metric } from "../model.ts";
 import type { Admin } from "../ports/admin.ts";
 import type { Counting } from "../ports/counting.ts";
 import type { Histories } from "../ports/histories.ts";
+import type { Rankings } from "../ports/rankings.ts";
 import type { Visitors } from "../ports/visitors.ts";
 import type { Watch } from "../streams/watch.ts";
 import { type RequestStats, ROUTES, type RouteName } from "../telemetry/requests.ts";
@@ -29,6 +30,7 @@ import { type ErrorLog, problemAnswer } from "./problem.ts";
 import { Rules } from "./rules.ts";
 import { streamHandlers } from "./stream.ts";
 import { subjectHandlers } from "./subjects.ts";
+import { TopQuery, topHandler } from "./top.ts";
 
 export interface AppDeps {
   settings: AccessSettings & Pick<Settings, "types" | "known" | "trustedProxies">;
@@ -38,6 +40,7 @@ export interface AppDeps {
   visitors: Visitors;
   peerOf: PeerOf;
   histories: Histories;
+  rankings: Rankings;
   /** The streams of this thread. */
   streams: Watch;
   /** The request's connection may be quiet for as long as it likes. */
@@ -72,6 +75,7 @@ const ACTOR_LIST = entry("GET /v1/actors/:actor/:metric", "read");
 const COUNTED = entry("GET /v1/subjects", "read");
 const QUERY = entry("POST /v1/query", "read");
 const HISTORY = entry("GET /v1/history/:type/:id/:metric", "read");
+const TOP = entry("GET /v1/top/:type/:metric", "read");
 const EVENTS = entry("POST /v1/events", "count");
 const STREAM = entry("GET /v1/stream", "read");
 const STREAM_MANY = entry("POST /v1/stream", "read");
@@ -94,6 +98,7 @@ export function createHandler(deps: AppDeps): Handler {
   const actors = actorHandlers({ catalog, counting, rules, stats });
   const counted = countedHandler({ catalog, counting });
   const page = pageHandler({ catalog, counting, knownNames: deps.settings.known });
+  const top = topHandler({ catalog, rankings: deps.rankings });
   const history = historyHandler({ catalog, histories: deps.histories });
   const events = eventHandlers({ catalog, counting, rules, stats });
   const stream = streamHandlers({ catalog, ...deps });
@@ -137,6 +142,7 @@ export function createHandler(deps: AppDeps): Handler {
     .delete(ERASE_ACTOR.path, enter(ERASE_ACTOR), jsonBody, body(NoBody), (c) => admin.eraseActor(c.env))
     .post(MERGE.path, enter(MERGE), jsonBody, body(MergeBody), (c) => admin.merge(c.env, c.req.valid("json")))
     .get(USAGE.path, enter(USAGE), (c) => health.usage(c.env))
+    .get(TOP.path, enter(TOP), strictQuery, query(TopQuery), (c) => top(c.env, c.req.valid("query")))
     .get(ALIVE.path, enter(ALIVE), (c) => health.alive(c.env))
     .get(READY.path, enter(READY), (c) => health.ready(c.env))
     .get(SCRAPE.path, enter(SCRAPE), (c) => health.metrics(c.env))

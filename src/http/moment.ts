@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { hasStamp, STAMP_MS_MIN, TOO_FAR_AHEAD_MS } from "../arithmetic/stamp.ts";
 import { Problem } from "../errors.ts";
+import { wallMs } from "../lib/fault.ts";
 import { type Caller, rankOf } from "./access.ts";
 
 const SHAPE = "must be a time in ISO 8601 UTC like 2026-11-20T12:00:00Z";
@@ -17,10 +18,9 @@ export const anyMoment = z
 
 /** The same of a time that an act may have: from 2000 on, and not ahead of the clock. */
 export const moment = anyMoment.superRefine((ms, context) => {
-  const message = momentProblem(ms, Date.now());
+  const message = momentProblem(ms, wallMs());
   if (message) context.addIssue({ code: "custom", message });
 });
-
 /** What is wrong with an act's time, or null. */
 export function momentProblem(ms: number, nowMs: number): string | null {
   if (Number.isNaN(ms)) return SHAPE;

@@ -1,3 +1,4 @@
+import { wallMs } from "../lib/fault.ts";
 import { TEND_MS, TEND_SOON_MS, TEND_WORK_MS, TRIM_EVERY_MS } from "../limits.ts";
 import type { Position } from "../ports/log.ts";
 import type { Flusher, FlushReport } from "../tallies/flusher.ts";
@@ -17,6 +18,8 @@ export interface KeeperParts {
   flushMs: number;
   /** In front of it the ledger has the log for good. */
   kept: () => Position;
+  /** The log has what was counted. */
+  flushed?(): void;
   /** Each time it has looked. `room`: somebody waits for counters to leave. */
   tended(room: boolean): void;
 }
@@ -65,12 +68,13 @@ export class Keeper {
     const head = this.#parts.head.position;
     const flushed = this.#newcomers.flushing();
     try {
-      this.#lastFlush = await this.#parts.flusher.flush(Date.now() - this.#parts.flushMs);
+      this.#lastFlush = await this.#parts.flusher.flush(wallMs() - this.#parts.flushMs);
       // Notes behind this head, if there are any, are of earlier flushes, which are over.
       this.#table.notedPosition = Math.max(this.#table.notedPosition, head);
       flushed();
       this.#flushes.done++;
       this.#flushes.counters += this.#lastFlush.counters;
+      if (this.#lastFlush.counters > 0) this.#parts.flushed?.();
       if (this.#lastFlush.counters > LARGE_FLUSH) Bun.gc(false);
     } catch (error) {
       this.#flushes.failed++;
@@ -108,7 +112,7 @@ export class Keeper {
   #planFlush(): void {
     if (this.#stopping) return;
     const { flushMs } = this.#parts;
-    const intoMinute = Date.now() % 60_000;
+    const intoMinute = wallMs() % 60_000;
     const wait = Math.min(flushMs - (intoMinute % flushMs), 60_000 - intoMinute);
     this.#flushTimer = setTimeout(() => {
       void this.flush().then(() => this.#planFlush());

@@ -3,9 +3,10 @@ import type { Admin } from "./admin.ts";
 import type { HotAdds } from "./bulk.ts";
 import type { Counting } from "./counting.ts";
 import type { Histories } from "./histories.ts";
+import type { Rankings } from "./rankings.ts";
 
 /** For a process that answers requests and does not count: everything is 503, with the reason. */
-export function noCounting(reason: string): Counting & Histories {
+export function noCounting(reason: string): Counting & Histories & Rankings {
   const refuse = (): never => {
     throw unavailable(reason);
   };
@@ -26,6 +27,7 @@ export function noCounting(reason: string): Counting & Histories {
     subjects: refuse,
     hours: refuse,
     counted: refuse,
+    top: refuse,
   };
 }
 

@@ -21,6 +21,7 @@ export const ROUTES = [
   "GET /v1/subjects",
   "POST /v1/query",
   "GET /v1/history/:type/:id/:metric",
+  "GET /v1/top/:type/:metric",
   "POST /v1/events",
   "GET /v1/stream",
   "POST /v1/stream",

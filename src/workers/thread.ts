@@ -43,6 +43,7 @@ function main(data: WorkerData, main: MessagePort): void {
       visitors: thread.visitors,
       peerOf: (request) => server.requestIP(request)?.address ?? null,
       histories: thread.histories,
+      rankings: thread.rankings,
       streams,
       holdOpen: (request) => server.timeout(request, 0),
       admin: thread.admin,

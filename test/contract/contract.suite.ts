@@ -18,6 +18,7 @@ import { rules } from "./rules.suite.ts";
 import { stats } from "./stats.suite.ts";
 import { streams } from "./streams.suite.ts";
 import { tallies } from "./tallies.suite.ts";
+import { top, topAfterAdmin } from "./top.suite.ts";
 import { uploads } from "./uploads.suite.ts";
 import { webhooks } from "./webhooks.suite.ts";
 
@@ -40,6 +41,8 @@ export function wholeContract(deployment: Deployment): void {
     tallies(api);
     at(api);
     if (deployment.name === "embedded") admin(api);
+    if (deployment.name === "embedded") top(api);
+    if (deployment.name === "embedded") topAfterAdmin(api);
     access(deployment);
     rules(deployment);
     if (deployment.nodes === 1) cors(deployment);

@@ -1,0 +1,107 @@
+import { type MessagePort, parentPort, workerData } from "node:worker_threads";
+import { wallMs } from "../lib/fault.ts";
+import { TOP_LENGTH } from "../limits.ts";
+import { LedgerUnavailable } from "../ports/ledger.ts";
+import type { FromRanker, ToRanker } from "../rankings/messages.ts";
+import { Ranker } from "../rankings/ranker.ts";
+import { Wanted } from "../rankings/wanted.ts";
+import { log, setUpLog } from "../telemetry/log.ts";
+import { asUnavailable } from "./ledger.ts";
+import type { RankerCommand, RankerData } from "./ranker-link.ts";
+import { SqliteSteps } from "./steps.ts";
+
+/** How often it looks whether something has changed. */
+const LOOK_MS = 100;
+/** Lists are worked out again at most so often, and for at most a fifth of the time. */
+const LISTS_MS = 250;
+const LISTS_SHARE = 5;
+/** Where the disk is full. */
+const RETRY_MS = 1_000;
+
+/** Ranks in a thread of its own: a look at a million subjects may take it a while, and nobody waits for it. */
+class RankerThread {
+  readonly #ranker: Ranker;
+  readonly #steps: SqliteSteps;
+  readonly #wanted = new Wanted<MessagePort>();
+  readonly #ports = new Set<MessagePort>();
+  #isStopping = false;
+  #hasBegun = false;
+  /** Changes that no list shows yet. */
+  #isStale = false;
+  #listsAtMs = 0;
+
+  constructor({ ledgerPath, candidates, halfLifeS }: RankerData) {
+    this.#steps = new SqliteSteps(ledgerPath);
+    this.#ranker = new Ranker(this.#steps, { candidates, halfLifeS });
+  }
+
+  async run(): Promise<void> {
+    while (!this.#isStopping) {
+      await Bun.sleep((await this.#look()) ? 0 : LOOK_MS);
+    }
+    this.#steps.close();
+    for (const port of this.#ports) port.close();
+    parentPort?.close();
+  }
+
+  command(command: RankerCommand): void {
+    if (command.kind === "stop") {
+      this.#isStopping = true;
+      return;
+    }
+    const { port } = command;
+    this.#ports.add(port);
+    port.on("message", (name: ToRanker) => this.#want(name, port));
+    port.on("close", () => {
+      this.#ports.delete(port);
+      this.#wanted.remove(port);
+    });
+  }
+
+  /** True: there is more to do at once. */
+  async #look(): Promise<boolean> {
+    try {
+      if (await this.#ranker.step(Math.floor(wallMs() / 1000))) this.#isStale = true;
+      this.#hasBegun = true;
+      const nowMs = performance.now();
+      if (!this.#isStale) {
+        for (const port of this.#ports) tell(port, { kind: "current" });
+        return await this.#ranker.tend();
+      }
+      if (nowMs < this.#listsAtMs) return false;
+      for (const { name, who } of this.#wanted.now(nowMs)) this.#tell(name, who);
+      this.#isStale = false;
+      const tookMs = performance.now() - nowMs;
+      this.#listsAtMs = nowMs + Math.max(LISTS_MS, LISTS_SHARE * tookMs);
+    } catch (error) {
+      const unavailable = asUnavailable(error);
+      if (!(unavailable instanceof LedgerUnavailable)) throw error;
+      log.limited("rankings", 60_000).error("the rankings cannot be kept in the ledger, trying again", { error });
+      await Bun.sleep(RETRY_MS);
+    }
+    return false;
+  }
+
+  #want(name: ToRanker, port: MessagePort): void {
+    if (!this.#wanted.add(name, port, performance.now())) {
+      log.limited("top lists", 60_000).warn("too many different rankings are asked for at once", { ...name });
+      return;
+    }
+    if (this.#hasBegun) this.#tell(name, [port]);
+  }
+
+  #tell(name: ToRanker, ports: readonly MessagePort[]): void {
+    const [list] = this.#ranker.top([name], TOP_LENGTH);
+    if (list) for (const port of ports) tell(port, { kind: "list", name, list });
+  }
+}
+
+function tell(port: MessagePort, message: FromRanker): void {
+  port.postMessage(message);
+}
+
+const data = workerData as RankerData;
+setUpLog(data.log);
+const thread = new RankerThread(data);
+parentPort?.on("message", (command: RankerCommand) => thread.command(command));
+void thread.run();

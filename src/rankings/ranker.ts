@@ -1,0 +1,318 @@
+import { HOUR_S, MINUTE_S, rangeOf, SLIDING, stepAt } from "../arithmetic/windows.ts";
+import type { Steps } from "../ports/steps.ts";
+import { readChanges } from "./changes.ts";
+import { Gathered } from "./gathered.ts";
+import { type Change, type Ranked, Ranking, type RankingOptions } from "./ranking.ts";
+import { Renames } from "./renames.ts";
+
+/** Changes go into the steps once a minute, so long after its end, or when there are so many. */
+const SAVE_AFTER_S = 5;
+const PENDING_MAX = 500_000;
+/** A frame of a step: below what a MySQL server takes at once. */
+const FRAME_BYTES = 1_000_000;
+/** Minutes are kept for the windows of minutes and for `hot`, hours for a window longer than the longest. */
+const MINUTES_KEPT_S = 25 * HOUR_S;
+const HOURS_KEPT_S = 31 * 24 * HOUR_S;
+/** Changes of a clock that is ahead wait for their minute; more than these count at once. */
+const EARLY_MAX = 100_000;
+/** Behind by more than this (the machine slept), or ahead of the clock (it was set back), it begins again. */
+const LEAP_S = 2 * HOUR_S;
+/** Only what is older may be of a step that is about to leave. */
+const LATE_S = 58 * MINUTE_S;
+const TIDY_EVERY = 4_096;
+
+/** What leaves a window with its next step, by metric: subjects' numbers and amounts. */
+type Leaving = Map<number, { subjects: number[]; amounts: number[] }>;
+
+interface Early {
+  metric: number;
+  subject: Buffer;
+  change: Change;
+}
+
+export interface Asked {
+  metric: number;
+  type: string;
+  window: number;
+}
+
+export interface TopList extends Ranked {
+  from: number;
+  to: number;
+}
+
+/**
+ * All rankings of a ledger, in the memory of one thread. Its calls come one after the other.
+ *
+ * A window's sums change by what comes and by what leaves. The step that leaves next is read beforehand, so that moving on is a
+ * subtraction; a late change of that very step is added to it.
+ *
+ * Every change that was told is in the steps or in `#pending`: these are written into the steps once a minute, all of them, and
+ * always before steps are read.
+ */
+export class Ranker {
+  readonly #steps: Steps;
+  readonly #options: RankingOptions;
+  readonly #rankings = new Map<number, Ranking>();
+  readonly #pending = new Gathered();
+  /** Changes were told since the last save, whatever is left of them. */
+  #isUnsaved = false;
+  #renames = new Renames();
+  #newRenames: [subject: string, becomes: string][] = [];
+  #early: Early[] = [];
+  readonly #leaving: (Leaving | null)[] = SLIDING.map(() => null);
+  /** The running minute; 0 before it has begun. */
+  #second = 0;
+  #savedAt = 0;
+
+  constructor(steps: Steps, options: RankingOptions) {
+    this.#steps = steps;
+    this.#options = options;
+  }
+
+  /** The running minute of the lists. */
+  get second(): number {
+    return this.#second;
+  }
+
+  /** Takes in what came and moves the windows on to `second`; whether there was anything. Begins with the first call. */
+  async step(second: number): Promise<boolean> {
+    const minute = stepAt(second, MINUTE_S);
+    if (this.#second === 0 || minute > this.#second + LEAP_S || minute < this.#second - LEAP_S) {
+      try {
+        await this.#begin(minute);
+      } catch (error) {
+        this.#second = 0;
+        throw error;
+      }
+      return true;
+    }
+    const hasMoved = await this.#moveTo(minute);
+    const frames = await this.#steps.changes();
+    for (const frame of frames) this.#take(frame);
+    if (frames.length > 0) this.#isUnsaved = true;
+    for (const ranking of this.#rankings.values()) if (ranking.tidy(hasMoved)) this.#leaving.fill(null);
+    const isDue = minute > this.#savedAt && second >= minute + SAVE_AFTER_S;
+    if (isDue || this.#pending.size > PENDING_MAX) await this.#save();
+    return hasMoved || frames.length > 0;
+  }
+
+  /** A piece of the work that can wait; false: there is none now. */
+  async tend(): Promise<boolean> {
+    if (this.#savedAt !== this.#second) return false;
+    for (let w = 0; w < SLIDING.length; w++) {
+      if (this.#leaving[w] !== null) continue;
+      this.#leaving[w] = await this.#load(w);
+      return true;
+    }
+    const hour = await this.#steps.oldHour(this.#second - MINUTES_KEPT_S);
+    if (hour !== null) {
+      await this.#mergeHour(hour);
+      return true;
+    }
+    return this.#steps.forget(this.#second - HOURS_KEPT_S);
+  }
+
+  top(asked: readonly Asked[], limit: number): TopList[] {
+    const lists = new Map<Asked, TopList>();
+    for (const [metric, ofMetric] of Map.groupBy(asked, (it) => it.metric)) {
+      for (const [window, ofWindow] of Map.groupBy(ofMetric, (it) => it.window)) {
+        const types = ofWindow.map(({ type }) => type);
+        const found = this.#rankings.get(metric)?.top(window, types, limit);
+        for (const one of ofWindow) {
+          const ranked = found?.get(one.type) ?? { items: [], error: 0 };
+          lists.set(one, { ...rangeOf(window, this.#second), ...ranked });
+        }
+      }
+    }
+    return asked.map((one) => lists.get(one) as TopList);
+  }
+
+  /** Whether the lists are those of this time. */
+  isAt(second: number): boolean {
+    return this.#second === stepAt(second, MINUTE_S);
+  }
+
+  async #begin(minute: number): Promise<void> {
+    this.#rankings.clear();
+    this.#pending.clear();
+    this.#isUnsaved = false;
+    this.#renames = new Renames();
+    this.#newRenames = [];
+    this.#early = [];
+    this.#leaving.fill(null);
+    this.#second = minute;
+    this.#savedAt = 0;
+    const { from } = rangeOf(SLIDING.length - 1, minute);
+    let visited = 0;
+    const tidy = () => {
+      if (++visited % TIDY_EVERY === 0) for (const ranking of this.#rankings.values()) ranking.tidy(false);
+    };
+    await this.#steps.begin(from, {
+      renamed: (all) => {
+        for (const renamed of all) this.#renames.add(renamed);
+      },
+      step: (frame, isHour) => {
+        this.#renames.read(frame, ({ metric, at }, bytes, start, end, amount) => {
+          const hotAt = isHour ? at + HOUR_S / 2 : at;
+          this.#add(metric, bytes, start, end, { amount, at, hotAt, isCounted: true });
+          tidy();
+        });
+      },
+      change: (frame) => {
+        this.#isUnsaved = true;
+        this.#take(frame, true);
+        tidy();
+      },
+      count: (metric, subject, count) => {
+        const bytes = Buffer.from(subject);
+        if (count !== 0) this.#ranking(metric).count(bytes, 0, bytes.length, count);
+        tidy();
+      },
+    });
+    for (const ranking of this.#rankings.values()) ranking.tidy(true);
+  }
+
+  #take(frame: Buffer, isCounted = false): void {
+    let marked: Buffer | null = null;
+    readChanges(frame, ({ metric, at }, bytes, start, end, amount) => {
+      if (metric === 0) {
+        const subject = Buffer.from(bytes.subarray(start, end));
+        if (marked !== null) this.#become(marked, subject);
+        marked = marked === null ? subject : null;
+        return;
+      }
+      const age = this.#second - at;
+      if (age < HOURS_KEPT_S) {
+        const step = age < MINUTES_KEPT_S ? at : stepAt(at, HOUR_S);
+        this.#pending.add(metric, step, bytes, start, end, amount);
+      }
+      this.#add(metric, bytes, start, end, { amount, at, hotAt: at, isCounted });
+    });
+  }
+
+  /** A subject was erased, or merged into another one. */
+  #become(subject: Buffer, other: Buffer): void {
+    this.#pending.become(subject, other);
+    for (const ranking of this.#rankings.values()) ranking.become(subject, other.length === 0 ? null : other);
+    this.#newRenames.push([subject.toString(), other.toString()]);
+    this.#leaving.fill(null);
+    const isSame = (early: Early) => early.subject.equals(subject);
+    if (other.length === 0) this.#early = this.#early.filter((early) => !isSame(early));
+    else for (const early of this.#early) if (isSame(early)) early.subject = other;
+  }
+
+  #add(metric: number, bytes: Buffer, start: number, end: number, change: Change): void {
+    const ranking = this.#ranking(metric);
+    if (change.at > this.#second && this.#early.length < EARLY_MAX) {
+      this.#early.push({ metric, subject: Buffer.from(bytes.subarray(start, end)), change });
+      if (!change.isCounted) ranking.addToCount(bytes, start, end, change.amount);
+      return;
+    }
+    const subject = ranking.add(bytes, start, end, change);
+    if (change.at < this.#second - LATE_S) this.#addLate(metric, subject, change);
+  }
+
+  /** A late change of a step that is about to leave leaves with it. */
+  #addLate(metric: number, subject: number, { at, amount }: Change): void {
+    for (let w = 0; w < SLIDING.length; w++) {
+      const leaving = this.#leaving[w];
+      const { from } = rangeOf(w, this.#second);
+      if (!leaving || at < from || at >= from + (SLIDING[w] as { stepS: number }).stepS) continue;
+      const ofMetric = this.#ofMetric(leaving, metric);
+      ofMetric.subjects.push(subject);
+      ofMetric.amounts.push(amount);
+    }
+  }
+
+  async #moveTo(minute: number): Promise<boolean> {
+    if (minute <= this.#second) return false;
+    for (let w = 0; w < SLIDING.length; w++) {
+      const { stepS } = SLIDING[w] as { stepS: number };
+      const { from } = rangeOf(w, minute);
+      for (let step = rangeOf(w, this.#second).from; step < from; step += stepS) {
+        this.#leave(w, step, this.#leaving[w] ?? (await this.#load(w, step)));
+        this.#leaving[w] = null;
+      }
+    }
+    this.#second = minute;
+    for (const ranking of this.#rankings.values()) ranking.moveTo(minute);
+    const early = this.#early;
+    this.#early = [];
+    for (const { metric, subject, change } of early) {
+      this.#add(metric, subject, 0, subject.length, { ...change, isCounted: true });
+    }
+    return true;
+  }
+
+  #leave(window: number, step: number, leaving: Leaving): void {
+    for (const [metric, { subjects, amounts }] of leaving) {
+      const ranking = this.#ranking(metric);
+      for (let i = 0; i < subjects.length; i++) {
+        ranking.leave(window, subjects[i] as number, amounts[i] as number, step);
+      }
+    }
+    for (const ranking of this.#rankings.values()) ranking.left(window, step);
+  }
+
+  /** The step that leaves the window next. */
+  async #load(window: number, step = rangeOf(window, this.#second).from): Promise<Leaving> {
+    await this.#save();
+    const leaving: Leaving = new Map();
+    for (const frame of await this.#steps.read(step, step + (SLIDING[window] as { stepS: number }).stepS)) {
+      this.#renames.read(frame, ({ metric }, bytes, start, end, amount) => {
+        const subject = this.#ranking(metric).subjects.find(bytes, start, end);
+        if (subject < 0) return;
+        const ofMetric = this.#ofMetric(leaving, metric);
+        ofMetric.subjects.push(subject);
+        ofMetric.amounts.push(amount);
+      });
+    }
+    return leaving;
+  }
+
+  async #save(): Promise<void> {
+    this.#savedAt = this.#second;
+    if (!this.#isUnsaved) return;
+    const frames = [...this.#pending.frames(FRAME_BYTES)];
+    for (const renamed of await this.#steps.save(frames, this.#newRenames)) this.#renames.add(renamed);
+    this.#newRenames = [];
+    this.#pending.clear();
+    this.#isUnsaved = false;
+  }
+
+  async #mergeHour(hour: number): Promise<void> {
+    const gathered = new Gathered();
+    const merged: Buffer[] = [];
+    const write = () => {
+      for (const { frame } of gathered.frames(FRAME_BYTES)) merged.push(frame);
+      gathered.clear();
+    };
+    for (const frame of await this.#steps.read(hour, hour + HOUR_S)) {
+      this.#renames.read(frame, ({ metric }, bytes, start, end, amount) => {
+        gathered.add(metric, hour, bytes, start, end, amount);
+      });
+      if (gathered.size > 4 * PENDING_MAX) write();
+    }
+    write();
+    await this.#steps.replaceHour(hour, merged);
+  }
+
+  #ranking(metric: number): Ranking {
+    let ranking = this.#rankings.get(metric);
+    if (!ranking) {
+      ranking = new Ranking(this.#options, this.#second);
+      this.#rankings.set(metric, ranking);
+    }
+    return ranking;
+  }
+
+  #ofMetric(leaving: Leaving, metric: number) {
+    let ofMetric = leaving.get(metric);
+    if (!ofMetric) {
+      ofMetric = { subjects: [], amounts: [] };
+      leaving.set(metric, ofMetric);
+    }
+    return ofMetric;
+  }
+}
