@@ -114,6 +114,7 @@ export class NumberedAppends {
     const seen = this.#look(records);
     this.#frame.begin(name);
     for (const record of records) this.#frame.add(record);
+    fault("import.decided");
     try {
       source.end = this.#log.append(this.#frame.finish());
     } catch (error) {
@@ -121,11 +122,12 @@ export class NumberedAppends {
       return { status: "refused", why: error.message };
     }
     for (const { shard, n } of records) source.last[shard] = n;
-    fault("numbered.appended");
+    fault("import.appended");
     this.#publishTallies(records, slots);
     for (const visit of visits) this.#visits.publish(visit, source.end);
     for (const [i, record] of records.entries())
       if (record.kind === "relation") this.#publish(record, slots[i] as number, seen[i] as Stamp, source.end);
+    fault("import.published");
     return { status: "taken", end: source.end };
   }
 

@@ -1,7 +1,6 @@
 import { describe, expect, test } from "bun:test";
-import { withSites } from "../support/archive.ts";
+import { manyLines, withSites } from "../support/archive.ts";
 import { type Deployment, EMBEDDED } from "../support/contract.ts";
-import { random } from "../support/random.ts";
 import type { TestServer } from "../support/server.ts";
 
 const ODD = [
@@ -20,7 +19,6 @@ const ODD = [
   "__proto__",
   "x".repeat(128),
 ];
-const MINUTES = 60_000;
 
 async function act(server: TestServer, method: string, path: string, json?: unknown): Promise<unknown> {
   const init =
@@ -46,39 +44,6 @@ export async function fill(server: TestServer): Promise<void> {
     await act(server, "PUT", `${subject}/favorites/${encoded(id)}`, { at: "2019-05-01T08:00:00Z" });
     await act(server, "DELETE", `${subject}/follows/${encoded(id)}`, { at: "2019-05-01T08:00:00Z" });
   }
-}
-
-/** Lines that an import takes, and what they come to. */
-function manyLines(count: number, seed: number) {
-  const { below, chance } = random(seed);
-  const lines: string[] = [];
-  const views = new Map<string, number>();
-  const likes = new Map<string, { at: number; active: boolean }>();
-  for (let i = 0; i < count; i++) {
-    const subject = `article/i${below(500)}`;
-    const at = Date.UTC(2015, 0, 1) + below(2_000_000) * MINUTES;
-    const time = new Date(at).toISOString();
-    if (chance(0.5)) {
-      const by = 1 + below(1_000);
-      views.set(subject, (views.get(subject) ?? 0) + by);
-      lines.push(JSON.stringify({ metric: "views", subject, by, at: time }));
-      continue;
-    }
-    const actor = `u${below(400)}`;
-    const active = chance(0.7);
-    const before = likes.get(`${subject} ${actor}`);
-    // Of one millisecond the active one stays.
-    if (!before || at > before.at || (at === before.at && active)) likes.set(`${subject} ${actor}`, { at, active });
-    lines.push(JSON.stringify({ metric: "likes", subject, actor, active, at: time }));
-  }
-  const counts = new Map([...views].map(([subject, count]) => [subject, { views: count, likes: 0 }]));
-  for (const [name, { active }] of likes) {
-    const subject = name.split(" ")[0] as string;
-    const count = counts.get(subject) ?? { views: 0, likes: 0 };
-    if (active) count.likes++;
-    counts.set(subject, count);
-  }
-  return { text: `${lines.join("\n")}\n`, counts };
 }
 
 /** Export and import, beside a server that runs. */

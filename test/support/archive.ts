@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import type { Deployment } from "./contract.ts";
+import { random } from "./random.ts";
 import { inFolder, runTally, TALLY, TestServer } from "./server.ts";
 
 /** Stores with a server on them, and the commands beside it. */
@@ -13,8 +14,10 @@ export class Site {
     this.flags = [...flags, "--data", join(folder, "data")];
   }
 
-  async serve(args: string[] = []): Promise<TestServer> {
-    this.server = await TestServer.start({ data: join(this.#folder, "data"), args: [...this.flags, ...args] });
+  /** `fault`: where it dies, see ServerOptions. */
+  async serve(fault?: string): Promise<TestServer> {
+    const options = { data: join(this.#folder, "data"), args: this.flags };
+    this.server = await TestServer.start(fault === undefined ? options : { ...options, fault });
     return this.server;
   }
 
@@ -69,4 +72,39 @@ export async function withSites(
       await Promise.all(stores.map((each) => each.stop()));
     }
   });
+}
+
+const MINUTES = 60_000;
+
+/** Lines that an import takes, and what they come to. */
+export function manyLines(count: number, seed: number) {
+  const { below, chance } = random(seed);
+  const lines: string[] = [];
+  const views = new Map<string, number>();
+  const likes = new Map<string, { at: number; active: boolean }>();
+  for (let i = 0; i < count; i++) {
+    const subject = `article/i${below(500)}`;
+    const at = Date.UTC(2015, 0, 1) + below(2_000_000) * MINUTES;
+    const time = new Date(at).toISOString();
+    if (chance(0.5)) {
+      const by = 1 + below(1_000);
+      views.set(subject, (views.get(subject) ?? 0) + by);
+      lines.push(JSON.stringify({ metric: "views", subject, by, at: time }));
+      continue;
+    }
+    const actor = `u${below(400)}`;
+    const active = chance(0.7);
+    const before = likes.get(`${subject} ${actor}`);
+    // Of one millisecond the active one stays.
+    if (!before || at > before.at || (at === before.at && active)) likes.set(`${subject} ${actor}`, { at, active });
+    lines.push(JSON.stringify({ metric: "likes", subject, actor, active, at: time }));
+  }
+  const counts = new Map([...views].map(([subject, count]) => [subject, { views: count, likes: 0 }]));
+  for (const [name, { active }] of likes) {
+    const subject = name.split(" ")[0] as string;
+    const count = counts.get(subject) ?? { views: 0, likes: 0 };
+    if (active) count.likes++;
+    counts.set(subject, count);
+  }
+  return { text: `${lines.join("\n")}\n`, counts };
 }

@@ -12,7 +12,7 @@ const ALL: readonly string[] = [...new Glob("**/*.ts").scanSync(SRC)]
   .sort();
 
 /** Those that a server on one machine comes by, whatever its settings. */
-export const FAULT_POINTS = ALL.filter((point) => !/^(?:cluster|visitors|admin|upload|webhook)\./.test(point));
+export const FAULT_POINTS = ALL.filter((point) => !/^(?:cluster|visitors|admin|upload|import|webhook)\./.test(point));
 
 /** Those that need a metric with `unique`. */
 export const VISITOR_POINTS = ALL.filter((point) => point.startsWith("visitors."));
@@ -22,6 +22,9 @@ export const ADMIN_POINTS = ALL.filter((point) => point.startsWith("admin."));
 
 /** Those that it comes by while an upload with a key is under way. */
 export const UPLOAD_POINTS = ALL.filter((point) => point.startsWith("upload."));
+
+/** Those that it comes by while `tally import` brings something in. */
+export const IMPORT_POINTS = ALL.filter((point) => point.startsWith("import."));
 
 /** Those that a cluster's node comes by while it is under load. */
 export const CLUSTER_POINTS = ALL.filter((point) => /^(?:cluster|flusher)\./.test(point));
