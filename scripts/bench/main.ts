@@ -19,11 +19,12 @@ import { read } from "./rows/read.ts";
 import { rows } from "./rows/rows.ts";
 import { rules } from "./rows/rules.ts";
 import { start } from "./rows/start.ts";
+import { streams } from "./rows/streams.ts";
 import { subjects } from "./rows/subjects.ts";
 import { top } from "./rows/top.ts";
 import { views } from "./rows/views.ts";
 
-const ROWS: readonly Row[] = [views, likes, read, pages, subjects, rows, rules, top, start];
+const ROWS: readonly Row[] = [views, likes, read, pages, subjects, rows, rules, streams, top, start];
 const CLUSTER_ROWS: readonly Row[] = [clusterViews, clusterLikes, clusterPages, mysql, backlog, flush, memory, idle];
 const STATUS_FAILED = 1;
 const STATUS_USAGE = 64;

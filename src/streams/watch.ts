@@ -27,6 +27,8 @@ export interface WatchParts {
 /** A round that kept the thread for a time is followed by a pause of three times as long. */
 const ROUND_SHARE = 4;
 const SWEEP_MS = 500;
+/** Timers are that exact: a round that comes a little early must not be one too early for all who were sent the last. */
+const TIMER_MS = 5;
 
 /** What a round has cost so far. */
 interface Cost {
@@ -163,13 +165,13 @@ export class Watch {
     // All have gone meanwhile: whoever came then has begun rounds of its own.
     if (this.#rounds !== timer) return;
     const restMs = Math.max(STREAM_EVERY_MS, ROUND_SHARE * cost.busyMs, (1000 * cost.asked) / STREAM_READS_PER_S_MAX);
-    this.#plan(Math.max(0, beganMs + restMs - performance.now()));
+    this.#plan(Math.max(0, Math.ceil(beganMs + restMs - performance.now())));
   }
 
   async #send(roundMs: number, cost: Cost): Promise<void> {
     let beganMs = performance.now();
     for (const follower of this.#marked) {
-      if (follower.begin(eventId(), roundMs, STREAM_EVERY_MS)) this.#marked.delete(follower);
+      if (follower.begin(eventId(), roundMs, STREAM_EVERY_MS - TIMER_MS)) this.#marked.delete(follower);
       if (performance.now() - beganMs < STREAM_SLICE_MS) continue;
       cost.busyMs += performance.now() - beganMs;
       await othersFirst();
