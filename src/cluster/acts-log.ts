@@ -15,7 +15,7 @@ interface OpenFrame {
   numbers: { shard: number; n: number }[];
 }
 
-type Unnumbered = WithoutNumber<Extract<LogRecord, { kind: "relation" | "tally" | "visitor" }>>;
+type Unnumbered = WithoutNumber<Extract<LogRecord, { kind: "relation" | "tally" | "visitor" | "void" }>>;
 type WithoutNumber<T> = T extends unknown ? Omit<T, "shard" | "n"> : never;
 /** Nothing of it comes from the counter table. */
 const NO_NOTE = { slot: NO_SLOT, notedAfter: 0 };
@@ -88,7 +88,8 @@ export class ActsLog {
       const records: Unnumbered[] = [];
       if (visitor !== null) records.push({ kind: "visitor", ...about, code: visitor, ...times });
       if (actor !== "") records.push({ kind: "relation", ...what, actor, stamp });
-      else if (by > 0 || once) records.push({ kind: "tally", ...what, amount: by, ...times, ...NO_NOTE });
+      else if (by > 0) records.push({ kind: "tally", ...what, amount: by, ...times, ...NO_NOTE });
+      else if (once) records.push({ kind: "void", ...about, once });
       frame.places.push(place);
       let n = this.#last[shard] as number;
       for (const record of records) {

@@ -97,6 +97,31 @@ export class Acts {
     return this.#inTurn(once.key, () => this.#addOnce(name, by, once, { atMs, visitor }));
   }
 
+  /** Takes the key, for the first or for any other time: when it was first taken; null where Redis cannot tell everybody. */
+  async claim(name: CountName, once: OnceKey): Promise<number | null> {
+    return this.#inTurn(once.key, async () => {
+      const shard = shardOf(name.subject);
+      const key = await this.#lookKey(shard, once);
+      if (key.atMs !== null) return key.atMs;
+      const act = {
+        shard,
+        ...name,
+        actor: "",
+        active: false,
+        by: 0,
+        seen: null,
+        isKept: false,
+        once,
+        atMs: null,
+        visitor: null,
+      };
+      const logged = await this.#log.append(act);
+      const isPut = await this.#putKey(shard, { ...name, ...logged, ...once, amount: 0, version: key.version });
+      // Of several who took it at once one was the first.
+      return isPut ? (await this.#lookKey(shard, once)).atMs : null;
+    });
+  }
+
   async #inTurn<R>(key: string, act: () => Promise<R>): Promise<R> {
     if (this.#underWay >= SHARED_ACTS_MAX) throw unavailable("too many acts are under way");
     this.#underWay++;
@@ -126,7 +151,7 @@ export class Acts {
     const act = { shard, ...name, active, by: 0, seen: seen?.stamp ?? null, isKept: isRepeat };
     const logged = await this.#log.append({ ...act, once: once ?? null, atMs: atMs ?? null, visitor: null });
     const later = async (): Promise<Related> => {
-      await this.#leave(shard, logged);
+      await this.leave(shard, logged);
       return { active, changed: null, count: null, at: msOf(logged.stamp) };
     };
     if (seen === null) return later();
@@ -181,19 +206,19 @@ export class Acts {
    * Whether the key has named an act already; throws where that was another one. Where it cannot be asked for it counts as
    * new: the ledger decides, which takes a key once.
    */
-  async #lookKey(shard: number, once: OnceKey): Promise<{ isKnown: boolean; version: number }> {
+  async #lookKey(shard: number, once: OnceKey): Promise<{ isKnown: boolean; atMs: number | null; version: number }> {
     const onTheWay = await this.#findKey(shard, once.key).catch(storeAway);
     const stored = await this.#ledger.keyHint(shard, once.key).catch(storeAway);
     const version = stored === AWAY ? -1 : stored.version;
     for (const known of [onTheWay === AWAY ? null : onTheWay, stored === AWAY ? null : stored.known]) {
       if (known === null) continue;
       if (known.body !== once.body) throw keyReused();
-      return { isKnown: true, version };
+      return { isKnown: true, atMs: known.atMs, version };
     }
-    return { isKnown: false, version };
+    return { isKnown: false, atMs: null, version };
   }
 
-  async #findKey(shard: number, key: string): Promise<{ body: string } | null> {
+  async #findKey(shard: number, key: string): Promise<{ body: string; atMs: number } | null> {
     for (let round = 0; round < 3; round++) {
       const found = await this.#hot.findKey(shard, key);
       if (found !== "none" && found !== "foreign") return found;
@@ -234,7 +259,7 @@ export class Acts {
    * The act is in the log and in no copy. Whoever acts on the register next must not take what he sees for all there is: a
    * DELETE after a PUT that was left like this would find nothing to do, and the PUT would come into the ledger behind it.
    */
-  async #leave(shard: number, { isShipped }: Logged): Promise<void> {
+  async leave(shard: number, { isShipped }: Pick<Logged, "isShipped">): Promise<void> {
     if (!isShipped || (await this.#unsettled.submit(shard).catch(storeAway)) === AWAY) this.#freshness.hide(shard);
   }
 
@@ -261,6 +286,15 @@ export class Acts {
       if (!isAway(error)) throw error;
       return null;
     }
+  }
+
+  /** Makes a logged event known where its lists and its subject are asked for; false where that cannot be now. */
+  async show(shard: number, event: RelationPut): Promise<boolean> {
+    const [isHinted, put] = await Promise.all([
+      this.#actorHints.submit(event).catch(storeAway),
+      this.#put(shard, event),
+    ]);
+    return isHinted !== AWAY && put !== null;
   }
 
   /** Puts a logged event into Redis; null where it cannot be in time: then it will show once the ledger has it. */

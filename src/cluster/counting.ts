@@ -3,12 +3,10 @@ import { newestFirst } from "../arithmetic/place.ts";
 import { isActive, msOf, type Stamp } from "../arithmetic/stamp.ts";
 import type { Code } from "../distinct/code.ts";
 import type { Distinct } from "../distinct/sketches.ts";
-import { badInput, unavailable } from "../errors.ts";
-import { ACT_WAIT_MS_MAX } from "../limits.ts";
+import { unavailable } from "../errors.ts";
 import { knownActors, ofRelations } from "../local/known.ts";
 import { listPage, type Row } from "../local/lists.ts";
-import { type Actor, COUNT_MAX, type Metric, type RelationState, type Subject } from "../model.ts";
-import type { Bulk } from "../ports/bulk.ts";
+import type { Actor, Metric, RelationState, Subject } from "../model.ts";
 import type {
   CountedPage,
   CountedQuery,
@@ -24,10 +22,12 @@ import type {
 } from "../ports/counting.ts";
 import type { CountName, HotStore, Missing, RegisterName } from "../ports/hot-store.ts";
 import { Adder } from "../tallies/adder.ts";
-import { type CounterTable, OWING_TOO_MUCH, TOO_HIGH } from "../tallies/table.ts";
+import type { CounterTable } from "../tallies/table.ts";
 import { Acts } from "./acts.ts";
 import { fromLedger, isAway } from "./away.ts";
+import { ClusterBulk } from "./bulk.ts";
 import { CountedReader } from "./counted.ts";
+import { Counters } from "./counters.ts";
 import type { Freshness } from "./freshness.ts";
 import type { SharedLedger } from "./ledger.ts";
 import { enough, within } from "./list-rows.ts";
@@ -52,7 +52,6 @@ export interface CountingParts {
   press(): void;
 }
 
-const POLL_MS = 4;
 const NO_BODY = "0".repeat(16);
 /** Actors of one list who are looked up among the followed. */
 const WALKED_MAX = 1_000;
@@ -67,9 +66,10 @@ const ADD_AGE = 3;
  * the other in between is seen at least once, and the higher stamp is the newer.
  */
 export class ClusterCounting implements Counting {
-  readonly bulk: Bulk;
+  readonly bulk: ClusterBulk;
   readonly #parts: CountingParts;
   readonly #table: CounterTable;
+  readonly #counters: Counters;
   readonly #freshness: Freshness;
   readonly #looks: Looks;
   readonly #refresher: Refresher;
@@ -81,22 +81,25 @@ export class ClusterCounting implements Counting {
     this.#parts = parts;
     this.#table = parts.table;
     this.#freshness = parts.freshness;
+    this.#counters = new Counters(parts);
     this.#looks = new Looks(parts);
     this.#refresher = new Refresher({ ...parts, looks: this.#looks });
     this.#counted = new CountedReader({ ...parts, counts: (subject, metrics) => this.counts(subject, metrics) });
     this.#visiting = new Visiting({ epoch: parts.sketchEpoch, log: parts.log });
     this.#acts = new Acts({ ...parts, looks: this.#looks });
-    this.bulk = {
+    this.bulk = new ClusterBulk({
+      ...parts,
       adds: new Adder(parts.table),
+      acts: this.#acts,
       add: (metric, subject, by) => {
-        if (this.#tryAdd(metric, subject, by) === null) return this.#addInTime(metric, subject, by);
+        if (this.#counters.add(metric, subject, by) === null) return this.#counters.addInTime(metric, subject, by);
       },
-      append: () => Promise.reject(unavailable("a cluster takes no events with an Idempotency-Key yet")),
-    };
+      expire: (metric, subject) => this.#counters.expire(metric, subject),
+    });
   }
 
   add({ id: metric }: Metric, subject: Subject, by: number): number | Promise<number | null> {
-    const added = this.#tryAdd(metric, subject, by);
+    const added = this.#counters.add(metric, subject, by);
     if (added !== null && added.ageMs <= ADD_AGE * this.#parts.flushMs) return added.count;
     return this.#addSlowly(added !== null, metric, subject, by);
   }
@@ -112,7 +115,7 @@ export class ClusterCounting implements Counting {
   ): Promise<number | null> {
     const more = { atMs: atMs ?? null, visitor: visitor ?? null };
     const count = await this.#acts.addOnce({ metric, subject }, by, once, more);
-    this.#expire(metric, subject);
+    this.#counters.expire(metric, subject);
     return count === null ? null : this.#refreshed(metric, subject);
   }
 
@@ -230,40 +233,9 @@ export class ClusterCounting implements Counting {
 
   // Tallies
 
-  /** Adds if there is room now; what it shows then, and how old what it knows of the other nodes is. */
-  #tryAdd(metric: number, subject: Subject, by: number): { count: number; ageMs: number } | null {
-    this.#table.enter();
-    try {
-      let slot = this.#table.find(metric, subject);
-      if (slot < 0) slot = this.#table.claim(metric, subject);
-      if (slot < 0) return null;
-      // The base comes later, from Redis: what is added must not wait for it.
-      if (!this.#table.isLoaded(slot)) this.#table.install(slot, 0, this.#freshness.begin);
-      const count = this.#table.add(slot, by);
-      if (count === TOO_HIGH) throw badInput("/by", `the count would pass ${COUNT_MAX}`);
-      return count === OWING_TOO_MUCH ? null : { count, ageMs: this.#freshness.ageMs(slot) };
-    } finally {
-      this.#table.leave();
-    }
-  }
-
   async #addSlowly(isAdded: boolean, metric: number, subject: Subject, by: number): Promise<number | null> {
-    if (!isAdded) await this.#addInTime(metric, subject, by);
+    if (!isAdded) await this.#counters.addInTime(metric, subject, by);
     return this.#refreshed(metric, subject);
-  }
-
-  /** Adds while main makes room; 503 when that takes too long. */
-  async #addInTime(metric: number, subject: Subject, by: number): Promise<void> {
-    const deadline = performance.now() + ACT_WAIT_MS_MAX;
-    while (this.#tryAdd(metric, subject, by) === null) {
-      if (performance.now() > deadline) {
-        throw unavailable(
-          "the counters in memory are full, and none may leave yet (--counters-max); nothing was counted",
-        );
-      }
-      this.#parts.press();
-      await Bun.sleep(POLL_MS);
-    }
   }
 
   /** Null where a store is away. */
@@ -273,16 +245,6 @@ export class ClusterCounting implements Counting {
     } catch (error) {
       if (isAway(error)) return null;
       throw error;
-    }
-  }
-
-  #expire(metric: number, subject: Subject): void {
-    this.#table.enter();
-    try {
-      const slot = this.#table.find(metric, subject);
-      if (slot >= 0 && this.#table.isLoaded(slot)) this.#freshness.expire(slot);
-    } finally {
-      this.#table.leave();
     }
   }
 

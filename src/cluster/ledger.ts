@@ -45,7 +45,7 @@ export interface SharedLedger {
   /** The sketches of a day and of all time; null where nobody has come. */
   sketches(metric: number, subject: Subject, day: number): Promise<{ today: Sketch | null; all: Sketch | null }>;
   /** A key of the last 10 minutes, or null, and the version of the shard of what it names. */
-  keyHint(shard: number, key: string): Promise<{ known: { body: string } | null; version: number }>;
+  keyHint(shard: number, key: string): Promise<{ known: { body: string; atMs: number } | null; version: number }>;
   /** As `LedgerReader.history`. */
   history(metric: number, subject: Subject, from: number, to: number): Promise<[at: number, amount: number][]>;
   /** For the clock of a node that begins: the highest stamp of all shards. */

@@ -4,7 +4,7 @@ import { unavailable } from "../errors.ts";
 import { Batcher } from "../lib/batcher.ts";
 import { LOOKS_AT_ONCE } from "../limits.ts";
 import { HotStoreAway } from "../ports/hot-store.ts";
-import type { Act, FromLog, Logged, ToLog, Visit } from "./messages.ts";
+import type { Act, BulkLogged, FromLog, Logged, StampedEvent, ToLog, Visit } from "./messages.ts";
 
 interface Waiting {
   resolve(answer: never): void;
@@ -52,6 +52,13 @@ export class LogClient {
     return this.#ask<Distinct | null>({ kind: "distinct", id: 0, metric, subject });
   }
 
+  /** The same for a block of events of one source. Where it is refused, sending it again is safe. */
+  async appendBulk(source: string, events: StampedEvent[]): Promise<BulkLogged> {
+    const logged = await this.#ask<BulkLogged | null>({ kind: "bulk", id: 0, source, events });
+    if (logged === null) throw unavailable("events could not be made durable; send them again");
+    return logged;
+  }
+
   /** The end of the shard's partition of the log, as it is now. */
   async end(shard: number): Promise<number> {
     const end = await this.#ask<number | null>({ kind: "end", id: 0, shard });
@@ -76,6 +83,9 @@ export class LogClient {
     this.#waiting.delete(message.id);
     switch (message.kind) {
       case "logged":
+        waiting?.resolve(message.logged as never);
+        break;
+      case "bulk":
         waiting?.resolve(message.logged as never);
         break;
       case "end":

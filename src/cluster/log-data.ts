@@ -1,6 +1,7 @@
 import type { MessagePort } from "node:worker_threads";
 import type { Time } from "../arithmetic/stamp.ts";
 import type { Settings } from "../config.ts";
+import { UPLOAD } from "../ports/bulk.ts";
 import type { TableShare } from "../tallies/table.ts";
 import type { FreshnessShare } from "./freshness.ts";
 
@@ -26,6 +27,11 @@ export interface LogData {
 /** Behind a run's name: the source of its acts, and the source of what was recovered after its death. */
 export const ACTS = "r";
 export const HEIR = "x";
+
+/** Sources whose records are answered when Kafka has them. */
+export function isActs(name: string): boolean {
+  return name.endsWith(ACTS) || name.startsWith(UPLOAD);
+}
 
 /** The table's thread numbers: main, the log thread, then the workers. */
 export const LOG_THREAD = 1;

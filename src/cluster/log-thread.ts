@@ -1,5 +1,4 @@
 import { type MessagePort, workerData } from "node:worker_threads";
-import { SHARDS } from "../arithmetic/shard.ts";
 import { HybridClock, type Time, timeOf } from "../arithmetic/stamp.ts";
 import { isSystemError } from "../errors.ts";
 import { fault } from "../lib/fault.ts";
@@ -11,13 +10,14 @@ import { CounterTable } from "../tallies/table.ts";
 import { log, setUpLog } from "../telemetry/log.ts";
 import { ActsLog } from "./acts-log.ts";
 import { isAway, tried } from "./away.ts";
+import { BulkDesk } from "./bulk-desk.ts";
 import { Freshness } from "./freshness.ts";
 import { HiddenActs } from "./hidden-acts.ts";
 import { logTopic } from "./kafka/client.ts";
 import { KafkaProducer } from "./kafka/producer.ts";
 import { ensureTopics } from "./kafka/topics.ts";
 import { Lane, type Parcel, shardOfFrame } from "./lane.ts";
-import { ACTS, LOG_THREAD, type LogData } from "./log-data.ts";
+import { ACTS, isActs, LOG_THREAD, type LogData } from "./log-data.ts";
 import { LogEnds } from "./log-ends.ts";
 import { fatal, reply, tell, tellStore } from "./log-tell.ts";
 import type { Act, FromLog, LogCommand, Logged, ToLog } from "./messages.ts";
@@ -75,7 +75,8 @@ class LogThread {
   readonly #hidden: HiddenActs;
   readonly #visits: VisitDesk;
   readonly #joined = new Map<number, MessagePort>();
-  #queue: Waiting[] = [];
+  readonly #queue: Waiting[] = [];
+  readonly #bulk: BulkDesk;
   readonly #standstill = new Standstill();
   #isPumping = false;
   #isStopping = false;
@@ -95,8 +96,8 @@ class LogThread {
     this.#hot = openHot(settings);
     this.#ledger = openSharedLedger(settings, partitions);
     this.#ends = new LogEnds(this.#producer(), partitions);
-    this.#actLane = this.#lane((name) => name.endsWith(ACTS));
-    this.#noteLane = this.#lane((name) => !name.endsWith(ACTS));
+    this.#actLane = this.#lane(isActs);
+    this.#noteLane = this.#lane((name) => !isActs(name));
     const end = (shard: number) => this.#ends.of(shard);
     this.#shards = new Shards({ hot: this.#hot, ledger: this.#ledger, end });
     this.#resend = new Resend({ hot: this.#hot, ledger: this.#ledger, shards: this.#shards });
@@ -106,6 +107,16 @@ class LogThread {
     this.#hidden = new HiddenActs({ freshness: this.#freshness, hot: this.#hot });
     const clock = new HybridClock(Math.max(data.clock, this.#readOutbox()));
     this.#acts = new ActsLog({ log: this.#outbox, clock, source: source + ACTS, partitions });
+    this.#bulk = new BulkDesk({
+      outbox: this.#outbox,
+      partitions,
+      index: this.#index,
+      lane: this.#actLane,
+      hot: this.#hot,
+      shards: this.#shards,
+      onDisk: (trouble) => this.#onDisk(trouble),
+      lost: (shard) => void this.#epochs.delete(shard),
+    });
     this.#beganAt = this.#head.position;
     const applied = () => this.#index.applied;
     this.#visits = new VisitDesk(data, { ledger: this.#ledger, applied, log: (acts) => this.#log(acts) });
@@ -144,6 +155,8 @@ class LogThread {
     switch (kind) {
       case "acts":
         return { kind: "logged", id, logged: await this.#log(message.acts) };
+      case "bulk":
+        return { kind, id, logged: await this.#bulk.log(message.source, message.events, () => void this.#pump()) };
       case "end":
         return { kind, id, end: await this.#ends.of(message.shard).catch(() => null) };
       case "visits":
@@ -166,10 +179,11 @@ class LogThread {
     if (this.#isPumping) return;
     this.#isPumping = true;
     try {
-      while (this.#queue.length > 0) {
-        const batch = this.#queue;
-        this.#queue = [];
-        await this.#take(batch);
+      // In turns: single acts wait for one block at most.
+      while (this.#queue.length > 0 || this.#bulk.isWaiting) {
+        const batch = this.#queue.splice(0);
+        if (batch.length > 0) await this.#take(batch);
+        await this.#bulk.next();
       }
     } catch (error) {
       fatal(error);
@@ -241,7 +255,7 @@ class LogThread {
   readonly #look = async (): Promise<void> => {
     const mysql = await tried(() => this.#askLedger());
     const redis = await tried(async () => {
-      if (!this.#isCaughtUp) await this.#begin();
+      if (!this.#isCaughtUp) await this.#shards.fill();
       await this.#askRedis();
     });
     if (mysql === null && redis === null) {
@@ -325,13 +339,6 @@ class LogThread {
     return { outbox: this.#reader, from: this.#index.applied, wanted, isDecided };
   }
 
-  /** Every shard has a copy in Redis: else the first requests of each would wait for it, which took seconds. */
-  async #begin(): Promise<void> {
-    const shards = Array.from({ length: SHARDS }, (_, shard) => shard);
-    const heads = await this.#hot.heads(shards);
-    await Promise.all(shards.filter((shard) => heads[shard] === null).map((shard) => this.#shards.repair(shard)));
-  }
-
   #producer(): KafkaProducer {
     const { settings } = this.#data;
     const producer = new KafkaProducer(settings, {
@@ -379,11 +386,8 @@ class LogThread {
     const until = performance.now() + 2_000;
     while (!(this.#actLane.isEmpty && this.#noteLane.isEmpty) && performance.now() < until) await Bun.sleep(10);
     this.#outbox.close();
-    this.#actLane.close();
-    this.#noteLane.close();
-    this.#ends.close();
+    for (const each of [this.#actLane, this.#noteLane, this.#ends, this.#ledger]) each.close();
     await this.#hot.close();
-    this.#ledger.close();
     for (const port of this.#joined.values()) port.close();
     tell({ kind: "stopped" });
     this.#data.commands.close();

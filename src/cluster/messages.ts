@@ -3,6 +3,7 @@ import type { Stamp } from "../arithmetic/stamp.ts";
 import type { Settings } from "../config.ts";
 import type { Code } from "../distinct/code.ts";
 import type { Distinct } from "../distinct/sketches.ts";
+import type { NumberedEvent } from "../ports/bulk.ts";
 import type { OnceKey } from "../ports/counting.ts";
 
 /** An act for the log: a relation that is set (`by` 0), a keyed increment (`actor` empty), or a visitor alone (no key either). */
@@ -40,12 +41,27 @@ export interface Logged {
   isShipped: boolean;
 }
 
+/** One of many, numbered and stamped by its source. */
+export interface StampedEvent extends NumberedEvent {
+  /** 0 where it is no relation's. */
+  stamp: Stamp;
+}
+
+/** A block as it stands in the log. */
+export interface BulkLogged {
+  /** Whether Kafka has it; otherwise this node's disk. */
+  isShipped: boolean;
+  /** Whether Redis has its tallies. */
+  isShown: boolean;
+}
+
 /** A request thread to the log thread. */
 export type ToLog =
   | { kind: "acts"; id: number; acts: Act[] }
   | { kind: "end"; id: number; shard: number }
   | { kind: "visits"; id: number; visits: Visit[] }
-  | { kind: "distinct"; id: number; metric: number; subject: string };
+  | { kind: "distinct"; id: number; metric: number; subject: string }
+  | { kind: "bulk"; id: number; source: string; events: StampedEvent[] };
 
 /**
  * `logged`: durable, but for those (null) that are not in the log. `visited`: the same, with what each one's register is at
@@ -55,7 +71,8 @@ export type FromLog =
   | { kind: "logged"; id: number; logged: (Logged | null)[] }
   | { kind: "end"; id: number; end: number | null }
   | { kind: "visited"; id: number; ranks: (number | null)[] }
-  | { kind: "distinct"; id: number; distinct: Distinct | null };
+  | { kind: "distinct"; id: number; distinct: Distinct | null }
+  | { kind: "bulk"; id: number; logged: BulkLogged | null };
 
 /** Main to the log thread. */
 export type LogCommand =

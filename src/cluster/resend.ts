@@ -1,7 +1,7 @@
 import { NOTE_BYTES_MAX } from "../limits.ts";
 import type { HotStore, RelationPut, TallyGroup } from "../ports/hot-store.ts";
 import type { LogReader, Position } from "../ports/log.ts";
-import { type LogRecord, readFrame } from "../records.ts";
+import { type LogRecord, readFrame, type TallyRecord, type VoidRecord } from "../records.ts";
 import type { SharedLedger } from "./ledger.ts";
 import { groupsOf } from "./notes.ts";
 import type { Shards } from "./shards.ts";
@@ -67,8 +67,8 @@ export class Resend {
   async #acts(source: string, records: readonly LogRecord[]): Promise<void> {
     let events: { shard: number; event: RelationPut }[] = [];
     for (const record of records) {
-      if (record.kind === "tally" && record.once) {
-        await this.#keyed(source, record as LogRecord & { kind: "tally" });
+      if ((record.kind === "tally" || record.kind === "void") && record.once) {
+        await this.#keyed(source, record);
       } else if (record.kind === "relation") {
         const { shard, n, metric, subject, actor, stamp } = record;
         events.push({ shard, event: { metric, subject, actor, stamp, source, n, hint: null } });
@@ -90,8 +90,9 @@ export class Resend {
     throw new Error(`shard ${shard} does not come to rest`);
   }
 
-  async #keyed(source: string, record: LogRecord & { kind: "tally" }): Promise<void> {
-    const { shard, n, metric, subject, amount, once } = record;
+  async #keyed(source: string, record: TallyRecord | VoidRecord): Promise<void> {
+    const { shard, n, metric, subject, once } = record;
+    const amount = record.kind === "tally" ? record.amount : 0;
     if (!once) return;
     for (let round = 0; round < ROUNDS; round++) {
       const { known, version } = await this.#ledger.keyHint(shard, once.key);

@@ -1,4 +1,4 @@
-import { shardOfSubject } from "../arithmetic/shard.ts";
+import { SHARDS, shardOfSubject } from "../arithmetic/shard.ts";
 import { SingleFlight } from "../lib/single-flight.ts";
 import { encodeUtf8 } from "../lib/utf8.ts";
 import { SUBJECT_SCRATCH_BYTES } from "../limits.ts";
@@ -30,6 +30,13 @@ export class Shards {
     this.#hot = parts.hot;
     this.#ledger = parts.ledger;
     this.#end = parts.end;
+  }
+
+  /** Every shard has a copy: else the first requests of each would wait for it, which took seconds. */
+  async fill(): Promise<void> {
+    const shards = Array.from({ length: SHARDS }, (_, shard) => shard);
+    const heads = await this.#hot.heads(shards);
+    await Promise.all(shards.filter((shard) => heads[shard] === null).map((shard) => this.repair(shard)));
   }
 
   /** Rejects where one of the three stores cannot be asked. Several rounds may be needed: look again afterwards. */

@@ -123,7 +123,7 @@ export class BulkWriter {
       }
       changes.push(change);
       if (event.kind === "relation") this.#relation(change, nowMs);
-      else if (event.kind === "tally") this.#tally(event, nowMs);
+      else if (event.kind === "tally" && event.by > 0) this.#tally(event, nowMs);
       else this.#void(event);
     }
     return changes;

@@ -1,6 +1,8 @@
 import { Problem, unavailable } from "../errors.ts";
 import { ACT_WAIT_MS_MAX } from "../limits.ts";
-import type { Bulk, HotAdds, NumberedEvent } from "../ports/bulk.ts";
+import type { Metric, Subject } from "../model.ts";
+import type { Bulk, HotAdds, NumberedEvent, UploadSource } from "../ports/bulk.ts";
+import type { OnceKey } from "../ports/counting.ts";
 import type { BulkCommand, BulkOutcome } from "./writer-messages.ts";
 
 const AGAIN_MS = 4;
@@ -9,6 +11,7 @@ const AGAIN_MS = 4;
 export interface BulkNeeds {
   adds: HotAdds;
   add(metric: number, subject: string, by: number): number | Promise<number>;
+  addOnce(metric: Metric, subject: Subject, by: number, once: OnceKey): Promise<number>;
   /** Makes sure that the table has the counter, loaded; false where it has no room now, and main is asked to make some. */
   load(metric: number, subject: string): boolean;
   /** To the writer; it answers through `take`. */
@@ -37,7 +40,13 @@ export class EmbeddedBulk implements Bulk {
     if (typeof count !== "number") return count.then(() => undefined);
   }
 
-  async append(source: string, events: readonly NumberedEvent[]): Promise<boolean> {
+  async claim(metric: Metric, subject: Subject, once: OnceKey): Promise<{ atMs: number; isShown: boolean }> {
+    await this.#needs.addOnce(metric, subject, 0, once);
+    // The writer stamps by itself.
+    return { atMs: Date.now(), isShown: true };
+  }
+
+  async append({ source }: UploadSource, events: readonly NumberedEvent[]): Promise<boolean> {
     let deadline = performance.now() + ACT_WAIT_MS_MAX;
     for (let from = 0; from < events.length; ) {
       const to = this.#load(events, from);

@@ -74,6 +74,7 @@ export class EmbeddedCounting implements Counting {
     this.bulk = new EmbeddedBulk({
       adds: new Adder(parts.table),
       add: (metric, subject, by) => this.#counters.add(metric, subject, by),
+      addOnce: (metric, subject, by, once) => this.addOnce(metric, subject, by, once),
       load: (metric, subject) => this.#counters.load(metric, subject),
       send: parts.calls.bulk,
       press: parts.calls.press,

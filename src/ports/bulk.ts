@@ -1,4 +1,5 @@
-import type { Subject } from "../model.ts";
+import type { Metric, Subject } from "../model.ts";
+import type { OnceKey } from "./counting.ts";
 
 /**
  * Additions to counters that are at hand, many in a row and without a string for any of them.
@@ -28,7 +29,7 @@ export interface NumberedEvent {
   n: number;
   metric: number;
   subject: Subject;
-  /** A tally's amount. */
+  /** A tally's amount; 0: a rule leaves it out. */
   by: number;
   /** A relation's actor and what it becomes. */
   actor: string;
@@ -51,10 +52,21 @@ export interface Bulk {
   /** `Counting.add` for those who ask for no count. */
   add(metric: number, subject: Subject, by: number): void | Promise<void>;
   /**
+   * Takes an upload's key, in the name of one of its counters; Problem `key-reused` where it came with another body within 10
+   * minutes. Any number of times, by anybody: `atMs` is when it was first taken, `isShown` false where a store is away.
+   */
+  claim(metric: Metric, subject: Subject, once: OnceKey): Promise<{ atMs: number; isShown: boolean }>;
+  /**
    * Events of one source, in the order in which it has numbered them: of each shard those that follow on the last `append`
    * (of anybody), or any that were given before. Every `append` of the source cuts its events at the same places.
    */
-  append(source: string, events: readonly NumberedEvent[]): Promise<boolean>;
+  append(upload: UploadSource, events: readonly NumberedEvent[]): Promise<boolean>;
+}
+
+/** A source, and when the upload that it is part of began (milliseconds since 1970): in a cluster its acts are of then. */
+export interface UploadSource {
+  source: string;
+  beganMs: number;
 }
 
 /** What names of such sources begin with; those of a node's runs are hexadecimal. */

@@ -145,7 +145,7 @@ export interface HotStore {
   /** Counts a keyed increment unless its key is on its way already; the caller has looked for it in the ledger. */
   putKeyed(shard: number, put: KeyedPut): Promise<KeyedAnswer | Missing>;
   /** The key on its way, or null. */
-  findKey(shard: number, key: string): Promise<{ body: string } | null | Missing>;
+  findKey(shard: number, key: string): Promise<{ body: string; atMs: number } | null | Missing>;
   /** `advance`: false where the shard is not at the version before (also: missing). Several shards in one round trip. */
   advance(commits: readonly ShardCommit[]): Promise<boolean[]>;
   /** What a shard's overlay holds: what `catchUp` needs from the ledger. */

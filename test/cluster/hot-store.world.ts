@@ -188,9 +188,8 @@ export class World {
       amount: 1 + below(1e6),
       version: model.shard.version - (chance(0.2) ? 1 : 0),
     };
-    expect(await this.#store.findKey(shard, put.key)).toEqual(
-      model.keyed.has(put.key) ? { body: model.keyed.get(put.key)?.body as string } : null,
-    );
+    const known = model.keyed.get(put.key);
+    expect(await this.#store.findKey(shard, put.key)).toEqual(known ? { body: known.body, atMs: known.atMs } : null);
     const answer = await this.#maybeTwice(() => this.#store.putKeyed(shard, put));
     expect(answer).toEqual(model.putKeyed(put));
   }

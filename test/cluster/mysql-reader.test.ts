@@ -106,7 +106,7 @@ describe("what is read together is of one commit", () => {
     const once = key(1, Date.now());
     expect(await reader.keyHint(1, once.key)).toEqual({ known: null, version: 0 });
     await writer.apply([message(0, "n", view(1, A, 1, once), view(2, A, 1, key(2, Date.now() - 700_000)))], TOPIC);
-    expect(await reader.keyHint(1, once.key)).toEqual({ known: { body: once.body }, version: 1 });
+    expect(await reader.keyHint(1, once.key)).toEqual({ known: { body: once.body, atMs: once.atMs }, version: 1 });
     expect((await reader.keyHint(1, key(2).key)).known).toBeNull();
   });
 

@@ -28,7 +28,7 @@ export function wholeContract(deployment: Deployment): void {
     const api = useServer(deployment);
     events(api);
     counted(api);
-    if (deployment.name === "embedded") uploads(api);
+    uploads(api);
     http(api);
     ids(api);
     history(api);
@@ -58,6 +58,7 @@ export function storedContract(deployment: Deployment): void {
     const api = useServer(deployment);
     history(api);
     events(api);
+    uploads(api);
     lists(api);
     once(api);
     query(api);

@@ -134,14 +134,14 @@ function decisionsOf(
       const { shard, n } = record;
       if (n <= before.get(source, shard) || n > builder.last(source, shard) || n <= seen.get(source, shard)) continue;
       seen.set(source, shard, n);
-      if (record.kind !== "tally") continue;
+      if (record.kind !== "tally" && record.kind !== "void") continue;
       let ofShard = decisions.get(shard);
       if (!ofShard) {
         ofShard = { groups: [], keys: [] };
         decisions.set(shard, ofShard);
       }
       if (record.once) ofShard.keys.push(record.once.key);
-      else if (endsGroup(frame.records, i)) ofShard.groups.push([source, n]);
+      else if (record.kind === "tally" && endsGroup(frame.records, i)) ofShard.groups.push([source, n]);
     }
   }
   return decisions;

@@ -287,14 +287,17 @@ export class MysqlLedgerReader implements LedgerReader, SharedLedger {
     shard: number,
     key: string,
     nowMs = Date.now(),
-  ): Promise<{ known: { body: string } | null; version: number }> {
+  ): Promise<{ known: { body: string; atMs: number } | null; version: number }> {
     const [row] = await this.#ask(
-      `SELECT version, body FROM shards
+      `SELECT version, body, at_ms FROM shards
        LEFT JOIN \`keys\` ON \`key\` = ${hexSql(key)} AND at_ms > ${wholeSql(nowMs - KEYS_MS)}
        WHERE shard = ${wholeSql(shard)}`,
     );
     const body = row?.[1] as Buffer | null | undefined;
-    return { known: body ? { body: body.toString("hex") } : null, version: Number(row?.[0] ?? 0) };
+    return {
+      known: body ? { body: body.toString("hex"), atMs: Number(row?.[2]) } : null,
+      version: Number(row?.[0] ?? 0),
+    };
   }
 
   async shards(): Promise<ShardState[]> {

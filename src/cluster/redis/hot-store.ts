@@ -132,10 +132,11 @@ export class RedisHotStore implements HotStore {
     return { status: "ok", isNew: isNew === "1", body: String(body), count: numberOrNull(shown) };
   }
 
-  async findKey(shard: number, key: string): Promise<{ body: string } | null | Missing> {
+  async findKey(shard: number, key: string): Promise<{ body: string; atMs: number } | null | Missing> {
     const reply = await this.#one(SCRIPTS.findKey, shard, new CallArgs().push(key));
     if (reply === null || isMissing(reply)) return reply;
-    return { body: String(list(reply)[0]) };
+    const [body, at] = list(reply);
+    return { body: String(body), atMs: Number(at) };
   }
 
   async advance(commits: readonly ShardCommit[]): Promise<boolean[]> {

@@ -57,7 +57,8 @@ export class KeyedEvents implements LineTaker {
   readonly #scratch = new Uint8Array(SUBJECT_SCRATCH_BYTES);
   readonly #hash = createHash("sha256");
   #digest: string | null = null;
-  #isClaimed = false;
+  /** When the key was first taken; null until it is. */
+  #beganMs: number | null = null;
   #line = 0;
   #blockLines = 0;
   #blockBytes = 0;
@@ -155,7 +156,7 @@ export class KeyedEvents implements LineTaker {
       const verdict = await rules.judge(metric, visit, { subject, actor, line });
       if (verdict.reason !== null) {
         stats.leftOut(metric.id, verdict.reason, by);
-        numbered.kind = "void";
+        numbered.by = 0;
         return;
       }
     }
@@ -213,8 +214,9 @@ export class KeyedEvents implements LineTaker {
     const { counting, stats, report } = this.#parts;
     await this.#claim(streams[0]);
     await Promise.all(visits);
+    const beganMs = this.#beganMs ?? 0;
     for (const { stream, events } of streams) {
-      if (!(await counting.bulk.append(this.#sourceOf(stream), events))) report.isLater = true;
+      if (!(await counting.bulk.append({ source: this.#sourceOf(stream), beganMs }, events))) report.isLater = true;
       stats.counted(stream.metric.id, amountOf(events));
     }
     report.accepted += accepted;
@@ -222,12 +224,13 @@ export class KeyedEvents implements LineTaker {
 
   /** Takes the key before anything counts, in the name of the first event; 422 where it has named another body. */
   async #claim(first: Block["streams"][number] | undefined): Promise<void> {
-    if (this.#isClaimed || first === undefined) return;
+    if (this.#beganMs !== null || first === undefined) return;
     const body = (this.#digest as string).slice(0, 16);
     const { subject } = first.events[0] as NumberedEvent;
-    const shown = await this.#parts.counting.addOnce(first.stream.metric, subject, 0, { key: this.#key, body });
-    if (shown === null) this.#parts.report.isLater = true;
-    this.#isClaimed = true;
+    const once = { key: this.#key, body };
+    const { atMs, isShown } = await this.#parts.counting.bulk.claim(first.stream.metric, subject, once);
+    if (!isShown) this.#parts.report.isLater = true;
+    this.#beganMs = atMs;
   }
 
   /** The digest is part of the name: another body with this key, once the key is free again, is another upload. */

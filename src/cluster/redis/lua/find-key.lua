@@ -1,4 +1,5 @@
--- key → body
+-- key → body, at
 local text = call("HGET", shard .. ":keyed", ARGV[rest])
 if not text then return false end
-return { (string.match(text, "^[^\n]+\n[^\n]+\n[^\n]+\n[^\n]+\n(.*)$")) }
+local at, body = string.match(text, "^[^\n]+\n[^\n]+\n[^\n]+\n([^\n]+)\n(.*)$")
+return { body, at }

@@ -1,0 +1,60 @@
+import { isSystemError } from "../errors.ts";
+import { wallMs } from "../lib/fault.ts";
+import { LogBroken, type LogWriter } from "../local/log.ts";
+import { FrameWriter, type LogRecord, NO_SLOT } from "../records.ts";
+import type { NumberedParcel } from "./acts-log.ts";
+import type { StampedEvent } from "./messages.ts";
+
+/** A block in the outbox, frame by frame. */
+export interface BulkAppended {
+  parcels: NumberedParcel[];
+  records: LogRecord[][];
+}
+
+/**
+ * Appends blocks of numbered events to the outbox, a frame for each partition. Numbers and stamps came with them, and a frame
+ * holds all of a block for its shards, so two nodes with the same block write the same frame, and the projector decides it
+ * whole.
+ */
+export class BulkLog {
+  readonly #log: LogWriter;
+  readonly #partitions: number;
+
+  constructor(parts: { log: LogWriter; partitions: number }) {
+    this.#log = parts.log;
+    this.#partitions = parts.partitions;
+  }
+
+  /** Or why the disk refused it. Then some partitions may have theirs: it is to be sent again. */
+  append(source: string, events: readonly StampedEvent[]): BulkAppended | string {
+    const nowMs = wallMs();
+    const records: LogRecord[][] = Array.from({ length: this.#partitions }, () => []);
+    for (const event of events) records[event.shard % this.#partitions]?.push(recordOf(event, nowMs));
+    try {
+      const parcels = records.flatMap((each, partition) =>
+        each.length === 0 ? [] : [this.#frame(source, partition, each)],
+      );
+      return { parcels, records: records.filter((each) => each.length > 0) };
+    } catch (error) {
+      if (error instanceof LogBroken || !isSystemError(error)) throw error;
+      return error.message;
+    }
+  }
+
+  #frame(source: string, partition: number, records: LogRecord[]): NumberedParcel {
+    const writer = new FrameWriter();
+    writer.begin(source);
+    for (const record of records) writer.add(record);
+    const bytes = writer.finish();
+    return { partition, bytes, end: this.#log.append(bytes, false), frame: { source, records } };
+  }
+}
+
+/** One that counts nothing is a tally by 0: the block is a group of the same numbers on every node, whatever rules say there. */
+function recordOf({ kind, shard, n, metric, subject, actor, by, atMs, stamp }: StampedEvent, nowMs: number): LogRecord {
+  const head = { shard, n, metric, subject, once: undefined };
+  const past = atMs !== null;
+  if (kind === "relation") return { kind, ...head, past, actor, stamp };
+  if (kind === "void") return { kind, ...head };
+  return { kind, ...head, past, amount: by, atMs: atMs ?? nowMs, slot: NO_SLOT, notedAfter: 0 };
+}

@@ -1,0 +1,62 @@
+import { badInput, unavailable } from "../errors.ts";
+import { ACT_WAIT_MS_MAX } from "../limits.ts";
+import { COUNT_MAX, type Subject } from "../model.ts";
+import { type CounterTable, OWING_TOO_MUCH, TOO_HIGH } from "../tallies/table.ts";
+import type { Freshness } from "./freshness.ts";
+
+const POLL_MS = 4;
+
+/** The counter table of a node, as one worker adds to it. */
+export class Counters {
+  readonly #table: CounterTable;
+  readonly #freshness: Freshness;
+  readonly #press: () => void;
+
+  constructor(parts: { table: CounterTable; freshness: Freshness; press: () => void }) {
+    this.#table = parts.table;
+    this.#freshness = parts.freshness;
+    this.#press = parts.press;
+  }
+
+  /** Adds if there is room now; what it shows then, and how old what it knows of the other nodes is. */
+  add(metric: number, subject: Subject, by: number): { count: number; ageMs: number } | null {
+    this.#table.enter();
+    try {
+      let slot = this.#table.find(metric, subject);
+      if (slot < 0) slot = this.#table.claim(metric, subject);
+      if (slot < 0) return null;
+      // The base comes later, from Redis: what is added must not wait for it.
+      if (!this.#table.isLoaded(slot)) this.#table.install(slot, 0, this.#freshness.begin);
+      const count = this.#table.add(slot, by);
+      if (count === TOO_HIGH) throw badInput("/by", `the count would pass ${COUNT_MAX}`);
+      return count === OWING_TOO_MUCH ? null : { count, ageMs: this.#freshness.ageMs(slot) };
+    } finally {
+      this.#table.leave();
+    }
+  }
+
+  /** Adds while main makes room; 503 when that takes too long. */
+  async addInTime(metric: number, subject: Subject, by: number): Promise<void> {
+    const deadline = performance.now() + ACT_WAIT_MS_MAX;
+    while (this.add(metric, subject, by) === null) {
+      if (performance.now() > deadline) {
+        throw unavailable(
+          "the counters in memory are full, and none may leave yet (--counters-max); nothing was counted",
+        );
+      }
+      this.#press();
+      await Bun.sleep(POLL_MS);
+    }
+  }
+
+  /** It shows more than this node has seen: it must be asked for anew. */
+  expire(metric: number, subject: Subject): void {
+    this.#table.enter();
+    try {
+      const slot = this.#table.find(metric, subject);
+      if (slot >= 0 && this.#table.isLoaded(slot)) this.#freshness.expire(slot);
+    } finally {
+      this.#table.leave();
+    }
+  }
+}
