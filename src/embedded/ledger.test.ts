@@ -287,12 +287,13 @@ describe("a check", () => {
     const one = model.all().find(({ metric, stamp }) => metric === LIKES && stamp % 2 === 1);
     if (!one) throw new Error("no like");
     const [tally] = [...model.tallies.entries()];
-    const [metric, subject] = splitOnce(tally?.[0] as string);
+    const [metric, tallySubject] = splitOnce(tally?.[0] as string);
+    const [liked, subject] = [one.subject, tallySubject as string].map((id) => id.replaceAll("'", "''"));
     const firstStep = (metric: number) => `(SELECT at, subject, metric FROM history WHERE metric = ${metric} LIMIT 1)`;
     const damages: [what: string, sql: string][] = [
-      ["count", `UPDATE counts SET count = count + 1 WHERE subject = '${one.subject}' AND metric = ${LIKES}`],
+      ["count", `UPDATE counts SET count = count + 1 WHERE subject = '${liked}' AND metric = ${LIKES}`],
       ["count", `UPDATE counts SET count = count + 7 WHERE subject = '${subject}' AND metric = ${metric}`],
-      ["count", `DELETE FROM counts WHERE subject = '${one.subject}' AND metric = ${LIKES}`],
+      ["count", `DELETE FROM counts WHERE subject = '${liked}' AND metric = ${LIKES}`],
       ["count", `INSERT INTO counts VALUES ('article/ghost', ${VIEWS}, 3)`],
       [
         "register",
