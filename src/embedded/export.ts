@@ -1,7 +1,7 @@
 import { Database } from "bun:sqlite";
-import { compareBytes } from "../arithmetic/place.ts";
 import type { MetricKind } from "../model.ts";
 import type { ExportSource, RelationRow, TallyRow } from "../ports/archive.ts";
+import { type HourRow, type SketchRow, tallyRows } from "../transfer/tally-rows.ts";
 
 const CACHE_KIB = 16 * 1024;
 const BUSY_MS = 5_000;
@@ -14,7 +14,7 @@ const TALLIES = `
     SELECT subject, metric, at, amount FROM deltas
   ) WHERE metric IN (SELECT id FROM metrics WHERE kind = 'tally')
   GROUP BY subject, metric, at HAVING sum(amount) <> 0 ORDER BY subject, metric, at`;
-const SKETCHES = "SELECT subject, metric, sketch FROM sketches WHERE day = 0 ORDER BY subject, metric";
+const SKETCHES = "SELECT subject, metric, sketch AS visitors FROM sketches WHERE day = 0 ORDER BY subject, metric";
 const RELATIONS = "SELECT actor, subject, metric, stamp FROM relations ORDER BY actor, subject, metric";
 
 /**
@@ -40,53 +40,18 @@ export class SqliteExport implements ExportSource {
     this.#names = new Map(rows.map(({ id, name }) => [id, name]));
   }
 
-  *tallies(): Generator<TallyRow> {
-    for (const rows of this.#tallySubjects()) yield* rows.sort(byMetric);
+  tallies(): AsyncGenerator<TallyRow> {
+    return tallyRows(this.#hours(), this.#sketches());
   }
 
-  /** Subjects with hours and subjects with sketches, both in the order of their bytes, as one. */
-  *#tallySubjects(): Generator<TallyRow[]> {
-    const sketches = this.#db.query<SketchRow, []>(SKETCHES).iterate();
-    let sketch = sketches.next();
-    /** The sketches of all subjects up to this one: those of none of its rows become rows. */
-    const upTo = (subject: string | null, rows: TallyRow[]): TallyRow[] => {
-      const before: TallyRow[] = [];
-      for (; !sketch.done; sketch = sketches.next()) {
-        const { value } = sketch;
-        const order = subject === null ? -1 : compareBytes(value.subject, subject);
-        if (order > 0) break;
-        const metric = this.#name(value.metric);
-        const row = order === 0 ? rows.find((each) => each.metric === metric) : undefined;
-        if (row) row.visitors = value.sketch;
-        else if (order === 0) rows.push({ metric, subject: value.subject, steps: [], visitors: value.sketch });
-        else before.push({ metric, subject: value.subject, steps: [], visitors: value.sketch });
-      }
-      return before;
-    };
-    for (const rows of this.#hours()) {
-      yield* bySubject(upTo(rows[0]?.subject ?? null, rows));
-      yield rows;
-    }
-    yield* bySubject(upTo(null, []));
+  *#hours(): Generator<HourRow> {
+    type Row = { subject: string; metric: number; at: number; amount: number };
+    for (const row of this.#db.query<Row, []>(TALLIES).iterate()) yield { ...row, metric: this.#name(row.metric) };
   }
 
-  /** The hours of one subject after the other. */
-  *#hours(): Generator<TallyRow[]> {
-    let rows: TallyRow[] = [];
-    for (const { at, amount, ...row } of this.#db.query<HourRow, []>(TALLIES).iterate()) {
-      const metric = this.#name(row.metric);
-      const last = rows.at(-1);
-      if (last?.subject === row.subject && last.metric === metric) {
-        last.steps.push([at, amount]);
-        continue;
-      }
-      if (last && last.subject !== row.subject) {
-        yield rows;
-        rows = [];
-      }
-      rows.push({ metric, subject: row.subject, steps: [[at, amount]] });
-    }
-    if (rows.length > 0) yield rows;
+  *#sketches(): Generator<SketchRow> {
+    type Row = { subject: string; metric: number; visitors: Uint8Array };
+    for (const row of this.#db.query<Row, []>(SKETCHES).iterate()) yield { ...row, metric: this.#name(row.metric) };
   }
 
   *relations(): Generator<RelationRow> {
@@ -107,24 +72,9 @@ export class SqliteExport implements ExportSource {
     this.#db.close();
   }
 
-  /** Numbers go by the order in which metrics were configured, which differs from ledger to ledger. */
   #name(metric: number): string {
     return this.#names.get(metric) ?? `metric_${metric}`;
   }
-}
-
-type HourRow = { subject: string; metric: number; at: number; amount: number };
-type SketchRow = { subject: string; metric: number; sketch: Uint8Array };
-
-/** Neighbours of one subject together. */
-function bySubject(rows: TallyRow[]): TallyRow[][] {
-  const groups: TallyRow[][] = [];
-  for (const row of rows) {
-    const last = groups.at(-1);
-    if (last?.[0]?.subject === row.subject) last.push(row);
-    else groups.push([row]);
-  }
-  return groups;
 }
 
 function byMetric(a: { metric: string }, b: { metric: string }): number {

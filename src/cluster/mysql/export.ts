@@ -1,9 +1,12 @@
+import { ALL_TIME } from "../../distinct/sketches.ts";
 import type { MetricKind } from "../../model.ts";
 import type { ExportSource, RelationRow, TallyRow } from "../../ports/archive.ts";
+import { type HourRow, type SketchRow, tallyRows } from "../../transfer/tally-rows.ts";
 import { asUnavailable, LedgerConnection, PATIENT, type Row } from "./connection.ts";
 import { idOf, idSql, wholeSql } from "./sql.ts";
 
-const PAGE_ROWS = 5_000;
+/** Sketches have up to 12 KB each. */
+const PAGE_ROWS = 2_000;
 /** Who reads may stop for so long; the snapshot is gone after that. */
 const IDLE_S = 3_600;
 
@@ -39,59 +42,52 @@ export class MysqlExport implements ExportSource {
     }
   }
 
-  async *tallies(): AsyncGenerator<TallyRow> {
-    const subject = new Group<TallyRow>();
-    let after: string | null = null;
-    for (;;) {
-      const where: string = after === null ? "" : `WHERE ${after}`;
-      const rows = await this.#page(`SELECT subject, metric, at, amount FROM history FORCE INDEX (PRIMARY) ${where}
-        ORDER BY subject, metric, at LIMIT ${PAGE_ROWS}`);
-      for (const row of rows) {
-        const { name: metric, kind } = this.#metric(row[1]);
-        const amount = Number(row[3]);
-        if (kind !== "tally" || amount === 0) continue;
-        const id = idOf(row[0] as Buffer);
-        const step: [number, number] = [Number(row[2]), amount];
-        const last = subject.last;
-        if (last?.subject === id && last.metric === metric) last.steps.push(step);
-        else yield* subject.add(id, { metric, subject: id, steps: [step] });
-      }
-      const end = rows.at(-1);
-      if (!end || rows.length < PAGE_ROWS) break;
-      after = behind([
-        ["subject", idSql(idOf(end[0] as Buffer))],
-        ["metric", wholeSql(Number(end[1]))],
-        ["at", wholeSql(Number(end[2]))],
-      ]);
+  tallies(): AsyncGenerator<TallyRow> {
+    return tallyRows(this.#hours(), this.#sketches());
+  }
+
+  async *#hours(): AsyncGenerator<HourRow> {
+    for await (const row of this.#rows("history", ["subject", "metric", "at"], "amount")) {
+      const { name: metric, kind } = this.#metric(row[1]);
+      const amount = Number(row[3]);
+      if (kind === "tally" && amount !== 0)
+        yield { metric, subject: idOf(row[0] as Buffer), at: Number(row[2]), amount };
     }
-    yield* subject.take();
+  }
+
+  async *#sketches(): AsyncGenerator<SketchRow> {
+    for await (const row of this.#rows("sketches", ["subject", "metric", "day"], "sketch")) {
+      if (Number(row[2]) !== ALL_TIME) continue;
+      yield { metric: this.#metric(row[1]).name, subject: idOf(row[0] as Buffer), visitors: row[3] as Buffer };
+    }
   }
 
   async *relations(): AsyncGenerator<RelationRow> {
     const same = new Group<RelationRow>();
-    let after: string | null = null;
-    for (;;) {
-      const where: string = after === null ? "" : `WHERE ${after}`;
-      const rows = await this.#page(`SELECT actor, subject, metric, stamp FROM relations FORCE INDEX (PRIMARY) ${where}
-        ORDER BY actor, subject, metric LIMIT ${PAGE_ROWS}`);
-      for (const row of rows) {
-        const [actor, subject] = [idOf(row[0] as Buffer), idOf(row[1] as Buffer)];
-        const { name: metric } = this.#metric(row[2]);
-        yield* same.add(`${actor}\n${subject}`, { metric, subject, actor, stamp: Number(row[3]) });
-      }
-      const end = rows.at(-1);
-      if (!end || rows.length < PAGE_ROWS) break;
-      after = behind([
-        ["actor", idSql(idOf(end[0] as Buffer))],
-        ["subject", idSql(idOf(end[1] as Buffer))],
-        ["metric", wholeSql(Number(end[2]))],
-      ]);
+    for await (const row of this.#rows("relations", ["actor", "subject", "metric"], "stamp")) {
+      const [actor, subject] = [idOf(row[0] as Buffer), idOf(row[1] as Buffer)];
+      const { name: metric } = this.#metric(row[2]);
+      yield* same.add(`${actor}\n${subject}`, { metric, subject, actor, stamp: Number(row[3]) });
     }
     yield* same.take();
   }
 
   close(): void {
     this.#connection.close();
+  }
+
+  /** A whole table in the order of its key, page by page; behind the key's columns stands another one. */
+  async *#rows(table: string, key: readonly string[], column: string): AsyncGenerator<Row> {
+    for (let where = ""; ; ) {
+      const rows: Row[] = await this.#page(
+        `SELECT ${key.join(", ")}, ${column} FROM ${table} FORCE INDEX (PRIMARY) ${where}
+         ORDER BY ${key.join(", ")} LIMIT ${PAGE_ROWS}`,
+      );
+      yield* rows;
+      const end = rows.at(-1);
+      if (!end || rows.length < PAGE_ROWS) return;
+      where = `WHERE ${behind(key.map((name, i) => [name, literal(end[i])]))}`;
+    }
   }
 
   async #page(sql: string): Promise<Row[]> {
@@ -114,10 +110,6 @@ class Group<T extends { metric: string }> {
   #name = "";
   #rows: T[] = [];
 
-  get last(): T | undefined {
-    return this.#rows.at(-1);
-  }
-
   /** Gives the group before it, where another one begins. */
   add(name: string, row: T): T[] {
     const before = name === this.#name ? [] : this.take();
@@ -131,6 +123,10 @@ class Group<T extends { metric: string }> {
     this.#rows = [];
     return rows;
   }
+}
+
+function literal(value: Row[number] | undefined): string {
+  return Buffer.isBuffer(value) ? idSql(idOf(value)) : wholeSql(Number(value));
 }
 
 /** Behind a row in the key's order, spelt out as ranges of the index. */
