@@ -1,5 +1,6 @@
 import type { MessagePort } from "node:worker_threads";
 import type { Settings } from "../config.ts";
+import { SketchBoard } from "../distinct/board.ts";
 import { unavailable } from "../errors.ts";
 import type { Counting } from "../ports/counting.ts";
 import type { Histories } from "../ports/histories.ts";
@@ -27,8 +28,8 @@ export interface ClusterShare {
   visitors: ClaimsShare;
   freshness: FreshnessShare;
   loadLocks: SharedArrayBuffer;
-  /** Rises when sketches of visitors were emptied. */
-  sketchEpoch: SharedArrayBuffer;
+  /** What the sketches' owner tells (SketchBoard). */
+  sketches: SharedArrayBuffer;
   /** The table's number of this thread. */
   thread: number;
   log: MessagePort;
@@ -50,7 +51,7 @@ export function attachCluster(share: ClusterShare, press: () => void) {
     shards,
     locks: new LoadLocks(share.loadLocks),
     log,
-    sketchEpoch: new Int32Array(share.sketchEpoch),
+    sketches: new SketchBoard(share.sketches),
     flushMs: settings.flushMs,
     press,
   });

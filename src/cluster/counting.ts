@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { newestFirst } from "../arithmetic/place.ts";
 import { isActive, msOf, type Stamp } from "../arithmetic/stamp.ts";
+import type { SketchBoard } from "../distinct/board.ts";
 import type { Code } from "../distinct/code.ts";
 import type { Distinct } from "../distinct/sketches.ts";
 import { unavailable } from "../errors.ts";
@@ -46,7 +47,7 @@ export interface CountingParts {
   shards: Shards;
   locks: LoadLocks;
   log: LogClient;
-  sketchEpoch: Int32Array;
+  sketches: SketchBoard;
   flushMs: number;
   /** Asks main to make room in the table, or to flush. */
   press(): void;
@@ -85,7 +86,7 @@ export class ClusterCounting implements Counting {
     this.#looks = new Looks(parts);
     this.#refresher = new Refresher({ ...parts, looks: this.#looks });
     this.#counted = new CountedReader({ ...parts, counts: (subject, metrics) => this.counts(subject, metrics) });
-    this.#visiting = new Visiting({ epoch: parts.sketchEpoch, log: parts.log });
+    this.#visiting = new Visiting({ board: parts.sketches, log: parts.log });
     this.#acts = new Acts({ ...parts, looks: this.#looks });
     this.bulk = new ClusterBulk({
       ...parts,

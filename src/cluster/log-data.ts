@@ -14,8 +14,8 @@ export interface LogData {
   applied: SharedArrayBuffer;
   table: TableShare;
   freshness: FreshnessShare;
-  /** Rises when sketches of visitors were emptied. */
-  sketchEpoch: SharedArrayBuffer;
+  /** What the sketches' owner tells (SketchBoard). */
+  sketches: SharedArrayBuffer;
   /** The name of this run: the source of its notes; that of its acts has ACTS behind it. */
   source: string;
   partitions: number;

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import { SketchBoard } from "../distinct/board.ts";
 import { codeOf } from "../distinct/code.ts";
 import { Sketch } from "../distinct/sketch.ts";
 import { LedgerAway } from "./ledger.ts";
@@ -13,7 +14,7 @@ function world({ bytesMax = 10_000_000 } = {}) {
   const rows = new Map<string, Sketch>();
   const state = { ms: 1_000, head: 0, applied: 0, isAway: false, reads: 0 };
   const outbox: { key: string; actor: string; day: number; end: number }[] = [];
-  const epoch = new Int32Array(new SharedArrayBuffer(4));
+  const board = new SketchBoard(SketchBoard.allocate());
   const row = (key: string): Sketch | null => {
     const stored = rows.get(key);
     return stored ? Sketch.decode(stored.encode()) : null;
@@ -27,7 +28,7 @@ function world({ bytesMax = 10_000_000 } = {}) {
       },
     },
     applied: () => state.applied,
-    epoch,
+    board,
     ageMsMax: AGE_MS,
     now: () => state.ms,
     bytesMax,
@@ -42,7 +43,7 @@ function world({ bytesMax = 10_000_000 } = {}) {
   return {
     state,
     rows,
-    epoch,
+    board,
     /** What another node has brought into the ledger. */
     other: (actor: string, day = DAY, subject = "article/1") => store(`1 ${subject}`, actor, day),
     /** True where it became a record. */
@@ -97,19 +98,19 @@ describe("a node's sketches", () => {
   });
 
   test("let go of what the ledger has: an erased subject begins anew, and nobody is taken for known", async () => {
-    const { visit, count, project, rows, state, epoch } = world();
+    const { visit, count, project, rows, state, board } = world();
     for (const actor of ["a", "b", "c"]) await visit(actor);
     project();
     for (let i = 0; i < 3; i++) {
       state.ms += AGE_MS;
       expect((await count())?.all).toBe(3);
     }
-    expect(epoch[0]).toBe(0);
+    expect(board.epoch).toBe(0);
     rows.clear();
     await visit("late");
     state.ms += AGE_MS;
     expect(await count()).toEqual({ today: 1, all: 1 });
-    expect(epoch[0]).toBe(1);
+    expect(board.epoch).toBe(1);
     expect(await visit("a")).toBe(true);
     project();
     state.ms += AGE_MS;

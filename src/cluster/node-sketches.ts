@@ -1,3 +1,4 @@
+import type { SketchBoard } from "../distinct/board.ts";
 import type { Code } from "../distinct/code.ts";
 import { Sketch } from "../distinct/sketch.ts";
 import { type Distinct, distinctOf, hasSeen, type Pair, Sketches, type SketchName } from "../distinct/sketches.ts";
@@ -33,25 +34,25 @@ interface Own {
 export class NodeSketches {
   readonly #ledger: Pick<SharedLedger, "sketches">;
   readonly #applied: () => Position;
-  readonly #epoch: Int32Array;
+  readonly #board: SketchBoard;
   readonly #ageMsMax: number;
   readonly #now: () => number;
   readonly #sketches: Sketches;
   readonly #own = new WeakMap<Pair, { older: Own | null; younger: Own | null }>();
   readonly #reads = new SingleFlight<string, Pair | null>();
 
-  /** `epoch` rises when request threads must forget whom they know; what is shown is at most `ageMsMax` old. */
+  /** What is shown is at most `ageMsMax` old. */
   constructor(parts: {
     ledger: Pick<SharedLedger, "sketches">;
     applied: () => Position;
-    epoch: Int32Array;
+    board: SketchBoard;
     ageMsMax: number;
     now?: () => number;
     bytesMax?: number;
   }) {
     this.#ledger = parts.ledger;
     this.#applied = parts.applied;
-    this.#epoch = parts.epoch;
+    this.#board = parts.board;
     this.#ageMsMax = parts.ageMsMax;
     this.#now = parts.now ?? (() => performance.now());
     this.#sketches = new Sketches({ bytesMax: parts.bytesMax ?? SKETCHES_BYTES_MAX, applied: parts.applied });
@@ -145,10 +146,11 @@ export class NodeSketches {
       this.#sketches.setExtra(pair, bytesOf(own.older) + bytesOf(own.younger));
     }
     this.#sketches.replace(pair, { today, all });
+    this.#board.tell(this.#sketches);
     // Somebody who was in it is not any more: the subject was erased, and nobody may be taken for known.
     for (const code of before.codes()) {
       if (all.has(code)) continue;
-      Atomics.add(this.#epoch, 0, 1);
+      this.#board.beginEpoch();
       break;
     }
   }

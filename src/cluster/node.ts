@@ -1,10 +1,12 @@
 import type { MessagePort, Transferable } from "node:worker_threads";
 import type { Settings } from "../config.ts";
+import { SketchBoard } from "../distinct/board.ts";
 import { StartError } from "../errors.ts";
 import type { Files } from "../local/files.ts";
 import { Keeper } from "../local/keeper.ts";
 import type { DataLock } from "../local/lock.ts";
 import type { LogHead } from "../local/log.ts";
+import { sketchReadings } from "../local/sketch-readings.ts";
 import type { Metric } from "../model.ts";
 import { LedgerUnavailable } from "../ports/ledger.ts";
 import { Flusher } from "../tallies/flusher.ts";
@@ -47,7 +49,7 @@ export interface NodeParts {
   table: CounterTable;
   visitors: NodeVisitors;
   freshness: FreshnessShare;
-  sketchEpoch: SharedArrayBuffer;
+  sketches: SharedArrayBuffer;
   link: LogLink;
   projector: ProjectorLink | null;
   stores: StoreStates;
@@ -107,7 +109,7 @@ export class ClusterNode {
 
   /** What worker `index` needs, with its own way to the log thread, and what of it is handed over rather than copied. */
   join(index: number): { share: ClusterShare; transfer: Transferable[] } {
-    const { settings, partitions, freshness, sketchEpoch, link } = this.#parts;
+    const { settings, partitions, freshness, sketches, link } = this.#parts;
     const thread = FIRST_WORKER_THREAD + index;
     const port: MessagePort = link.join(thread);
     const table = this.#table.share();
@@ -119,7 +121,7 @@ export class ClusterNode {
         table,
         visitors: this.#parts.visitors.claims.share(),
         freshness,
-        sketchEpoch,
+        sketches,
         loadLocks: this.#loadLocks,
         thread,
         log: port,
@@ -191,6 +193,7 @@ export class ClusterNode {
     return [
       ...this.#keeper.readings(),
       ...this.#parts.visitors.readings(),
+      ...sketchReadings(new SketchBoard(this.#parts.sketches)),
       gauge("tally_outbox_bytes", "What the ledger does not have yet of this node", head.position - applied.position),
       ...this.#stores.readings(),
       ...(projector?.readings() ?? []),

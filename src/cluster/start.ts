@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { type Time, timeOf } from "../arithmetic/stamp.ts";
 import type { Settings } from "../config.ts";
+import { SketchBoard } from "../distinct/board.ts";
 import { EXIT, StartError } from "../errors.ts";
 import type { Files } from "../local/files.ts";
 import { inFolder, takeFolder } from "../local/folder.ts";
@@ -59,7 +60,7 @@ async function start(settings: Settings, events: NodeEvents): Promise<ClusterNod
   });
   const visitors = openVisitors(files.visitors);
   const freshness = Freshness.allocate(table.slotsMax);
-  const sketchEpoch = new SharedArrayBuffer(4);
+  const sketches = SketchBoard.allocate();
   const applied = new LogHead();
   const clock = await ledgerTime(settings, partitions);
   const caughtUp = Promise.withResolvers<void>();
@@ -73,7 +74,7 @@ async function start(settings: Settings, events: NodeEvents): Promise<ClusterNod
       applied: applied.share,
       table: table.share(),
       freshness,
-      sketchEpoch,
+      sketches,
       source,
       partitions,
       clock,
@@ -106,7 +107,7 @@ async function start(settings: Settings, events: NodeEvents): Promise<ClusterNod
     table,
     visitors,
     freshness,
-    sketchEpoch,
+    sketches,
     link,
     projector,
     stores,

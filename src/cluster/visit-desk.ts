@@ -1,3 +1,4 @@
+import { SketchBoard } from "../distinct/board.ts";
 import type { Code } from "../distinct/code.ts";
 import { type Distinct, dayOf } from "../distinct/sketches.ts";
 import { wallMs } from "../lib/fault.ts";
@@ -26,9 +27,9 @@ export class VisitDesk {
   readonly #sketches: NodeSketches;
   readonly #log: LogActs;
 
-  constructor(data: Pick<LogData, "settings" | "sketchEpoch">, parts: VisitParts) {
-    const epoch = new Int32Array(data.sketchEpoch);
-    this.#sketches = new NodeSketches({ ...parts, epoch, ageMsMax: data.settings.flushMs });
+  constructor(data: Pick<LogData, "settings" | "sketches">, parts: VisitParts) {
+    const board = new SketchBoard(data.sketches);
+    this.#sketches = new NodeSketches({ ...parts, board, ageMsMax: data.settings.flushMs });
     this.#log = parts.log;
   }
 

@@ -1,3 +1,4 @@
+import type { SketchBoard } from "../distinct/board.ts";
 import type { Code } from "../distinct/code.ts";
 import { Known } from "../distinct/known.ts";
 import { type Distinct, dayOf } from "../distinct/sketches.ts";
@@ -11,8 +12,8 @@ export class Visiting {
   readonly #known: Known;
   readonly #log: LogClient;
 
-  constructor(parts: { epoch: Int32Array; log: LogClient }) {
-    this.#known = new Known(parts.epoch);
+  constructor(parts: { board: SketchBoard; log: LogClient }) {
+    this.#known = new Known(parts.board);
     this.#log = parts.log;
   }
 

@@ -1,8 +1,9 @@
 import { describe, expect, test } from "bun:test";
+import { SketchBoard } from "./board.ts";
 import { codeOf, codeOfRegister, rankOf, registerOf } from "./code.ts";
 import { Known, type Visit } from "./known.ts";
 
-const epoch = new Int32Array(new SharedArrayBuffer(4));
+const board = new SketchBoard(SketchBoard.allocate());
 
 function visitOf(known: Known, change: Partial<Visit> = {}): Visit {
   return { metric: 1, day: 20_000, subject: "article/1", code: codeOf("7"), epoch: known.epoch, ...change };
@@ -10,7 +11,7 @@ function visitOf(known: Known, change: Partial<Visit> = {}): Visit {
 
 describe("a request thread's memory of visitors", () => {
   test("knows whom it was told of, and nobody else", () => {
-    const known = new Known(epoch);
+    const known = new Known(board);
     const visit = visitOf(known);
     expect(known.has(visit)).toBe(false);
     known.note(visit, 0);
@@ -21,7 +22,7 @@ describe("a request thread's memory of visitors", () => {
   });
 
   test("of dense sketches knows everyone below a register's rank", () => {
-    const known = new Known(epoch);
+    const known = new Known(board);
     const code = codeOfRegister(77, 3);
     known.note(visitOf(known, { code }), 5);
     for (let rank = 1; rank <= 51; rank++) {
@@ -32,10 +33,10 @@ describe("a request thread's memory of visitors", () => {
   });
 
   test("forgets when sketches are emptied, and does not learn what was asked before", () => {
-    const known = new Known(epoch);
+    const known = new Known(board);
     const visit = visitOf(known);
     known.note(visit, 0);
-    Atomics.add(epoch, 0, 1);
+    board.beginEpoch();
     expect(known.has(visit)).toBe(false);
     known.note(visit, 0);
     expect(known.has(visit)).toBe(false);
@@ -45,7 +46,7 @@ describe("a request thread's memory of visitors", () => {
   });
 
   test("never takes one visitor for another, and keeps most of as many as it has places", () => {
-    const known = new Known(epoch);
+    const known = new Known(board);
     for (let i = 0; i < 30_000; i++) {
       const visit = visitOf(known, { subject: `article/${i % 300}`, code: codeOf(String(i)) });
       expect(known.has(visit)).toBe(false);

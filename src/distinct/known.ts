@@ -1,3 +1,4 @@
+import type { SketchBoard } from "./board.ts";
 import { type Code, rankOf, registerOf } from "./code.ts";
 
 /** A visit as a request thread has it; `epoch`: of Known, when it was sent to the owner. */
@@ -27,8 +28,7 @@ const RANK_MASK = 63;
 export class Known {
   #words: Int32Array | null = null;
   readonly #seed = crypto.getRandomValues(new Int32Array(1))[0] as number;
-  /** Rises when sketches are emptied. */
-  readonly #epoch: Int32Array;
+  readonly #board: Pick<SketchBoard, "epoch">;
   #seenEpoch = 0;
   #high = 0;
   #low = 0;
@@ -36,13 +36,13 @@ export class Known {
   #textHigh = 0;
   #textLow = 0;
 
-  constructor(epoch: Int32Array) {
-    this.#epoch = epoch;
+  constructor(board: Pick<SketchBoard, "epoch">) {
+    this.#board = board;
   }
 
   /** What a visit is to be told before it goes to the owner: what was learnt before sketches were emptied is not noted. */
   get epoch(): number {
-    return Atomics.load(this.#epoch, 0);
+    return this.#board.epoch;
   }
 
   has(visit: Visit): boolean {

@@ -1,4 +1,5 @@
 import type { MessagePort } from "node:worker_threads";
+import { SketchBoard } from "../distinct/board.ts";
 import type { Admin } from "../ports/admin.ts";
 import type { Counting } from "../ports/counting.ts";
 import type { Histories } from "../ports/histories.ts";
@@ -25,8 +26,8 @@ export interface NodeShare {
   visitors: ClaimsShare;
   /** Two words: the writer sleeps on the first one; the second counts what waits at the ports of the workers. */
   door: SharedArrayBuffer;
-  /** Rises when sketches of visitors were emptied. */
-  sketchEpoch: SharedArrayBuffer;
+  /** What the sketches' owner tells (SketchBoard). */
+  sketches: SharedArrayBuffer;
 }
 
 /** The same for one request thread, with its own way to the writer. */
@@ -52,7 +53,7 @@ export function attachEmbedded(share: EmbeddedShare, press: () => void) {
     overlay: new Overlay(share.overlay),
     ledger,
     acts: new ActSender(share.ring),
-    sketchEpoch: new Int32Array(share.sketchEpoch),
+    sketches: new SketchBoard(share.sketches),
     calls: {
       ring() {
         Atomics.add(door, 0, 1);

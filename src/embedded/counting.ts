@@ -1,4 +1,5 @@
 import { isActive, msOf, type Stamp } from "../arithmetic/stamp.ts";
+import type { SketchBoard } from "../distinct/board.ts";
 import type { Code } from "../distinct/code.ts";
 import type { Distinct } from "../distinct/sketches.ts";
 import { listPage } from "../local/lists.ts";
@@ -61,7 +62,7 @@ export class EmbeddedCounting implements Counting {
     overlay: Overlay;
     ledger: SqliteLedgerReader;
     acts: ActSender;
-    sketchEpoch: Int32Array;
+    sketches: SketchBoard;
     calls: Calls;
   }) {
     this.#counters = new Counters(parts.table, parts.ledger, parts.calls.press);
@@ -70,7 +71,7 @@ export class EmbeddedCounting implements Counting {
     this.#counted = new CountedReader(parts.table, parts.ledger);
     this.#pages = new PageReader(parts.overlay, parts.ledger);
     this.#desk = new ActDesk({ acts: parts.acts, seed: parts.overlay.seed, ring: parts.calls.ring });
-    this.#visiting = new Visiting({ epoch: parts.sketchEpoch, ask: (act) => this.#ask(act) });
+    this.#visiting = new Visiting({ board: parts.sketches, ask: (act) => this.#ask(act) });
     this.bulk = new EmbeddedBulk({
       adds: new Adder(parts.table),
       add: (metric, subject, by) => this.#counters.add(metric, subject, by),

@@ -1,11 +1,13 @@
 import { MessageChannel, type Transferable } from "node:worker_threads";
 import type { Settings } from "../config.ts";
+import { SketchBoard } from "../distinct/board.ts";
 import { fault } from "../lib/fault.ts";
 import { PROBE_EVERY_MS, SETTLE_MS_MAX } from "../limits.ts";
 import { type Files, filesOf } from "../local/files.ts";
 import { Keeper } from "../local/keeper.ts";
 import type { DataLock } from "../local/lock.ts";
 import type { LogHead } from "../local/log.ts";
+import { sketchReadings } from "../local/sketch-readings.ts";
 import { listenOnSocket, type SocketServer } from "../local/socket.ts";
 import type { Metric } from "../model.ts";
 import type { Say, Verified } from "../ports/verified.ts";
@@ -207,6 +209,7 @@ export class EmbeddedNode {
     return [
       ...this.#keeper.readings(),
       ...this.#visitors.readings(),
+      ...sketchReadings(new SketchBoard(this.#share.sketches)),
       ...(this.#webhooks?.readings() ?? []),
       gauge("tally_overlay_records", "Relations in the log and not yet in the ledger", this.#overlay.records),
       gauge("tally_log_head", "Where the log ends, in bytes since it began", control.head),

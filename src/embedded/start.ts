@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { type Time, timeOf } from "../arithmetic/stamp.ts";
 import type { Settings } from "../config.ts";
+import { SketchBoard } from "../distinct/board.ts";
 import { EXIT, StartError } from "../errors.ts";
 import { fault } from "../lib/fault.ts";
 import { CATCH_UP_MS_MAX } from "../limits.ts";
@@ -63,7 +64,7 @@ async function start(settings: Settings, events: NodeEvents): Promise<EmbeddedNo
     table: table.share(),
     overlay: Overlay.allocate(),
     visitors: visitors.claims.share(),
-    sketchEpoch: new SharedArrayBuffer(4),
+    sketches: SketchBoard.allocate(),
     door: new SharedArrayBuffer(8),
   };
   const disk: NodeParts["disk"] = { trouble: () => undefined };

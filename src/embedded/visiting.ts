@@ -1,3 +1,4 @@
+import type { SketchBoard } from "../distinct/board.ts";
 import type { Code } from "../distinct/code.ts";
 import { Known } from "../distinct/known.ts";
 import { type Distinct, dayOf } from "../distinct/sketches.ts";
@@ -18,8 +19,8 @@ export class Visiting {
   readonly #known: Known;
   readonly #ask: AskWriter;
 
-  constructor(parts: { epoch: Int32Array; ask: AskWriter }) {
-    this.#known = new Known(parts.epoch);
+  constructor(parts: { board: SketchBoard; ask: AskWriter }) {
+    this.#known = new Known(parts.board);
     this.#ask = parts.ask;
   }
 

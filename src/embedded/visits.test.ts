@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import { SketchBoard } from "../distinct/board.ts";
 import { codeOf } from "../distinct/code.ts";
 import { Sketch } from "../distinct/sketch.ts";
 import { ALL_TIME, dayOf } from "../distinct/sketches.ts";
@@ -9,7 +10,7 @@ const MIDNIGHT = Date.UTC(2027, 0, 1);
 /** The sketches of a writer whose ledger has everything up to `applied`, by a clock that can be set. */
 function world({ bytesMax = 10_000_000 } = {}) {
   const rows = new Map<string, Sketch>();
-  const epoch = new Int32Array(new SharedArrayBuffer(4));
+  const board = new SketchBoard(SketchBoard.allocate());
   const clock = { ms: MIDNIGHT - 1 };
   const log = { head: 0, applied: 0 };
   const sketch = (metric: number, subject: string, day: number) => {
@@ -19,7 +20,7 @@ function world({ bytesMax = 10_000_000 } = {}) {
   const visits = new Visits({
     ledger: { sketch },
     applied: () => log.applied,
-    epoch,
+    board,
     now: () => clock.ms,
     bytesMax,
   });
@@ -46,7 +47,7 @@ function world({ bytesMax = 10_000_000 } = {}) {
     visits.begin();
     return visits.count(1, subject);
   };
-  return { visits, visit, count, clock, log, rows, epoch };
+  return { visits, visit, count, clock, log, rows, board };
 }
 
 describe("the writer's sketches", () => {
@@ -123,12 +124,12 @@ describe("the writer's sketches", () => {
   });
 
   test("are forgotten together with what request threads know", () => {
-    const { visits, visit, count, rows, epoch } = world();
+    const { visits, visit, count, rows, board } = world();
     visit("a");
     rows.clear();
     visits.forget("article/1");
     expect(count()).toEqual({ today: 0, all: 0 });
-    expect(epoch[0]).toBe(1);
+    expect(board.epoch).toBe(1);
   });
 
   test("tell a register's rank only where both sketches are dense", () => {

@@ -1,3 +1,4 @@
+import type { SketchBoard } from "../distinct/board.ts";
 import type { Code } from "../distinct/code.ts";
 import type { Sketch } from "../distinct/sketch.ts";
 import { ALL_TIME, type Distinct, dayOf, distinctOf, hasSeen, type Pair, Sketches } from "../distinct/sketches.ts";
@@ -31,27 +32,27 @@ export class Visits {
   readonly #ledger: SketchLedger;
   readonly #sketches: Sketches;
   readonly #now: () => number;
-  readonly #epoch: Int32Array;
+  readonly #board: SketchBoard;
   /** Those that have sketches. */
   readonly #metrics = new Set<number>();
 
-  /** `epoch`: rises when request threads must forget whom they know. */
   constructor(parts: {
     ledger: SketchLedger;
     applied: () => Position;
-    epoch: Int32Array;
+    board: SketchBoard;
     now?: () => number;
     bytesMax?: number;
   }) {
     this.#ledger = parts.ledger;
     this.#sketches = new Sketches({ bytesMax: parts.bytesMax ?? SKETCHES_BYTES_MAX, applied: parts.applied });
     this.#now = parts.now ?? wallMs;
-    this.#epoch = parts.epoch;
+    this.#board = parts.board;
   }
 
   /** What a batch decides on stays in memory until the next one begins. */
   begin(): void {
     this.#sketches.beginRound();
+    this.#board.tell(this.#sketches);
   }
 
   /** Null where there is no room for its sketches. `atMs`: when he came, if not now. */
@@ -82,7 +83,7 @@ export class Visits {
    */
   forget(subject: string): void {
     for (const metric of this.#metrics) this.#sketches.forget({ metric, subject });
-    Atomics.add(this.#epoch, 0, 1);
+    this.#board.beginEpoch();
   }
 
   #open(metric: number, subject: string, day: number): Pair | null {

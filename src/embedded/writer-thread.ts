@@ -1,5 +1,6 @@
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from "node:worker_threads";
 import { HybridClock } from "../arithmetic/stamp.ts";
+import { SketchBoard } from "../distinct/board.ts";
 import { isSystemError } from "../errors.ts";
 import { wallMs } from "../lib/fault.ts";
 import { Garbage } from "../lib/garbage.ts";
@@ -48,8 +49,8 @@ function main(data: WriterData): void {
   const table = CounterTable.attach(data.node.table, WRITER_THREAD);
   const clock = new HybridClock(data.clock);
   const holds = new Holds();
-  const epoch = new Int32Array(data.node.sketchEpoch);
-  const visits = new Visits({ ledger, applied: () => applied.position, epoch });
+  const board = new SketchBoard(data.node.sketches);
+  const visits = new Visits({ ledger, applied: () => applied.position, board });
   const writer = new Writer({ log, table, overlay, ledger, keys, visits, source: data.source, clock, holds });
   const jobs = new WriterJobs({ log, table, overlay, ledger, keys, visits, source: data.jobSource, clock, holds });
   const numbered = new NumberedAppends({ log, table, overlay, ledger, holds, visits, applied: () => applied.position });
