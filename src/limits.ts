@@ -141,12 +141,13 @@ export const LOOKS_AT_ONCE = 512;
 export const SHARED_ACTS_MAX = 16_384;
 
 /**
- * Visitors remembered for `unique`, in stripes of buckets, doubling from 16,384 to 4,177,920 as they come: 16 bytes each, so
- * 64 MiB when full. What is over makes room. When all are running, an event of another visitor is 503: nobody counts twice.
+ * Turns of visitors remembered for `unique` (one for each visitor and subject), in stripes of buckets, doubling from 16,384 to
+ * 33,538,048 as they come: 16 bytes each, so 512 MiB when full. What is over makes room. While all still hold, another
+ * visitor's event is 503: nobody counts twice.
  */
 export const VISITOR_STRIPES = 1_024;
 export const VISITOR_WAYS = 16;
-export const VISITOR_LEVELS = 8;
+export const VISITOR_LEVELS = 11;
 /** Of a User-Agent that is looked at for robots; a browser's has about 120 characters. */
 export const AGENT_CHARACTERS_MAX = 1_024;
 /** User-Agents of which a thread remembers whether they are robots: below 2 MiB. */

@@ -4,12 +4,14 @@ import { Batcher } from "../lib/batcher.ts";
 import { LOOKS_AT_ONCE, SALTS_AGREE_MS, SHARED_ACTS_MAX } from "../limits.ts";
 import type { Metric, Subject } from "../model.ts";
 import type { Claim, ClaimingAct, Visitor, Visitors } from "../ports/visitors.ts";
+import { log } from "../telemetry/log.ts";
 import { ACTORS, DAY_MS, dayOf } from "../visitors/salts.ts";
 import { AGAIN, keyReused, type NodeVisitors, type Wanted } from "../visitors/visitors.ts";
 import { isAway } from "./away.ts";
 import type { SharedAnswer, SharedClaim, SharedVisitors } from "./redis/shared-visitors.ts";
 import { shardOf } from "./shards.ts";
 
+const ALONE_EVERY_MS = 10_000;
 /** Longer than any window. */
 const ACTORS_MS = 366 * DAY_MS;
 
@@ -98,8 +100,9 @@ export class ClusterVisitors implements Visitors {
     try {
       return await this.#claims.submit(claim);
     } catch (error) {
-      if (isAway(error)) return null;
-      throw error;
+      if (!isAway(error)) throw error;
+      tellAlone(error);
+      return null;
     } finally {
       this.#underWay--;
     }
@@ -114,17 +117,22 @@ export class ClusterVisitors implements Visitors {
 
   /** Sees to it that this node's salts are those of all nodes, as far as that can be known. */
   async #salts(windowMs: number): Promise<void> {
-    const nowMs = this.#node.now();
     this.#reachMs = Math.max(this.#reachMs, Math.min(windowMs, DAY_MS));
-    const today = dayOf(nowMs);
-    const isNeeded = (day: number) => nowMs < (day + 1) * DAY_MS + this.#reachMs;
-    const isAgreed = this.#agreed.has(today) && (this.#agreed.has(today - 1) || !isNeeded(today - 1));
-    if (isAgreed && Math.abs(nowMs - this.#agreedAtMs) < SALTS_AGREE_MS) return;
-    // Tomorrow's ahead of time: midnight must not find Redis away.
-    this.#agreeing ??= this.#agree([ACTORS, ...[today - 1, today, today + 1].filter(isNeeded)], nowMs).finally(() => {
-      this.#agreeing = null;
-    });
-    if (!isAgreed) await this.#agreeing;
+    // Twice: what is under way may have begun for a shorter window.
+    for (let round = 0; round < 2; round++) {
+      const nowMs = this.#node.now();
+      const today = dayOf(nowMs);
+      const isNeeded = (day: number) => nowMs < (day + 1) * DAY_MS + this.#reachMs;
+      const isAgreed = this.#agreed.has(today) && (this.#agreed.has(today - 1) || !isNeeded(today - 1));
+      if (isAgreed && Math.abs(nowMs - this.#agreedAtMs) < SALTS_AGREE_MS) return;
+      // Tomorrow's ahead of time: midnight must not find Redis away.
+      const days = [ACTORS, ...[today - 1, today, today + 1].filter(isNeeded)];
+      this.#agreeing ??= this.#agree(days, nowMs).finally(() => {
+        this.#agreeing = null;
+      });
+      if (isAgreed) return;
+      await this.#agreeing;
+    }
   }
 
   async #agree(days: readonly number[], nowMs: number): Promise<void> {
@@ -139,6 +147,11 @@ export class ClusterVisitors implements Visitors {
       this.#agreedAtMs = nowMs;
     } catch (error) {
       if (!isAway(error)) throw error;
+      tellAlone(error);
     }
   }
+}
+
+function tellAlone(error: unknown): void {
+  log.limited("visitors", ALONE_EVERY_MS).warn("Redis is away: this node alone decides who has counted", { error });
 }

@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { mkdtempSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
+import { closeSync, mkdtempSync, openSync, readSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Worker } from "node:worker_threads";
 import type { ClaimsWork } from "../../test/support/claims-thread.ts";
 import { Problem } from "../errors.ts";
-import { VISITOR_LEVELS, VISITOR_WAYS } from "../limits.ts";
+import { VISITOR_WAYS } from "../limits.ts";
 import { Claims, NOBODYS } from "./claims.ts";
 import { type Fingerprint, keyName } from "./fingerprint.ts";
 import { ACTORS } from "./salts.ts";
@@ -22,7 +22,26 @@ const freshPath = () => join(folder, `${++files}.tally`);
 const refuse = (problem: string): never => {
   throw new Error(problem);
 };
-const open = (path = freshPath(), nowMs = T0) => Claims.open(path, nowMs, refuse);
+const LEVELS = 5;
+const open = (path = freshPath(), nowMs = T0) => Claims.open(path, { nowMs, complain: refuse, levelsMax: LEVELS });
+
+/** The file is sparse, and long. */
+function headOf(path: string, bytes: number): Buffer {
+  const head = Buffer.alloc(bytes);
+  const fd = openSync(path, "r");
+  readSync(fd, head, 0, bytes, 0);
+  closeSync(fd);
+  return head;
+}
+
+/** As a file that was there before the machine stopped. */
+function fromAnotherBoot(path: string, bytes: number): string {
+  const copy = freshPath();
+  const file = headOf(path, bytes);
+  file.fill("another boot", 64, 104);
+  writeFileSync(copy, file);
+  return copy;
+}
 const unowned = (nowMs: number, windowMs = 1_000) => ({ nowMs, windowMs, owner: NOBODYS });
 
 describe("a claim", () => {
@@ -102,7 +121,7 @@ describe("many claims", () => {
       high: n & 0xffff,
       text: "",
     });
-    const most = VISITOR_WAYS * (2 ** VISITOR_LEVELS - 1);
+    const most = VISITOR_WAYS * (2 ** LEVELS - 1);
     const held: number[] = [];
     let refused = -1;
     for (let n = 1; n <= most + 1 && refused < 0; n++) {
@@ -160,22 +179,37 @@ describe("threads", () => {
 });
 
 describe("the file", () => {
-  test("gives a new run what holds, and salts, and forgets what is over", () => {
+  const names = Array.from({ length: 60_000 }, (_, i) => keyName(String(i)));
+  const fill = (claims: Claims) => {
+    for (const [i, name] of names.entries())
+      claims.claim(name, { nowMs: T0, windowMs: i % 8 ? 1_000 : 5_000, owner: i });
+    return [ACTORS, 20_000].map((day) => claims.salts.of(day));
+  };
+  const wrongIn = (claims: Claims) =>
+    [...names.entries()].filter(([i, name]) => claims.ownerOf(name, T0 + 1_000) !== (i % 8 ? null : i));
+
+  test("gives a new run what holds, and the salts", () => {
     const path = freshPath();
     const first = open(path);
-    const names = Array.from({ length: 60_000 }, (_, i) => keyName(String(i)));
-    for (const [i, name] of names.entries())
-      first.claim(name, { nowMs: T0, windowMs: i % 8 ? 1_000 : 5_000, owner: i });
-    const actors = first.salts.of(ACTORS);
-    const salt = first.salts.of(20_000);
+    const salts = fill(first);
     const second = open(path, T0 + 1_000);
-    expect(second.salts.of(ACTORS)).toBe(actors);
-    expect(second.salts.of(20_000)).toBe(salt);
-    const wrong = [...names.entries()].filter(([i, name]) => second.ownerOf(name, T0 + 1_000) !== (i % 8 ? null : i));
-    expect(wrong).toEqual([]);
+    expect([ACTORS, 20_000].map((day) => second.salts.of(day))).toEqual(salts);
+    expect(wrongIn(second)).toEqual([]);
+    expect(second.bytes).toBe(first.bytes);
+  });
+
+  test("of another boot is copied, and what is over forgotten", () => {
+    const path = freshPath();
+    const first = open(path);
+    const salts = fill(first);
+    const other = fromAnotherBoot(path, first.bytes);
+    const second = open(other, T0 + 1_000);
+    expect([ACTORS, 20_000].map((day) => second.salts.of(day))).toEqual(salts);
+    expect(wrongIn(second)).toEqual([]);
     expect(second.bytes).toBeLessThan(first.bytes);
-    const third = open(path, T0 + 5_000);
-    expect(third.bytes).toBeLessThan(second.bytes);
+    // The copy is of this boot.
+    expect(open(other, T0 + 1_000).bytes).toBe(second.bytes);
+    expect(open(fromAnotherBoot(other, second.bytes), T0 + 5_000).bytes).toBeLessThan(second.bytes);
   });
 
   test("of something else is given up with a word", () => {
@@ -187,7 +221,7 @@ describe("the file", () => {
     ] as const) {
       writeFileSync(path, content);
       const problems: string[] = [];
-      const claims = Claims.open(path, T0, (it) => problems.push(it));
+      const claims = Claims.open(path, { nowMs: T0, complain: (it) => problems.push(it) });
       expect(problems).toHaveLength(1);
       expect(problems[0]).toContain(problem);
       expect(claims.claim(keyName("a"), unowned(T0))).toBe("new");
@@ -212,6 +246,6 @@ describe("the file", () => {
     const claims = open(path);
     claims.claim(keyName("somebody-at-home"), unowned(T0));
     expect(statSync(path).mode & 0o777).toBe(0o600);
-    expect(readFileSync(path).includes("somebody")).toBeFalse();
+    expect(headOf(path, claims.bytes).includes("somebody")).toBeFalse();
   });
 });

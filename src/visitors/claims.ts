@@ -6,11 +6,11 @@ import {
   addLevel,
   bucketsBefore,
   bytesWith,
-  createFile,
   ENTRY_WORDS,
   HEADER_WORDS,
   LEVELS_WORD,
-  readFile,
+  type OldFile,
+  openFile,
 } from "./claims-file.ts";
 import type { Fingerprint } from "./fingerprint.ts";
 import { Locks } from "./locks.ts";
@@ -52,6 +52,7 @@ const AHEAD_MS_MAX = 60_000;
 /** What another thread needs to attach; can be cloned. */
 export interface ClaimsShare {
   path: string;
+  levelsMax: number;
   address: number;
   bytes: number;
   locks: SharedArrayBuffer;
@@ -77,20 +78,28 @@ export class Claims {
     this.salts = new Salts(buffer, this.locks, SALTS_LOCK);
   }
 
-  /** Main, thread 0: the claims of the file that still hold, in a new file; `complain` hears of one that cannot be used. */
-  static open(path: string, nowMs: number, complain: (problem: string) => void): Claims {
-    const old = readFile(path);
-    if (typeof old === "string") complain(old);
-    const kept = typeof old === "string" ? null : old;
-    const map = createFile(path, kept);
+  /**
+   * Main, thread 0: with the claims of an earlier run; `complain` hears of a file that cannot be used. `levelsMax`: how often
+   * it may grow, for tests.
+   */
+  static open(
+    path: string,
+    {
+      nowMs,
+      complain,
+      levelsMax = VISITOR_LEVELS,
+    }: { nowMs: number; complain(problem: string): void; levelsMax?: number },
+  ): Claims {
+    const { map, old } = openFile(path, complain);
     const share: ClaimsShare = {
       path,
+      levelsMax,
       address: ptr(map),
       bytes: map.byteLength,
       locks: Locks.allocate(SALTS_LOCK + 1),
     };
     const claims = new Claims(share, toArrayBuffer(share.address as never, 0, share.bytes), 0, map);
-    if (kept) claims.#takeOver(kept, nowMs);
+    if (old) claims.#takeOver(old, nowMs);
     return claims;
   }
 
@@ -168,7 +177,7 @@ export class Claims {
   }
 
   get bytesMax(): number {
-    return this.#share.bytes;
+    return bytesWith(this.#share.levelsMax);
   }
 
   get #levels(): number {
@@ -219,7 +228,7 @@ export class Claims {
   /** An entry that is over, after #find has found none that holds; with another level where all are full. */
   #room(name: Fingerprint, nowMs: number): number {
     for (let levels = this.#levels; this.#free < 0; levels = this.#levels) {
-      if (levels === VISITOR_LEVELS) {
+      if (levels >= this.#share.levelsMax) {
         throw unavailable("more visitors than can be remembered have counted lately; nothing was counted", 60);
       }
       this.#grow(levels);
@@ -244,17 +253,20 @@ export class Claims {
     }
   }
 
-  /** What holds in an earlier file: an entry's stripe is where it stands, all else is in it. */
-  #takeOver(old: Buffer, nowMs: number): void {
-    const words = new Int32Array(old.buffer, old.byteOffset, old.length / 4);
-    for (let entry = HEADER_WORDS; entry < words.length; entry += ENTRY_WORDS) {
-      const top = words[entry + TOP] as number;
-      const untilMs = (top & 0xffff) * TWO_32 + ((words[entry + LOW] as number) >>> 0);
-      if (untilMs <= nowMs) continue;
-      const place = Math.floor((entry - HEADER_WORDS) / BUCKET_WORDS) & (VISITOR_STRIPES - 1);
-      const name = { place, low: words[entry + FINGERPRINT] as number, high: top >>> 16, text: "" };
-      this.set(name, { nowMs, untilMs, owner: words[entry + OWNER] as number });
+  /** What holds in a file of another boot: an entry's stripe is where it stands, all else is in it. */
+  #takeOver(old: OldFile, nowMs: number): void {
+    for (const { words, before } of old.entries()) {
+      for (let at = 0; at < words.length; at += ENTRY_WORDS) {
+        const top = words[at + TOP] as number;
+        const untilMs = (top & 0xffff) * TWO_32 + ((words[at + LOW] as number) >>> 0);
+        if (untilMs <= nowMs) continue;
+        const bucket = Math.floor((before + at / ENTRY_WORDS) / VISITOR_WAYS);
+        const place = bucket & (VISITOR_STRIPES - 1);
+        const name = { place, low: words[at + FINGERPRINT] as number, high: top >>> 16, text: "" };
+        this.set(name, { nowMs, untilMs, owner: words[at + OWNER] as number });
+      }
     }
+    old.close();
   }
 }
 

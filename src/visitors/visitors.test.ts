@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { closeSync, mkdtempSync, openSync, readSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { VISITOR_LEVELS, VISITOR_WAYS } from "../limits.ts";
+import { VISITOR_WAYS } from "../limits.ts";
 import type { Metric } from "../model.ts";
 import type { OnceKey } from "../ports/counting.ts";
 import { Claims } from "./claims.ts";
@@ -19,6 +19,8 @@ const KEY: OnceKey = { key: "0123456789abcdef0123456789abcdef", body: "fedcba987
 const NOON = Date.UTC(2026, 11, 31, 12);
 const MIDNIGHT = Date.UTC(2027, 0, 1);
 
+const LEVELS = 4;
+
 let folder: string;
 beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), "tally-visitors-"));
@@ -29,11 +31,9 @@ let files = 0;
 function world(startMs = NOON) {
   const clock = { nowMs: startMs };
   const path = join(folder, `${++files}.tally`);
-  const open = () =>
-    new NodeVisitors(
-      Claims.open(path, clock.nowMs, (it) => expect(it).toBe("")),
-      () => clock.nowMs,
-    );
+  const complain = (problem: string) => expect(problem).toBe("");
+  const claims = () => Claims.open(path, { nowMs: clock.nowMs, complain, levelsMax: LEVELS });
+  const open = () => new NodeVisitors(claims(), () => clock.nowMs);
   const main = open();
   const thread = (skewMs = 0) => new NodeVisitors(Claims.attach(main.claims.share(), 3), () => clock.nowMs + skewMs);
   return { clock, path, open, main, thread };
@@ -140,7 +140,10 @@ describe("a visitor", () => {
 
 describe("salts", () => {
   const saltsIn = (path: string) => {
-    const file = readFileSync(path);
+    const file = Buffer.alloc(4_096);
+    const fd = openSync(path, "r");
+    readSync(fd, file, 0, file.length, 0);
+    closeSync(fd);
     return [0, 1, 2, 3, 4].map((i) => ({
       day: file.readInt32LE(1024 + 64 * i),
       isZero: file.subarray(1056 + 64 * i, 1088 + 64 * i).every((byte) => byte === 0),
@@ -258,7 +261,7 @@ test("a full table refuses and leaves no half claim", () => {
   const [yesterday, today] = names as [Fingerprint, Fingerprint];
   // Only the stripe of today's name is filled, so yesterday's is won first.
   expect(yesterday.place & 1_023).not.toBe(today.place & 1_023);
-  for (let n = 0; n < 15 * VISITOR_WAYS * 2 ** VISITOR_LEVELS; n++) {
+  for (let n = 0; n < 15 * VISITOR_WAYS * 2 ** LEVELS; n++) {
     const name = { place: today.place, low: Math.imul(n, 0x9e3779b1), high: n & 0xffff, text: "" };
     try {
       main.claims.claim(name, { nowMs, windowMs: DAY_MS, owner: 0 });

@@ -155,7 +155,7 @@ export function openVisitors(path: string): NodeVisitors {
   const complain = (problem: string) => {
     log.warn("the visitors' file cannot be used: visitors may be counted once more", { path, problem });
   };
-  return new NodeVisitors(Claims.open(path, wallMs(), complain));
+  return new NodeVisitors(Claims.open(path, { nowMs: wallMs(), complain }));
 }
 
 /** For how long after its day a salt is needed: the longest window, and a day at most. */

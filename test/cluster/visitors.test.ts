@@ -21,6 +21,8 @@ const MIDNIGHT = Date.UTC(2027, 0, 1);
 const NOON = MIDNIGHT - 12 * 60 * MINUTE;
 const keyed = (digit: string, body = "0123456789abcdef"): ClaimingAct => ({ once: { key: digit.repeat(32), body } });
 
+const complain = (problem: string) => expect(problem).toBe("");
+
 let redis: RedisServer;
 let folder: string;
 const nodes: Node[] = [];
@@ -37,7 +39,7 @@ class Node {
   private constructor(way: TcpProxy, prefix: string, nowMs: number) {
     this.nowMs = nowMs;
     this.way = way;
-    this.claims = Claims.open(join(folder, `${prefix}-${nodes.length}.tally`), nowMs, (it) => expect(it).toBe(""));
+    this.claims = Claims.open(join(folder, `${prefix}-${nodes.length}.tally`), { nowMs, complain });
     this.#driver = openDriver({ redisUrl: `redis://127.0.0.1:${way.port}`, redisToken: null });
     const own = new NodeVisitors(this.claims, () => this.nowMs);
     this.#visitors = new ClusterVisitors(own, new SharedVisitors(this.#driver, prefix));
