@@ -15,6 +15,7 @@ const ENTRIES = [
   "src/embedded/ranker-thread.ts",
   "src/cluster/log-thread.ts",
   "src/cluster/projector-thread.ts",
+  "src/cluster/ranker-thread.ts",
 ];
 
 interface Target {

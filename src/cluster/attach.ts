@@ -1,7 +1,6 @@
 import type { MessagePort } from "node:worker_threads";
 import type { Settings } from "../config.ts";
 import { SketchBoard } from "../distinct/board.ts";
-import { unavailable } from "../errors.ts";
 import type { Counting } from "../ports/counting.ts";
 import type { Histories } from "../ports/histories.ts";
 import { noAdmin } from "../ports/no-counting.ts";
@@ -17,6 +16,7 @@ import { LoadLocks } from "./load-locks.ts";
 import { LogClient } from "./log-client.ts";
 import { Shards } from "./shards.ts";
 import { openRedis, openSharedLedger } from "./stores.ts";
+import { ClusterTops } from "./tops.ts";
 import { ClusterVisitors } from "./visitors.ts";
 
 /** The shared memory of a node and one request thread's way to the log thread. */
@@ -58,11 +58,7 @@ export function attachCluster(share: ClusterShare, press: () => void) {
   return {
     counting: counting satisfies Counting,
     visitors: new ClusterVisitors(node, shared) satisfies Visitors,
-    rankings: {
-      top: () => {
-        throw unavailable("rankings of a cluster are not built yet");
-      },
-    } satisfies Rankings,
+    rankings: new ClusterTops(ledger) satisfies Rankings,
     histories: {
       hours: ({ id }, subject, from, to) => fromLedger(() => ledger.history(id, subject, from, to)),
     } satisfies Histories,

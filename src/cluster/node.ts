@@ -25,6 +25,7 @@ import type { LogLink } from "./log-link.ts";
 import { ensureMetrics } from "./mysql/open-ledger.ts";
 import { NOTE_FRAME_BYTES } from "./note-frames.ts";
 import type { ProjectorLink } from "./projector-link.ts";
+import type { RankerLink } from "./ranker-link.ts";
 import { readRemembered, writeRemembered } from "./remembered.ts";
 import type { Part, StoreStates } from "./store-states.ts";
 import { storesOf } from "./stores.ts";
@@ -52,6 +53,7 @@ export interface NodeParts {
   sketches: SharedArrayBuffer;
   link: LogLink;
   projector: ProjectorLink | null;
+  ranker: RankerLink;
   stores: StoreStates;
   source: string;
   events: NodeEvents;
@@ -204,6 +206,7 @@ export class ClusterNode {
   async stop(): Promise<void> {
     const isLogged = await this.#keeper.stop();
     await this.#parts.link.stop();
+    await this.#parts.ranker.stop();
     await this.#parts.projector?.stop();
     if (isLogged) this.#table.closeClean();
     else this.#table.close();

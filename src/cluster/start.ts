@@ -24,6 +24,7 @@ import { ensureMetrics, prepareLedger } from "./mysql/open-ledger.ts";
 import { ClusterNode, type NodeEvents } from "./node.ts";
 import { NOTE_FRAME_BYTES } from "./note-frames.ts";
 import { ProjectorLink } from "./projector-link.ts";
+import { RankerLink } from "./ranker-link.ts";
 import { readRemembered, writeRemembered } from "./remembered.ts";
 import { StoreStates } from "./store-states.ts";
 import { openHot, openSharedLedger, storesOf } from "./stores.ts";
@@ -97,6 +98,7 @@ async function start(settings: Settings, events: NodeEvents): Promise<ClusterNod
         },
       )
     : null;
+  const ranker = new RankerLink({ settings }, events.broken);
   node.current = new ClusterNode({
     settings,
     lock,
@@ -110,6 +112,7 @@ async function start(settings: Settings, events: NodeEvents): Promise<ClusterNod
     sketches,
     link,
     projector,
+    ranker,
     stores,
     source,
     events,

@@ -41,7 +41,7 @@ export function wholeContract(deployment: Deployment): void {
     tallies(api);
     at(api);
     if (deployment.name === "embedded") admin(api);
-    if (deployment.name === "embedded") top(api);
+    top(api);
     if (deployment.name === "embedded") topAfterAdmin(api);
     access(deployment);
     rules(deployment);
@@ -65,6 +65,7 @@ export function storedContract(deployment: Deployment): void {
     relations(api);
     streams(api);
     tallies(api);
+    top(api);
     rules(deployment);
     distinct(deployment);
     at(api);

@@ -2,6 +2,7 @@ import { countDelta, tellChanges } from "../../arithmetic/register.ts";
 import { fault } from "../../lib/fault.ts";
 import type { ShardCommit } from "../../ports/hot-store.ts";
 import type { Batch, RegisterChange, StoredKey, TallyChange } from "../../ports/ledger.ts";
+import { storeChanges } from "./changes.ts";
 import type { LedgerConnection, Row } from "./connection.ts";
 import { type Folded, fold, LastNumbers, type Touched, touchedBy } from "./fold.ts";
 import type { AppliedMessages, ApplyOptions, LogMessage } from "./messages.ts";
@@ -19,11 +20,13 @@ interface Before {
   incarnation: string;
   shards: Map<number, { version: number; stampMax: number }>;
   partitions: Map<number, { position: number; topic: string }>;
+  /** By partition: the number of its last changes. */
+  changes: Map<number, number>;
   last: LastNumbers;
   keys: StoredKey[];
 }
 
-interface CountChange {
+export interface CountChange {
   shard: number;
   subject: string;
   metric: number;
@@ -62,7 +65,8 @@ export async function applyMessages(
   const versions = versionsAfter(batch, before);
   await storeShards(connection, versions);
   const positions = positionsAfter(messages, folded, before, options);
-  await storePositions(connection, positions, options.topic);
+  const told = await storeChanges(connection, counts, { ...touched, last: before.changes });
+  await storePositions(connection, positions, { topic: options.topic, changes: told });
   fault("cluster.projector.commit");
   await connection.write("COMMIT");
   const commits = commitsOf({ touched, before, folded, versions, positions, counts, stamps });
@@ -89,11 +93,13 @@ async function lock(connection: LedgerConnection, touched: Touched): Promise<Bef
   }
   const partitions = new Map<number, { position: number; topic: string }>();
   const rows = await connection.ask(
-    `SELECT number, position, topic FROM partitions FORCE INDEX (PRIMARY)
+    `SELECT number, position, topic, changes FROM partitions FORCE INDEX (PRIMARY)
      WHERE number IN (${numbersSql(touched.partitions)}) ORDER BY number FOR UPDATE`,
   );
-  for (const [number, position, topic] of rows) {
+  const changes = new Map<number, number>();
+  for (const [number, position, topic, n] of rows) {
     partitions.set(Number(number), { position: Number(position), topic: idOf(topic as Buffer) });
+    changes.set(Number(number), Number(n));
   }
   const [incarnation] = await connection.ask("SELECT name FROM incarnations WHERE id = 1");
   if (!incarnation) throw new Error("the ledger has no incarnation");
@@ -112,7 +118,7 @@ async function lock(connection: LedgerConnection, touched: Touched): Promise<Bef
     const list = rowsSql(asked, hexSql, from, from + LOOK_ROWS);
     keys.push(...(await connection.ask(`${KEYS} WHERE \`key\` IN (${list})`)).map(keyOf));
   }
-  return { incarnation: idOf(incarnation[0] as Buffer), shards, partitions, last, keys };
+  return { incarnation: idOf(incarnation[0] as Buffer), shards, partitions, changes, last, keys };
 }
 
 /** The columns of `keyOf`. */
@@ -253,11 +259,17 @@ function positionsAfter(
   return positions;
 }
 
-async function storePositions(connection: LedgerConnection, positions: Map<number, number>, topic: string) {
+async function storePositions(
+  connection: LedgerConnection,
+  positions: Map<number, number>,
+  { topic, changes }: { topic: string; changes: ReadonlyMap<number, number> },
+) {
   await insertRows(connection, [...positions], {
-    into: "partitions (number, position, topic)",
-    row: ([number, position]) => `(${wholeSql(number)},${wholeSql(position)},${idSql(topic)})`,
-    update: "position = VALUES(position), topic = VALUES(topic)",
+    into: "partitions (number, position, topic, changes)",
+    row: ([number, position]) => {
+      return `(${wholeSql(number)},${wholeSql(position)},${idSql(topic)},${wholeSql(changes.get(number) ?? 0)})`;
+    },
+    update: "position = VALUES(position), topic = VALUES(topic), changes = VALUES(changes)",
   });
 }
 

@@ -7,12 +7,15 @@ import type { Actor, Subject } from "../../model.ts";
 import type { CountName, RegisterName, ShardVersion } from "../../ports/hot-store.ts";
 import type { ActorItem, LedgerReader, ShardState, SourceState, StoredKey, SubjectItem } from "../../ports/ledger.ts";
 import type { Position } from "../../ports/log.ts";
+import type { TopList } from "../../ports/rankings.ts";
+import type { ListName } from "../../rankings/messages.ts";
 import type { SharedLedger } from "../ledger.ts";
 import { KEYS, keyOf } from "./apply.ts";
 import type { LedgerConnection, Row } from "./connection.ts";
 import { type PoolOptions, ReadPool } from "./pool.ts";
 import { REGISTER, registerSql } from "./registers.ts";
 import { hexSql, idOf, idSql, numbersSql, ofTypeSql, rowsSql, wholeSql } from "./sql.ts";
+import { readTop, wantTop } from "./tops.ts";
 
 /** Names in one statement, so that none becomes long. */
 const NAMES = 500;
@@ -270,6 +273,14 @@ export class MysqlLedgerReader implements LedgerReader, SharedLedger {
       return row ? Sketch.decode(row[1] as Buffer) : null;
     };
     return { today: of(day), all: of(ALL_TIME) };
+  }
+
+  readTop(name: ListName): Promise<{ list: TopList; ageMs: number } | null> {
+    return this.#pool.use((connection) => readTop(connection, name));
+  }
+
+  wantTop(name: ListName): Promise<void> {
+    return this.#pool.use((connection) => wantTop(connection, name));
   }
 
   async recentKeys(nowMs: number): Promise<StoredKey[]> {

@@ -2,6 +2,8 @@ import { sql } from "drizzle-orm";
 import {
   bigint,
   binary,
+  customType,
+  datetime,
   index,
   int,
   mysqlEnum,
@@ -54,6 +56,8 @@ export const partitions = mysqlTable("partitions", {
   position: whole("position"),
   /** Of the topic that the offset counts in: another one begins at 0 again. */
   topic: varbinary({ length: 64 }).notNull(),
+  /** The number of its last row in `changes`. */
+  changes: whole("changes").default(0),
 });
 
 /** The last number decided of each source and shard. */
@@ -106,6 +110,66 @@ export const history = mysqlTable(
   { subject: subject(), metric: metric(), at: int({ unsigned: true }).notNull(), amount: whole("amount") },
   (t) => [primaryKey({ columns: [t.subject, t.metric, t.at] })],
 );
+
+const mediumblob = customType<{ data: Buffer }>({ dataType: () => "mediumblob" });
+
+/** By how much each batch changed the counts of a partition's shards (rankings/changes.ts), until it is in `steps`. */
+export const changes = mysqlTable(
+  "changes",
+  { partition: int("part", { unsigned: true }).notNull(), n: whole("n"), frame: mediumblob("frame").notNull() },
+  (t) => [primaryKey({ columns: [t.partition, t.n] })],
+);
+
+/** By partition: up to which of them the steps have the changes. */
+export const ranked = mysqlTable("ranked", {
+  partition: int("part", { unsigned: true }).primaryKey(),
+  n: whole("n"),
+});
+
+/** The same by steps, of minutes and later of hours: what the rankings look back on. `at`: a step's first second. */
+export const steps = mysqlTable(
+  "steps",
+  {
+    id: bigint({ mode: "number", unsigned: true }).primaryKey().autoincrement(),
+    at: int({ unsigned: true }).notNull(),
+    isHour: tinyint("is_hour", { unsigned: true }).notNull(),
+    frame: mediumblob("frame").notNull(),
+  },
+  (t) => [index("steps_by_time").on(t.isHour, t.at)],
+);
+
+/** Subjects that were erased (`becomes` empty) or merged: what older steps have of them is nobody's, or the other one's. */
+export const stepSubjects = mysqlTable("step_subjects", {
+  id: bigint({ mode: "number", unsigned: true }).primaryKey().autoincrement(),
+  subject: subject(),
+  becomes: subject(),
+  upTo: whole("up_to"),
+  atS: whole("at_s"),
+});
+
+const listName = () => ({
+  metric: metric(),
+  type: varbinary({ length: 32 }).notNull(),
+  ranking: tinyint({ unsigned: true }).notNull(),
+});
+
+/** The rankings that some node was asked for lately. */
+export const topWanted = mysqlTable(
+  "top_wanted",
+  { ...listName(), at: datetime({ mode: "string", fsp: 3 }).notNull() },
+  (t) => [primaryKey({ columns: [t.metric, t.type, t.ranking] })],
+);
+
+/** Their lists, as JSON. */
+export const topLists = mysqlTable("top_lists", { ...listName(), list: mediumblob("list").notNull() }, (t) => [
+  primaryKey({ columns: [t.metric, t.type, t.ranking] }),
+]);
+
+/** One row: when all lists were as they should be. */
+export const rankers = mysqlTable("rankers", {
+  id: tinyint({ unsigned: true }).primaryKey(),
+  currentAt: datetime("current_at", { mode: "string", fsp: 3 }).notNull(),
+});
 
 /** A webhook's URL; with a subject and numbers it still fits a key. */
 const url = () => varbinary({ length: WEBHOOK_URL_BYTES_MAX }).notNull();

@@ -1,0 +1,38 @@
+import { ChangeWriter } from "../../rankings/changes.ts";
+import type { CountChange } from "./apply.ts";
+import type { LedgerConnection } from "./connection.ts";
+import { hexSql, wholeSql } from "./sql.ts";
+
+/** A frame's share of a statement, which is twice as long: far below what any server takes. */
+const FRAME_BYTES = 1_000_000;
+
+/**
+ * What the transaction changes, for the rankings: numbered by partition, whose rows it has locked, so that the numbers rise in
+ * the order of the commits and none is left out. The last number of each partition.
+ */
+export async function storeChanges(
+  connection: LedgerConnection,
+  counts: readonly CountChange[],
+  { shards, last }: { shards: ReadonlyMap<number, number>; last: ReadonlyMap<number, number> },
+): Promise<Map<number, number>> {
+  const writers = new Map<number, ChangeWriter>();
+  for (const { shard, metric, subject, minutes } of counts) {
+    const partition = shards.get(shard) as number;
+    let writer = writers.get(partition);
+    if (!writer) {
+      writer = new ChangeWriter();
+      writers.set(partition, writer);
+    }
+    for (const [minute, amount] of minutes) if (amount !== 0) writer.add(metric, minute, subject, amount);
+  }
+  const numbers = new Map(last);
+  for (const [partition, writer] of writers) {
+    for (const frame of writer.finish(FRAME_BYTES)) {
+      const n = (numbers.get(partition) ?? 0) + 1;
+      numbers.set(partition, n);
+      const values = `${wholeSql(partition)}, ${wholeSql(n)}, ${hexSql(frame.toString("hex"))}`;
+      await connection.write(`INSERT INTO changes (part, n, frame) VALUES (${values})`);
+    }
+  }
+  return numbers;
+}

@@ -1,0 +1,97 @@
+import { parentPort, workerData } from "node:worker_threads";
+import { wallMs } from "../lib/fault.ts";
+import { TOP_LENGTH } from "../limits.ts";
+import { LedgerUnavailable } from "../ports/ledger.ts";
+import { keyOf, type ListName } from "../rankings/messages.ts";
+import { Ranker } from "../rankings/ranker.ts";
+import { log, setUpLog } from "../telemetry/log.ts";
+import { asUnavailable, LedgerConnection, PATIENT } from "./mysql/connection.ts";
+import { MysqlSteps } from "./mysql/steps.ts";
+import { lead, storeTops, wantedTops } from "./mysql/tops.ts";
+import type { RankerCommand, RankerData } from "./ranker-link.ts";
+import { storesOf } from "./stores.ts";
+
+/** How often the one that leads looks for changes and for what is wanted, and how often the others try to lead. */
+const LOOK_MS = 150;
+const LEAD_MS = 1_000;
+/** Lists are worked out for at most a fifth of the time. */
+const LISTS_SHARE = 5;
+/** A look at the changes of a month may take the server a while. */
+const DEADLINES = { ...PATIENT, queryMs: 120_000, idleS: 5 };
+
+/**
+ * Every node has one, and one of them leads: it ranks what the projectors of all nodes have changed, and stores the lists that
+ * are wanted, which all nodes read. If it loses its connection another one leads, and begins with what is in the ledger.
+ */
+class RankerThread {
+  readonly #data: RankerData;
+  #connection: LedgerConnection | null = null;
+  #isStopping = false;
+
+  constructor(data: RankerData) {
+    this.#data = data;
+  }
+
+  async run(): Promise<void> {
+    while (!this.#isStopping) {
+      try {
+        await this.#tryToLead();
+      } catch (error) {
+        const unavailable = asUnavailable(error);
+        if (!(unavailable instanceof LedgerUnavailable)) throw error;
+        if (!this.#isStopping) log.limited("rankings", 60_000).warn("rankings wait for MySQL", { error });
+      }
+      this.#connection?.close();
+      this.#connection = null;
+      if (!this.#isStopping) await Bun.sleep(LEAD_MS);
+    }
+    parentPort?.close();
+  }
+
+  command(command: RankerCommand): void {
+    if (command.kind !== "stop") return;
+    this.#isStopping = true;
+    this.#connection?.close();
+  }
+
+  async #tryToLead(): Promise<void> {
+    const { mysqlUrl } = storesOf(this.#data.settings);
+    const connection = await LedgerConnection.open(mysqlUrl, DEADLINES);
+    this.#connection = connection;
+    while (!this.#isStopping && !(await lead(connection))) await Bun.sleep(LEAD_MS);
+    if (!this.#isStopping) await this.#lead(connection);
+  }
+
+  async #lead(connection: LedgerConnection): Promise<void> {
+    const { topCandidates: candidates, hotHalfLife } = this.#data.settings;
+    const ranker = new Ranker(new MysqlSteps(connection), { candidates, halfLifeS: hotHalfLife / 1000 });
+    let known = new Set<string>();
+    let isStale = true;
+    let listsAtMs = 0;
+    while (!this.#isStopping) {
+      if (await ranker.step(Math.floor(wallMs() / 1000))) isStale = true;
+      const wanted = await wantedTops(connection);
+      const nowMs = performance.now();
+      if (isStale && nowMs < listsAtMs) {
+        await Bun.sleep(LOOK_MS);
+        continue;
+      }
+      const due = isStale ? wanted : wanted.filter((name) => !known.has(keyOf(name)));
+      const lists = ranker.top(due, TOP_LENGTH);
+      listsAtMs = nowMs + LISTS_SHARE * (performance.now() - nowMs);
+      await storeTops(
+        connection,
+        due.map((name, i) => [name, lists[i] as (typeof lists)[number]] satisfies [ListName, unknown]),
+      );
+      known = new Set(wanted.map(keyOf));
+      if (isStale || !(await ranker.tend())) await Bun.sleep(LOOK_MS);
+      isStale = false;
+    }
+  }
+}
+
+const data = workerData as RankerData;
+setUpLog({ level: data.settings.logLevel, format: data.settings.logFormat, fd: 1 });
+const thread = new RankerThread(data);
+parentPort?.on("message", (command: RankerCommand) => thread.command(command));
+void thread.run();
