@@ -1,22 +1,25 @@
 import type { Settings } from "../config.ts";
 import { log } from "../telemetry/log.ts";
 import type { Reading } from "../telemetry/prometheus.ts";
+import type { Webhooks } from "../webhooks/webhooks.ts";
 import { ensureTopics } from "./kafka/topics.ts";
 import { prepareLedger } from "./mysql/open-ledger.ts";
 import type { NodeEvents } from "./node.ts";
 import { ProjectorLink } from "./projector-link.ts";
 import { StoreStates } from "./store-states.ts";
-import { storesOf } from "./stores.ts";
+import { openWebhooks, storesOf } from "./stores.ts";
 import { untilThere } from "./until-there.ts";
 
 /** The projector without a node: what `tally consume` runs. It has no data directory; all it knows is in the stores. */
 export class Consumer {
   readonly #projector: ProjectorLink;
   readonly #stores: StoreStates;
+  readonly #webhooks: Webhooks | null;
 
-  private constructor(projector: ProjectorLink, stores: StoreStates) {
+  private constructor(projector: ProjectorLink, stores: StoreStates, webhooks: Webhooks | null) {
     this.#projector = projector;
     this.#stores = stores;
+    this.#webhooks = webhooks;
   }
 
   /** Waits for stores that are away. */
@@ -34,7 +37,7 @@ export class Consumer {
       { settings, partitions },
       { store: (name, state) => stores.set("projector", name, state), died: events.broken },
     );
-    return new Consumer(projector, stores);
+    return new Consumer(projector, stores, openWebhooks(settings));
   }
 
   parts() {
@@ -42,10 +45,11 @@ export class Consumer {
   }
 
   readings(): Reading[] {
-    return [...this.#stores.readings(), ...this.#projector.readings()];
+    return [...this.#stores.readings(), ...this.#projector.readings(), ...(this.#webhooks?.readings() ?? [])];
   }
 
-  stop(): Promise<void> {
-    return this.#projector.stop();
+  async stop(): Promise<void> {
+    await this.#webhooks?.stop();
+    await this.#projector.stop();
   }
 }

@@ -16,6 +16,7 @@ import { log } from "../telemetry/log.ts";
 import type { Reading } from "../telemetry/prometheus.ts";
 import type { LogLag } from "../telemetry/usage.ts";
 import type { NodeVisitors } from "../visitors/visitors.ts";
+import type { Webhooks } from "../webhooks/webhooks.ts";
 import type { ClusterShare } from "./attach.ts";
 import { clusterFilesOf } from "./files.ts";
 import { Freshness, type FreshnessShare } from "./freshness.ts";
@@ -28,7 +29,7 @@ import type { ProjectorLink } from "./projector-link.ts";
 import type { RankerLink } from "./ranker-link.ts";
 import { readRemembered, writeRemembered } from "./remembered.ts";
 import type { Part, StoreStates } from "./store-states.ts";
-import { storesOf } from "./stores.ts";
+import { openWebhooks, storesOf } from "./stores.ts";
 
 export interface NodeEvents {
   /** What `parts` says has changed. */
@@ -78,6 +79,7 @@ export class ClusterNode {
   readonly #keeper: Keeper;
   readonly #loadLocks = LoadLocks.allocate();
   readonly #stores: StoreStates;
+  readonly #webhooks: Webhooks | null;
   #trouble: { since: Date; detail: string } | null = null;
 
   constructor(parts: NodeParts) {
@@ -107,6 +109,7 @@ export class ClusterNode {
       tended: () => parts.visitors.tend(this.metrics),
     });
     this.#keeper.start();
+    this.#webhooks = openWebhooks(parts.settings);
   }
 
   /** What worker `index` needs, with its own way to the log thread, and what of it is handed over rather than copied. */
@@ -199,11 +202,13 @@ export class ClusterNode {
       gauge("tally_outbox_bytes", "What the ledger does not have yet of this node", head.position - applied.position),
       ...this.#stores.readings(),
       ...(projector?.readings() ?? []),
+      ...(this.#webhooks?.readings() ?? []),
     ];
   }
 
   /** Everything counted is in Kafka, or (while it is away) in the outbox, from where the next start takes it. */
   async stop(): Promise<void> {
+    await this.#webhooks?.stop();
     const isLogged = await this.#keeper.stop();
     await this.#parts.link.stop();
     await this.#parts.ranker.stop();

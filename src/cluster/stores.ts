@@ -1,5 +1,7 @@
 import type { Settings } from "../config.ts";
+import { Webhooks } from "../webhooks/webhooks.ts";
 import { FirstConnection } from "./first-connection.ts";
+import { MysqlMilestoneBox } from "./mysql/milestone-box.ts";
 import { MysqlLedgerReader } from "./mysql/reads.ts";
 import { RedisHotStore } from "./redis/hot-store.ts";
 import { openDriver } from "./redis/open-driver.ts";
@@ -21,6 +23,11 @@ export function openRedis(settings: Settings): { hot: RedisHotStore; visitors: S
   const stores = storesOf(settings);
   const driver = new FirstConnection(openDriver(stores));
   return { hot: new RedisHotStore(driver, stores.prefix), visitors: new SharedVisitors(driver, stores.prefix) };
+}
+
+/** What any process of a cluster tells receivers of milestones, or null: which of them tells one, the ledger's rows decide. */
+export function openWebhooks(settings: Settings): Webhooks | null {
+  return Webhooks.open(settings.webhooks, () => new MysqlMilestoneBox(storesOf(settings).mysqlUrl));
 }
 
 /** This thread's connections to MySQL. */

@@ -100,13 +100,6 @@ export const RULES: readonly Rule[] = [
     },
   },
   {
-    about: ["webhooks", ...CLUSTER],
-    check(settings) {
-      if (settings.webhooks.length === 0 || deployment(settings) === "embedded") return null;
-      return { name: "webhooks", message: "are told by a server on one machine only, not by a cluster yet" };
-    },
-  },
-  {
     about: ["webhooks", "metrics"],
     check({ webhooks, metrics }) {
       const names = metrics.map((metric) => metric.name);

@@ -7,6 +7,7 @@ const BUSY_PAUSE_MS = 20;
 interface Row {
   subject: string;
   metric: number;
+  name: string;
   threshold: number;
   url: string;
   count: number;
@@ -73,8 +74,8 @@ function nameOf({ subject, metric, threshold, url }: Row): string {
 function prepare(db: Database) {
   return {
     due: db.prepare<Row, [string, number, number]>(
-      `SELECT subject, metric, threshold, url, count, at_ms AS atMs, tries FROM milestones
-       WHERE url = ? AND due_ms <= ? ORDER BY due_ms LIMIT ?`,
+      `SELECT subject, metric, name, threshold, url, count, at_ms AS atMs, tries
+       FROM milestones JOIN metrics ON metrics.id = metric WHERE url = ? AND due_ms <= ? ORDER BY due_ms LIMIT ?`,
     ),
     settle: db.prepare<never, [number | null, string, number, number, string]>(
       `UPDATE milestones SET tries = tries + 1, due_ms = ?

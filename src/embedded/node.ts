@@ -139,7 +139,7 @@ export class EmbeddedNode {
     this.#socket = this.#listen();
     this.#keeper.start();
     const openBox = () => new SqliteMilestoneBox(parts.share.ledgerPath);
-    this.#webhooks = Webhooks.open(parts.settings.webhooks, parts.metrics, openBox);
+    this.#webhooks = Webhooks.open(parts.settings.webhooks, openBox);
   }
 
   /** What worker `index` needs, with its own way to the writer, and what of it is handed over rather than copied. */

@@ -22,6 +22,8 @@ export interface Milestone {
 
 /** A milestone that is still to be told. */
 export interface Untold extends Milestone {
+  /** The metric's. */
+  name: string;
   /** How often it was tried before. */
   tries: number;
 }

@@ -2,7 +2,6 @@ import { setTimeout } from "node:timers/promises";
 import { Webhook } from "standardwebhooks";
 import { fault } from "../lib/fault.ts";
 import { WEBHOOK_MS_MAX, WEBHOOKS_AT_ONCE } from "../limits.ts";
-import type { Metric } from "../model.ts";
 import type { MilestoneBox, Untold } from "../ports/milestones.ts";
 import { milestoneId, type WebhookSetting } from "./milestones.ts";
 
@@ -36,7 +35,6 @@ export interface SignedWebhook extends WebhookSetting {
 export interface DelivererParts {
   box: MilestoneBox;
   webhooks: readonly SignedWebhook[];
-  metrics: readonly Metric[];
   version: string;
   said: {
     /** It was not told; null: it never will be. */
@@ -66,11 +64,9 @@ export class Deliverer {
   readonly #parts: DelivererParts;
   readonly #stopping = new AbortController();
   readonly #loops: Promise<void>[];
-  readonly #names: ReadonlyMap<number, string>;
 
   constructor(parts: DelivererParts) {
     this.#parts = parts;
-    this.#names = new Map(parts.metrics.map(({ id, name }) => [id, name]));
     const urls = new Set(parts.webhooks.map(({ url }) => url));
     this.#loops = Array.from(urls, (url) => this.#serve(url));
   }
@@ -116,8 +112,7 @@ export class Deliverer {
 
   /** Null: it was told. */
   async #send(milestone: Untold, signers: readonly Webhook[]): Promise<Refusal | null> {
-    const metric = this.#names.get(milestone.metric) ?? "";
-    const { subject, threshold, count, atMs, url } = milestone;
+    const { name: metric, subject, threshold, count, atMs, url } = milestone;
     const at = new Date(atMs).toISOString();
     const body = JSON.stringify({ type: "milestone", subject, metric, threshold, count, at });
     const id = milestoneId({ metric, subject, threshold, url });

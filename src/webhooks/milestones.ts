@@ -17,7 +17,10 @@ export interface WebhookSetting {
   url: string;
 }
 
-export function rulesOf(webhooks: readonly WebhookSetting[], metrics: readonly Metric[]): MilestoneRule[] {
+export function rulesOf(
+  webhooks: readonly WebhookSetting[],
+  metrics: readonly Pick<Metric, "id" | "name">[],
+): MilestoneRule[] {
   const rules = new Map<string, MilestoneRule>();
   for (const { metric: name, url, at } of webhooks) {
     const metric = metrics.find((metric) => metric.name === name)?.id;

@@ -1,4 +1,3 @@
-import type { Metric } from "../model.ts";
 import type { MilestoneBox } from "../ports/milestones.ts";
 import { log } from "../telemetry/log.ts";
 import type { Reading } from "../telemetry/prometheus.ts";
@@ -16,24 +15,15 @@ export class Webhooks {
   readonly #timer: ReturnType<typeof setInterval>;
   #waiting = 0;
 
-  static open(
-    webhooks: readonly SignedWebhook[],
-    metrics: readonly Metric[],
-    openBox: () => MilestoneBox & { close(): unknown },
-  ): Webhooks | null {
-    return webhooks.length === 0 ? null : new Webhooks(webhooks, metrics, openBox());
+  static open(webhooks: readonly SignedWebhook[], openBox: () => MilestoneBox & { close(): unknown }): Webhooks | null {
+    return webhooks.length === 0 ? null : new Webhooks(webhooks, openBox());
   }
 
-  private constructor(
-    webhooks: readonly SignedWebhook[],
-    metrics: readonly Metric[],
-    box: MilestoneBox & { close(): unknown },
-  ) {
+  private constructor(webhooks: readonly SignedWebhook[], box: MilestoneBox & { close(): unknown }) {
     this.#box = box;
     this.#deliverer = new Deliverer({
       box,
       webhooks,
-      metrics,
       version: VERSION,
       said: {
         failed({ url, subject, threshold }, why, retryMs) {

@@ -46,7 +46,7 @@ export function wholeContract(deployment: Deployment): void {
     access(deployment);
     rules(deployment);
     if (deployment.nodes === 1) cors(deployment);
-    if (deployment.name === "embedded") webhooks(deployment);
+    webhooks(deployment);
     eventsAccess(deployment);
     distinct(deployment);
   });

@@ -1,11 +1,13 @@
 import { countDelta, tellChanges } from "../../arithmetic/register.ts";
 import { fault } from "../../lib/fault.ts";
 import type { ShardCommit } from "../../ports/hot-store.ts";
-import type { Batch, RegisterChange, StoredKey, TallyChange } from "../../ports/ledger.ts";
+import type { Batch, RegisterChange, StoredKey } from "../../ports/ledger.ts";
+import type { MilestoneRule } from "../../ports/milestones.ts";
 import { storeChanges } from "./changes.ts";
 import type { LedgerConnection, Row } from "./connection.ts";
 import { type Folded, fold, LastNumbers, type Touched, touchedBy } from "./fold.ts";
 import type { AppliedMessages, ApplyOptions, LogMessage } from "./messages.ts";
+import { type Counted, storeMilestones } from "./milestones.ts";
 import type { RegisterStore } from "./registers.ts";
 import { storeVisits } from "./sketches.ts";
 import { hexSql, idOf, idSql, numbersSql, rowsSql, wholeSql } from "./sql.ts";
@@ -26,14 +28,8 @@ interface Before {
   keys: StoredKey[];
 }
 
-export interface CountChange {
+export interface CountChange extends Counted {
   shard: number;
-  subject: string;
-  metric: number;
-  /** By how much its active registers are more. */
-  delta: number;
-  tally: TallyChange | null;
-  count: number;
   /** What is added to its history, by minute (its first second since 1970). */
   minutes: Map<number, number>;
 }
@@ -51,7 +47,7 @@ export async function applyMessages(
   connection: LedgerConnection,
   registers: RegisterStore,
   messages: readonly LogMessage[],
-  options: ApplyOptions & { nowMs: number },
+  options: ApplyOptions & { nowMs: number; milestones: readonly MilestoneRule[] },
 ): Promise<AppliedMessages> {
   const touched = touchedBy(messages, options.positions);
   const before = await lock(connection, touched);
@@ -60,6 +56,7 @@ export async function applyMessages(
   const stamps = await registers.store(connection, batch.registers);
   const counts = countChanges(batch, stamps);
   await storeCounts(connection, counts);
+  await storeMilestones(connection, counts, options.milestones, batch.nowMs);
   await storeVisits(connection, batch.visits, batch.nowMs);
   await storeRest(connection, batch);
   const versions = versionsAfter(batch, before);
@@ -139,16 +136,21 @@ function countChanges(batch: Batch, stamps: Float64Array): CountChange[] {
     }
     let change = bySubject.get(subject);
     if (!change) {
-      change = { shard, subject, metric, delta: 0, tally: null, count: 0, minutes: new Map() };
+      const none = { before: 0, count: 0, delta: 0, past: 0 };
+      change = { shard, subject, metric, ...none, tally: null, minutes: new Map() };
       bySubject.set(subject, change);
     }
     return change;
   };
   for (let i = 0; i < stamps.length; i++) {
-    const { shard, metric, subject, way, stamp } = batch.registers[i] as RegisterChange;
+    const { shard, metric, subject, way, stamp, past } = batch.registers[i] as RegisterChange;
     const before = stamps[i] as number;
     const delta = countDelta(before, stamp);
-    if (delta !== 0) of(shard, metric, subject).delta += delta;
+    if (delta !== 0) {
+      const change = of(shard, metric, subject);
+      change.delta += delta;
+      if (past) change.past += delta;
+    }
     tellChanges(before, way, stamp, (atMs, amount) => {
       addTo(of(shard, metric, subject).minutes, Math.floor(atMs / 60_000) * 60, amount);
     });
@@ -173,7 +175,8 @@ async function storeCounts(connection: LedgerConnection, changes: CountChange[])
   }
   for (const change of changes) {
     const { subject, metric, tally } = change;
-    change.count = Math.max(0, (found.get(`${metric} ${subject}`) ?? 0) + change.delta);
+    change.before = found.get(`${metric} ${subject}`) ?? 0;
+    change.count = Math.max(0, change.before + change.delta);
     if (!tally) continue;
     const { count, steps } = changed(tally, change.count);
     change.count = count;

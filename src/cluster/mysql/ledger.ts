@@ -1,7 +1,9 @@
 import { LedgerUnavailable } from "../../ports/ledger.ts";
+import type { WebhookSetting } from "../../webhooks/milestones.ts";
 import { applyMessages } from "./apply.ts";
 import { asUnavailable, type Deadlines, isLock, LedgerConnection, PATIENT } from "./connection.ts";
 import type { AppliedMessages, ApplyOptions, LogMessage } from "./messages.ts";
+import { MilestoneRules } from "./milestones.ts";
 import { RegisterStore } from "./registers.ts";
 import { pruneSketches } from "./sketches.ts";
 import { wholeSql } from "./sql.ts";
@@ -19,6 +21,7 @@ const KEYS_KEPT_MS = 30 * 60_000;
 const PRUNE_EVERY_MS = 60_000;
 
 export interface MysqlWriterOptions {
+  webhooks?: readonly WebhookSetting[];
   now?: () => number;
   deadlines?: Deadlines;
 }
@@ -36,6 +39,7 @@ export class MysqlLedgerWriter {
   readonly #now: () => number;
   readonly #deadlines: Deadlines;
   readonly #registers = new RegisterStore();
+  readonly #milestones: MilestoneRules;
   #connection: LedgerConnection | null = null;
   #prunedMs = 0;
   #isBusy = false;
@@ -44,6 +48,7 @@ export class MysqlLedgerWriter {
     this.#url = url;
     this.#now = options.now ?? Date.now;
     this.#deadlines = options.deadlines ?? PATIENT;
+    this.#milestones = new MilestoneRules(options.webhooks ?? []);
   }
 
   /**
@@ -52,9 +57,10 @@ export class MysqlLedgerWriter {
    */
   apply(messages: readonly LogMessage[], options: ApplyOptions): Promise<AppliedMessages> {
     if (messages.length === 0 && !options.positions?.size) throw new Error("nothing to apply");
-    return this.#transaction((connection) =>
-      applyMessages(connection, this.#registers, messages, { ...options, nowMs: this.#now() }),
-    );
+    return this.#transaction(async (connection) => {
+      const milestones = await this.#milestones.of(connection);
+      return applyMessages(connection, this.#registers, messages, { ...options, nowMs: this.#now(), milestones });
+    });
   }
 
   /** A slice of the work that can wait; false: there is none. */
