@@ -124,6 +124,21 @@ export function archive(deployment: Deployment): void {
       });
     }, 240_000);
 
+    test("three times at once, one of them killed: everything is counted once", async () => {
+      await withSites(deployment, 1, async (site) => {
+        const { text, counts } = manyLines(12_000, 11);
+        const server = await site.serve();
+        const all = Array.from({ length: 3 }, () => site.importing(text));
+        await Bun.sleep(400);
+        all[0]?.kill("SIGKILL");
+        for (const child of all) await child.exited;
+        expect(all.slice(1).map(({ exitCode }) => exitCode)).toEqual([0, 0]);
+        for (const [subject, expected] of counts)
+          expect(await server.json(`/v1/subjects/${subject}`), subject).toMatchObject({ counts: expected });
+        expect(await site.verify()).toBe("");
+      });
+    }, 240_000);
+
     test("whose server is killed goes on at the next start where it was", async () => {
       await withSites(deployment, 1, async (site) => {
         const { text, counts } = manyLines(20_000, 5);
