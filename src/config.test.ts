@@ -233,6 +233,22 @@ describe("wrong settings", () => {
     expect(problems({ yaml: 'webhooks: [{metric: none, at: [1], url: "https://a", secret: x}]' })).toHaveLength(1);
   });
 
+  test("a webhook's counts, URL and secret are what can be told, stored and signed with", () => {
+    const hook = (more: object) => {
+      const whole = { metric: "likes", at: [1], url: "https://a", secret: "any text", ...more };
+      return problems({ argv: [`--webhooks=[${JSON.stringify(whole)}]`] });
+    };
+    expect(hook({})).toEqual([]);
+    expect(hook({ secret: "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw" })).toEqual([]);
+    for (const secret of ["", "whsec_", "whsec_a", "whsec_replace_me"]) {
+      expect(hook({ secret })).toHaveLength(1);
+      if (secret.length > 6) expect(hook({ secret })[0]).not.toContain(secret);
+    }
+    expect(hook({ at: [] })).toHaveLength(1);
+    expect(hook({ at: Array.from({ length: 1_001 }, (_, i) => i + 1) })).toHaveLength(1);
+    expect(hook({ url: `https://a/${"x".repeat(1_024)}` })).toHaveLength(1);
+  });
+
   test("all three stores make a cluster, none is embedded", () => {
     const all = ["--redis-url=redis://a", "--kafka-brokers=a:1", "--mysql-url=mysql://u@h/d"];
     expect(deployment(settings({ argv: all }))).toBe("cluster");

@@ -58,6 +58,45 @@ test("a reader who takes nothing costs no memory, and then gets the latest", asy
   });
 }, 120_000);
 
+test("a reader who takes nothing does not hold up a stop", async () => {
+  await inFolder(async (folder) => {
+    const server = await TestServer.start({ data: join(folder, "data"), args: ["--workers", "1"] });
+    const { hostname, port } = new URL(server.url);
+    // 5,000 events of 200 bytes for each: more than sockets hold.
+    const subjects = Array.from({ length: 1_000 }, (_, i) => `stop/${"x".repeat(110)}${i}`);
+    const body = JSON.stringify({ subjects });
+    const request = `POST /v1/stream HTTP/1.1\r\nhost: ${hostname}\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`;
+    const sockets = await Promise.all(
+      Array.from({ length: 10 }, () =>
+        Bun.connect({
+          hostname,
+          port: Number(port),
+          socket: {
+            open(socket) {
+              for (let sent = 0; sent < request.length; ) {
+                const now = socket.write(request.slice(sent));
+                if (now <= 0) throw new Error("the request does not fit a socket");
+                sent += now;
+              }
+              socket.pause();
+            },
+            data() {},
+          },
+        }),
+      ),
+    );
+    await eventually(async () => expect(await streamsOf(server)).toBe(10));
+    for (let views = 0; views < 20; views++) {
+      await Promise.all(subjects.map((subject) => view(server, subject)));
+      await Bun.sleep(220);
+    }
+    const began = performance.now();
+    expect(await server.stop()).toEqual({ status: 0, signal: null });
+    expect(performance.now() - began).toBeLessThan(9_000);
+    for (const socket of sockets) socket.terminate();
+  });
+}, 60_000);
+
 test("10,000 changes arrive merged, the last of them exactly", async () => {
   await inFolder(async (folder) => {
     const server = await TestServer.start({ data: join(folder, "data") });
