@@ -24,6 +24,8 @@ import type { Logged } from "./messages.ts";
 import { type Shards, shardOf } from "./shards.ts";
 
 const PAUSE_MS = 5;
+/** The projector takes a tenth of a second at least. */
+const CLAIM_PAUSE_MS = 40;
 
 /** A register as an act finds it: its newest stamp, and what the ledger has of it where that had to be asked. */
 interface Seen {
@@ -97,29 +99,32 @@ export class Acts {
     return this.#inTurn(once.key, () => this.#addOnce(name, by, once, { atMs, visitor }));
   }
 
-  /** Takes the key, for the first or for any other time: when it was first taken; null where Redis cannot tell everybody. */
-  async claim(name: CountName, once: OnceKey): Promise<number | null> {
+  /** Takes the key, for the first or for any other time; false where Redis cannot tell everybody. */
+  async claim(name: CountName, once: OnceKey): Promise<boolean> {
     return this.#inTurn(once.key, async () => {
       const shard = shardOf(name.subject);
       const key = await this.#lookKey(shard, once);
-      if (key.atMs !== null) return key.atMs;
-      const act = {
-        shard,
-        ...name,
-        actor: "",
-        active: false,
-        by: 0,
-        seen: null,
-        isKept: false,
-        once,
-        atMs: null,
-        visitor: null,
-      };
-      const logged = await this.#log.append(act);
-      const isPut = await this.#putKey(shard, { ...name, ...logged, ...once, amount: 0, version: key.version });
-      // Of several who took it at once one was the first.
-      return isPut ? (await this.#lookKey(shard, once)).atMs : null;
+      if (key.isKnown) return true;
+      const act = { shard, ...name, actor: "", active: false, by: 0, seen: null, isKept: false };
+      const logged = await this.#log.append({ ...act, once, atMs: null, visitor: null });
+      return this.#putKey(shard, { ...name, ...logged, ...once, amount: 0, version: key.version });
     });
+  }
+
+  /**
+   * When the key was first taken. Of several who take it at once the log has one first, and only the ledger knows which; what
+   * is on its way may be another one's. Where the ledger does not say in time, it must do.
+   */
+  async claimedAt(name: CountName, key: string): Promise<number | null> {
+    const shard = shardOf(name.subject);
+    for (const until = performance.now() + LAG_MS_MAX; performance.now() < until; ) {
+      const stored = await this.#ledger.keyHint(shard, key).catch(storeAway);
+      if (stored === AWAY) break;
+      if (stored.known) return stored.known.atMs;
+      await Bun.sleep(CLAIM_PAUSE_MS);
+    }
+    const onTheWay = await this.#findKey(shard, key).catch(storeAway);
+    return onTheWay === AWAY ? null : (onTheWay?.atMs ?? null);
   }
 
   async #inTurn<R>(key: string, act: () => Promise<R>): Promise<R> {
@@ -206,16 +211,16 @@ export class Acts {
    * Whether the key has named an act already; throws where that was another one. Where it cannot be asked for it counts as
    * new: the ledger decides, which takes a key once.
    */
-  async #lookKey(shard: number, once: OnceKey): Promise<{ isKnown: boolean; atMs: number | null; version: number }> {
+  async #lookKey(shard: number, once: OnceKey): Promise<{ isKnown: boolean; version: number }> {
     const onTheWay = await this.#findKey(shard, once.key).catch(storeAway);
     const stored = await this.#ledger.keyHint(shard, once.key).catch(storeAway);
     const version = stored === AWAY ? -1 : stored.version;
     for (const known of [onTheWay === AWAY ? null : onTheWay, stored === AWAY ? null : stored.known]) {
       if (known === null) continue;
       if (known.body !== once.body) throw keyReused();
-      return { isKnown: true, atMs: known.atMs, version };
+      return { isKnown: true, version };
     }
-    return { isKnown: false, atMs: null, version };
+    return { isKnown: false, version };
   }
 
   async #findKey(shard: number, key: string): Promise<{ body: string; atMs: number } | null> {

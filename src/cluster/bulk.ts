@@ -1,7 +1,7 @@
 import { isTooFarAhead, type Stamp, stampAt } from "../arithmetic/stamp.ts";
 import { unavailable } from "../errors.ts";
 import type { Metric, Subject } from "../model.ts";
-import type { Bulk, HotAdds, NumberedEvent, UploadSource } from "../ports/bulk.ts";
+import type { Bulk, HotAdds, NumberedEvent, UploadClaim, UploadSource } from "../ports/bulk.ts";
 import type { OnceKey } from "../ports/counting.ts";
 import type { RegisterName } from "../ports/hot-store.ts";
 import type { Acts } from "./acts.ts";
@@ -50,15 +50,20 @@ export class ClusterBulk implements Bulk {
     this.add = parts.add;
   }
 
-  async claim({ id: metric }: Metric, subject: Subject, once: OnceKey): Promise<{ atMs: number; isShown: boolean }> {
-    const atMs = await this.#parts.acts.claim({ metric, subject }, once);
-    return { atMs: atMs ?? Date.now(), isShown: atMs !== null };
+  async claim({ id: metric }: Metric, subject: Subject, once: OnceKey): Promise<UploadClaim> {
+    const isShown = await this.#parts.acts.claim({ metric, subject }, once);
+    let began: Promise<number> | null = null;
+    const ask = async () => (await this.#parts.acts.claimedAt({ metric, subject }, once.key)) ?? Date.now();
+    return { isShown, began: () => (began ??= ask()) };
   }
 
-  async append({ source, beganMs }: UploadSource, events: readonly NumberedEvent[]): Promise<boolean> {
+  async append({ source, claim }: UploadSource, events: readonly NumberedEvent[]): Promise<boolean> {
     const last = await this.#lastOf(source);
-    const due = events.filter(({ shard, n }) => n > (last[shard] as number)).map((event) => stamped(event, beganMs));
-    if (due.length === 0) return true;
+    const fresh = events.filter(({ shard, n }) => n > (last[shard] as number));
+    if (fresh.length === 0) return true;
+    const isOfThen = fresh.some(({ kind, atMs }) => kind === "relation" && atMs === null);
+    const beganMs = isOfThen ? await claim.began() : 0;
+    const due = fresh.map((event) => stamped(event, beganMs));
     const logged = await this.#parts.log.appendBulk(source, due);
     const isShown = await this.#show(source, due, logged);
     for (const { kind, metric, subject } of due) if (kind === "tally") this.#parts.expire(metric, subject);

@@ -1,7 +1,7 @@
 import { Problem, unavailable } from "../errors.ts";
 import { ACT_WAIT_MS_MAX } from "../limits.ts";
 import type { Metric, Subject } from "../model.ts";
-import type { Bulk, HotAdds, NumberedEvent, UploadSource } from "../ports/bulk.ts";
+import type { Bulk, HotAdds, NumberedEvent, UploadClaim, UploadSource } from "../ports/bulk.ts";
 import type { OnceKey } from "../ports/counting.ts";
 import type { BulkCommand, BulkOutcome } from "./writer-messages.ts";
 
@@ -40,10 +40,10 @@ export class EmbeddedBulk implements Bulk {
     if (typeof count !== "number") return count.then(() => undefined);
   }
 
-  async claim(metric: Metric, subject: Subject, once: OnceKey): Promise<{ atMs: number; isShown: boolean }> {
+  async claim(metric: Metric, subject: Subject, once: OnceKey): Promise<UploadClaim> {
     await this.#needs.addOnce(metric, subject, 0, once);
     // The writer stamps by itself.
-    return { atMs: Date.now(), isShown: true };
+    return { isShown: true, began: async () => Date.now() };
   }
 
   async append({ source }: UploadSource, events: readonly NumberedEvent[]): Promise<boolean> {

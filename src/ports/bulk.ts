@@ -53,9 +53,9 @@ export interface Bulk {
   add(metric: number, subject: Subject, by: number): void | Promise<void>;
   /**
    * Takes an upload's key, in the name of one of its counters; Problem `key-reused` where it came with another body within 10
-   * minutes. Any number of times, by anybody: `atMs` is when it was first taken, `isShown` false where a store is away.
+   * minutes. Any number of times, by anybody.
    */
-  claim(metric: Metric, subject: Subject, once: OnceKey): Promise<{ atMs: number; isShown: boolean }>;
+  claim(metric: Metric, subject: Subject, once: OnceKey): Promise<UploadClaim>;
   /**
    * Events of one source, in the order in which it has numbered them: of each shard those that follow on the last `append`
    * (of anybody), or any that were given before. Every `append` of the source cuts its events at the same places.
@@ -63,10 +63,17 @@ export interface Bulk {
   append(upload: UploadSource, events: readonly NumberedEvent[]): Promise<boolean>;
 }
 
-/** A source, and when the upload that it is part of began (milliseconds since 1970): in a cluster its acts are of then. */
+/** A source, and the claim of the upload that it is part of. */
 export interface UploadSource {
   source: string;
-  beganMs: number;
+  claim: UploadClaim;
+}
+
+/** `isShown` false: a store is away. */
+export interface UploadClaim {
+  isShown: boolean;
+  /** When the key was first taken, milliseconds since 1970: the same for all who take it. In a cluster its acts are of then. */
+  began(): Promise<number>;
 }
 
 /** What names of such sources begin with; those of a node's runs are hexadecimal. */

@@ -26,7 +26,7 @@ export class MemoryCounting implements Counting {
     adds: nothingAtHand(),
     add: (metric, subject, by) =>
       void this.#tallies.set(`${metric} ${subject}`, (this.#tallies.get(`${metric} ${subject}`) ?? 0) + by),
-    claim: async () => ({ atMs: 0, isShown: true }),
+    claim: async () => ({ isShown: true, began: async () => 0 }),
     append: async () => true,
   };
   readonly #tallies = new Map<string, number>();

@@ -3,7 +3,7 @@ import { SHARDS, shardOfSubject } from "../../arithmetic/shard.ts";
 import { encodeUtf8 } from "../../lib/utf8.ts";
 import { EVENT_LINE_BYTES_MAX, SUBJECT_SCRATCH_BYTES, UPLOAD_BLOCK_BYTES, UPLOAD_BLOCK_LINES } from "../../limits.ts";
 import { type Metric, typeOf } from "../../model.ts";
-import { type NumberedEvent, UPLOAD } from "../../ports/bulk.ts";
+import { type NumberedEvent, UPLOAD, type UploadClaim } from "../../ports/bulk.ts";
 import { codeFor } from "../visitor.ts";
 import { type BulkEvent, NotNow, type RawEvent, type TallyEvent } from "./event.ts";
 import type { LineTaker } from "./line-reader.ts";
@@ -57,8 +57,7 @@ export class KeyedEvents implements LineTaker {
   readonly #scratch = new Uint8Array(SUBJECT_SCRATCH_BYTES);
   readonly #hash = createHash("sha256");
   #digest: string | null = null;
-  /** When the key was first taken; null until it is. */
-  #beganMs: number | null = null;
+  #claimed: UploadClaim | null = null;
   #line = 0;
   #blockLines = 0;
   #blockBytes = 0;
@@ -214,9 +213,10 @@ export class KeyedEvents implements LineTaker {
     const { counting, stats, report } = this.#parts;
     await this.#claim(streams[0]);
     await Promise.all(visits);
-    const beganMs = this.#beganMs ?? 0;
+    const claim = this.#claimed;
+    if (claim === null) return;
     for (const { stream, events } of streams) {
-      if (!(await counting.bulk.append({ source: this.#sourceOf(stream), beganMs }, events))) report.isLater = true;
+      if (!(await counting.bulk.append({ source: this.#sourceOf(stream), claim }, events))) report.isLater = true;
       stats.counted(stream.metric.id, amountOf(events));
     }
     report.accepted += accepted;
@@ -224,13 +224,12 @@ export class KeyedEvents implements LineTaker {
 
   /** Takes the key before anything counts, in the name of the first event; 422 where it has named another body. */
   async #claim(first: Block["streams"][number] | undefined): Promise<void> {
-    if (this.#beganMs !== null || first === undefined) return;
+    if (this.#claimed !== null || first === undefined) return;
     const body = (this.#digest as string).slice(0, 16);
     const { subject } = first.events[0] as NumberedEvent;
     const once = { key: this.#key, body };
-    const { atMs, isShown } = await this.#parts.counting.bulk.claim(first.stream.metric, subject, once);
-    if (!isShown) this.#parts.report.isLater = true;
-    this.#beganMs = atMs;
+    this.#claimed = await this.#parts.counting.bulk.claim(first.stream.metric, subject, once);
+    if (!this.#claimed.isShown) this.#parts.report.isLater = true;
   }
 
   /** The digest is part of the name: another body with this key, once the key is free again, is another upload. */
