@@ -1,6 +1,6 @@
 import type { Place } from "../arithmetic/place.ts";
 import type { Stamp } from "../arithmetic/stamp.ts";
-import type { Sketch } from "../distinct/sketch.ts";
+import type { SketchName, StoredPair } from "../distinct/sketches.ts";
 import type { Actor, Subject } from "../model.ts";
 import type { CountName, RegisterName, ShardVersion } from "../ports/hot-store.ts";
 import { type ActorItem, LedgerUnavailable, type SourceState, type SubjectItem } from "../ports/ledger.ts";
@@ -42,8 +42,8 @@ export interface SharedLedger {
     type: string | undefined,
     onTheWay: readonly { id: Subject; stamp: Stamp }[],
   ): Promise<number>;
-  /** The sketches of a day and of all time; null where nobody has come. */
-  sketches(metric: number, subject: Subject, day: number): Promise<{ today: Sketch | null; all: Sketch | null }>;
+  /** The sketches of a day and of all time. */
+  sketches(names: readonly (SketchName & { day: number })[]): Promise<StoredPair[]>;
   /** A key of the last 10 minutes, or null, and the version of the shard of what it names. */
   keyHint(shard: number, key: string): Promise<{ known: { body: string; atMs: number } | null; version: number }>;
   /** As `LedgerReader.history`. */

@@ -197,12 +197,12 @@ class LogThread {
     const { logged, parcels, trouble } = this.#acts.append(all);
     this.#onDisk(trouble);
     for (const { frame, bytes, end } of parcels) this.#index.add(frame, end, bytes.length);
-    this.#visits.logged(all, logged, this.#head.position);
     fault("cluster.acts.appended");
     const isShipped = await this.#actLane.ship(parcels);
     if (!isShipped) this.#outbox.sync();
     for (const each of logged) if (each) each.isShipped = isShipped;
     fault("cluster.acts.shipped");
+    this.#visits.logged(all, logged, parcels.at(-1)?.end ?? 0);
     let from = 0;
     for (const { acts, done } of batch) {
       done(logged.slice(from, from + acts.length));

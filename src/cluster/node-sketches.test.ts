@@ -21,10 +21,12 @@ function world({ bytesMax = 10_000_000 } = {}) {
   };
   const sketches = new NodeSketches({
     ledger: {
-      async sketches(metric, subject, day) {
+      async sketches(names) {
         state.reads++;
         if (state.isAway) throw new LedgerAway("away");
-        return { today: row(`${metric} ${subject} ${day}`), all: row(`${metric} ${subject} 0`) };
+        return names.map(({ metric, subject, day }) => {
+          return { today: row(`${metric} ${subject} ${day}`), all: row(`${metric} ${subject} 0`) };
+        });
       },
     },
     applied: () => state.applied,
@@ -95,6 +97,8 @@ describe("a node's sketches", () => {
     await Promise.all(Array.from({ length: 20 }, () => count()));
     for (let i = 0; i < 20; i++) await count();
     expect(state.reads).toBe(1);
+    await Promise.all(Array.from({ length: 200 }, (_, i) => count(DAY, `article/${i + 2}`)));
+    expect(state.reads).toBe(2);
   });
 
   test("let go of what the ledger has: an erased subject begins anew, and nobody is taken for known", async () => {

@@ -1,7 +1,16 @@
 import type { SketchBoard } from "../distinct/board.ts";
 import type { Code } from "../distinct/code.ts";
 import { Sketch } from "../distinct/sketch.ts";
-import { type Distinct, distinctOf, hasSeen, type Pair, Sketches, type SketchName } from "../distinct/sketches.ts";
+import {
+  type Distinct,
+  distinctOf,
+  hasSeen,
+  type Pair,
+  Sketches,
+  type SketchName,
+  type StoredPair,
+} from "../distinct/sketches.ts";
+import { Batcher } from "../lib/batcher.ts";
 import { SingleFlight } from "../lib/single-flight.ts";
 import { SKETCHES_BYTES_MAX } from "../limits.ts";
 import type { Position } from "../ports/log.ts";
@@ -10,6 +19,8 @@ import type { SharedLedger } from "./ledger.ts";
 
 /** What a visit decides on may be so old: what others have added meanwhile costs a record too many at worst. */
 const VISIT_AGE_MS = 60_000;
+/** 6 MB where all of them are dense. */
+const SKETCHES_AT_ONCE = 256;
 
 /** Visitors of this node whom the ledger may not have yet: all of them stand in the outbox in front of `end`. */
 interface Own {
@@ -32,7 +43,8 @@ interface Own {
  * outbox holds it.
  */
 export class NodeSketches {
-  readonly #ledger: Pick<SharedLedger, "sketches">;
+  /** What is asked for at once is one statement. */
+  readonly #ledger: Batcher<SketchName & { day: number }, StoredPair>;
   readonly #applied: () => Position;
   readonly #board: SketchBoard;
   readonly #ageMsMax: number;
@@ -50,7 +62,8 @@ export class NodeSketches {
     now?: () => number;
     bytesMax?: number;
   }) {
-    this.#ledger = parts.ledger;
+    const { ledger } = parts;
+    this.#ledger = new Batcher((names) => ledger.sketches(names), { itemsMax: SKETCHES_AT_ONCE, flightsMax: 2 });
     this.#applied = parts.applied;
     this.#board = parts.board;
     this.#ageMsMax = parts.ageMsMax;
@@ -105,7 +118,7 @@ export class NodeSketches {
       const read = await this.#read(name, day);
       if (read) return distinctOf(read);
       // No room: asked for this once.
-      const { today, all } = await this.#ledger.sketches(name.metric, name.subject, day);
+      const { today, all } = await this.#ledger.submit({ ...name, day });
       return distinctOf({ today: today ?? new Sketch(), all: all ?? new Sketch() });
     } catch (error) {
       if (!isAway(error)) throw error;
@@ -119,7 +132,7 @@ export class NodeSketches {
     return this.#reads.do(`${name.metric} ${day} ${name.subject}`, async () => {
       const applied = this.#applied();
       const askedMs = this.#now();
-      const stored = await this.#ledger.sketches(name.metric, name.subject, day);
+      const stored = await this.#ledger.submit({ ...name, day });
       const here = this.#sketches.find(name, day) ?? this.#sketches.install(name, day, { today: null, all: null });
       if (!here) return null;
       this.#take(here, stored, applied);
@@ -128,7 +141,7 @@ export class NodeSketches {
     });
   }
 
-  #take(pair: Pair, stored: { today: Sketch | null; all: Sketch | null }, applied: Position): void {
+  #take(pair: Pair, stored: StoredPair, applied: Position): void {
     const before = pair.all;
     const today = stored.today ?? new Sketch();
     const all = stored.all ?? new Sketch();

@@ -21,7 +21,7 @@ export interface VisitParts {
 
 /**
  * The log thread's answers about distinct tallies. A visitor who changes a sketch, as far as this node knows, is a record in
- * the outbox like any act, and in the node's sketches as soon as he is in there; his caller is answered when he is durable.
+ * the log like any act; when he is durable he is in the node's sketches, and then his caller is answered.
  */
 export class VisitDesk {
   readonly #sketches: NodeSketches;

@@ -14,6 +14,12 @@ export interface SketchName {
   subject: Subject;
 }
 
+/** Of a ledger: null where nobody has come. */
+export interface StoredPair {
+  today: Sketch | null;
+  all: Sketch | null;
+}
+
 /** The two sketches of one tally of one subject, as they are in memory. */
 export interface Pair {
   readonly name: SketchName;
@@ -90,7 +96,7 @@ export class Sketches {
   }
 
   /** Takes in what the ledger has (null: nothing) of a pair, which may be here; null where there is no room for it. */
-  install(name: SketchName, day: number, stored: { today: Sketch | null; all: Sketch | null }): Pair | null {
+  install(name: SketchName, day: number, stored: StoredPair): Pair | null {
     const key = keyOf(name);
     let pair = this.#pairs.get(key);
     const before = pair ? bytesOf(pair) : 0;

@@ -1,7 +1,7 @@
 import type { Place } from "../../arithmetic/place.ts";
 import type { Stamp } from "../../arithmetic/stamp.ts";
 import { Sketch } from "../../distinct/sketch.ts";
-import { ALL_TIME } from "../../distinct/sketches.ts";
+import type { SketchName, StoredPair } from "../../distinct/sketches.ts";
 import { KEYS_MS } from "../../limits.ts";
 import type { Actor, Subject } from "../../model.ts";
 import type { CountName, RegisterName, ShardVersion } from "../../ports/hot-store.ts";
@@ -14,6 +14,7 @@ import { KEYS, keyOf } from "./apply.ts";
 import type { LedgerConnection, Row } from "./connection.ts";
 import { type PoolOptions, ReadPool } from "./pool.ts";
 import { REGISTER, registerSql } from "./registers.ts";
+import { sketchPairs } from "./sketches.ts";
 import { hexSql, idOf, idSql, numbersSql, ofTypeSql, rowsSql, wholeSql } from "./sql.ts";
 import { readTop, wantTop } from "./tops.ts";
 
@@ -263,16 +264,8 @@ export class MysqlLedgerReader implements LedgerReader, SharedLedger {
     return row ? Sketch.decode(row[0] as Buffer) : null;
   }
 
-  async sketches(metric: number, subject: Subject, day: number): Promise<{ today: Sketch | null; all: Sketch | null }> {
-    const rows = await this.#ask(
-      `SELECT day, sketch FROM sketches WHERE subject = ${idSql(subject)} AND metric = ${wholeSql(metric)}
-       AND day IN (${ALL_TIME},${wholeSql(day)})`,
-    );
-    const of = (wanted: number) => {
-      const row = rows.find(([found]) => Number(found) === wanted);
-      return row ? Sketch.decode(row[1] as Buffer) : null;
-    };
-    return { today: of(day), all: of(ALL_TIME) };
+  async sketches(names: readonly (SketchName & { day: number })[]): Promise<StoredPair[]> {
+    return inParts(names, (part) => this.#pool.use((connection) => sketchPairs(connection, part)));
   }
 
   readTop(name: ListName): Promise<{ list: TopList; ageMs: number } | null> {

@@ -1,5 +1,5 @@
 import { Sketch } from "../../distinct/sketch.ts";
-import { ALL_TIME, dayOf } from "../../distinct/sketches.ts";
+import { ALL_TIME, dayOf, type SketchName, type StoredPair } from "../../distinct/sketches.ts";
 import type { Subject } from "../../model.ts";
 import type { VisitChange } from "../../ports/ledger.ts";
 import type { LedgerConnection } from "./connection.ts";
@@ -31,20 +31,10 @@ export async function storeVisits(
   });
   for (let from = 0; from < wanted.length; from += ROWS) {
     const part = wanted.slice(from, from + ROWS);
-    const found = new Map<string, Sketch>();
-    const names = rowsSql(
-      part,
-      ({ subject, metric, day }) => `(${idSql(subject)},${wholeSql(metric)},${wholeSql(day)})`,
-    );
-    const rows = await connection.ask(
-      `SELECT subject, metric, day, sketch FROM sketches FORCE INDEX (PRIMARY) WHERE (subject, metric, day) IN (${names})`,
-    );
-    for (const [subject, metric, day, sketch] of rows) {
-      found.set(`${metric} ${day} ${idOf(subject as Buffer)}`, Sketch.decode(sketch as Buffer));
-    }
+    const found = await read(connection, part);
     const changed: SketchRow[] = [];
     for (const { subject, metric, day, visits } of part) {
-      const sketch = found.get(`${metric} ${day} ${subject}`) ?? new Sketch();
+      const sketch = found.get(nameOf({ subject, metric, day })) ?? new Sketch();
       let isNew = false;
       for (const [code, of] of visits) if ((day === ALL_TIME || of === day) && sketch.add(code)) isNew = true;
       if (isNew) changed.push({ subject, metric, day, sketch });
@@ -70,6 +60,42 @@ export async function mergeSketches(connection: LedgerConnection, from: Subject,
   }
   await storeSketches(connection, both);
   await eraseSketches(connection, from);
+}
+
+/** Pairs as one statement sees them. */
+export async function sketchPairs(
+  connection: LedgerConnection,
+  names: readonly (SketchName & { day: number })[],
+): Promise<StoredPair[]> {
+  const wanted = names.flatMap((name) => [name, { ...name, day: ALL_TIME }]);
+  const found = await read(connection, wanted);
+  return names.map((name) => ({
+    today: found.get(nameOf(name)) ?? null,
+    all: found.get(nameOf({ ...name, day: ALL_TIME })) ?? null,
+  }));
+}
+
+async function read(
+  connection: LedgerConnection,
+  wanted: readonly (SketchName & { day: number })[],
+): Promise<Map<string, Sketch>> {
+  const names = rowsSql(
+    wanted,
+    ({ subject, metric, day }) => `(${idSql(subject)},${wholeSql(metric)},${wholeSql(day)})`,
+  );
+  const rows = await connection.ask(
+    `SELECT subject, metric, day, sketch FROM sketches FORCE INDEX (PRIMARY) WHERE (subject, metric, day) IN (${names})`,
+  );
+  const found = new Map<string, Sketch>();
+  for (const [subject, metric, day, sketch] of rows) {
+    const name = { subject: idOf(subject as Buffer), metric: Number(metric), day: Number(day) };
+    found.set(nameOf(name), Sketch.decode(sketch as Buffer));
+  }
+  return found;
+}
+
+function nameOf({ subject, metric, day }: SketchName & { day: number }): string {
+  return `${metric} ${day} ${subject}`;
 }
 
 async function sketchesOf(connection: LedgerConnection, subject: Subject): Promise<SketchRow[]> {
