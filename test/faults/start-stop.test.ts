@@ -166,7 +166,7 @@ test("SIGHUP reads tally.yaml again: a new metric counts on every thread, a wron
     const server = await TestServer.start({ data: join(data, "data"), args: ["--config", config, "--workers", "4"] });
     const said = (text: string) => server.lines.filter((line) => String(line.msg).includes(text)).length;
     expect((await fetch(`${server.url}v1/subjects/a/1/claps`, { method: "POST" })).status).toBe(404);
-    metrics("  claps: {kind: tally}\n  saves: {kind: relation}\n");
+    metrics("  claps: {kind: tally}\n  saves: {kind: relation}\n  visits: {kind: tally, unique: 1h}\n");
     server.signal("SIGHUP");
     while (said("settings read again") < 1) await Bun.sleep(5);
     // Each connection lands on one of the threads; 40 of them on all.
@@ -179,6 +179,8 @@ test("SIGHUP reads tally.yaml again: a new metric counts on every thread, a wron
         changed: true,
         count,
       });
+      const visit = JSON.parse((await connection.send("POST", `${path}/visits`)).body);
+      expect(visit).toEqual(count === 1 ? { count: 1 } : { count: 1, counted: false });
       connection.close();
     }
     metrics("  views: [\n");
@@ -187,7 +189,7 @@ test("SIGHUP reads tally.yaml again: a new metric counts on every thread, a wron
     metrics("  claps: {kind: relation}\n");
     server.signal("SIGHUP");
     while (said("these settings need a restart") < 1) await Bun.sleep(5);
-    expect(await server.json("/v1/subjects/a/1")).toMatchObject({ counts: { claps: 40, saves: 40 } });
+    expect(await server.json("/v1/subjects/a/1")).toMatchObject({ counts: { claps: 40, saves: 40, visits: 1 } });
     expect(await server.stop()).toEqual(ENDED_WELL);
     // With a kind that contradicts what is stored it does not start either.
     const { status, stderr } = await runTally([
