@@ -72,7 +72,9 @@ class ProjectorThread {
     const { settings, partitions } = data;
     this.#settings = settings;
     this.#topic = logTopic(settings.prefix);
-    this.#writer = new MysqlLedgerWriter(storesOf(settings).mysqlUrl, { webhooks: settings.webhooks });
+    const { mysqlUrl } = storesOf(settings);
+    const { webhooks, historyDays } = settings;
+    this.#writer = new MysqlLedgerWriter(mysqlUrl, { webhooks, historyDays });
     this.#reader = openSharedLedger(settings, partitions);
     this.#hot = openHot(settings);
     const producer = new KafkaProducer(settings, { topic: this.#topic, onMissing: () => ensureTopics(settings) });

@@ -11,6 +11,7 @@ import { type FilterShare, Filters } from "./filters.ts";
 import { FilterKeeper } from "./kept-filters.ts";
 import { KEY_STEPS, keyStep } from "./keys.ts";
 import { MilestoneRows } from "./milestone-rows.ts";
+import { OldHistory } from "./old-history.ts";
 import { Refill } from "./refill.ts";
 import { Segments } from "./segments.ts";
 
@@ -29,8 +30,13 @@ const PRUNE_ROWS = 5_000;
 const PRUNE_UPLOADS = 20;
 const PRUNE_UPLOADS_MS = 60_000;
 
+/** As the settings have it by default. */
+const HISTORY_DAYS = 400;
+
 export interface WriterOptions {
   milestones?: readonly MilestoneRule[];
+  /** For so many days each hour of the history is kept. */
+  historyDays?: number;
   /** For tests: when a segment is closed, when an actor gets totals, when counts are folded. */
   segmentRows?: number;
   totalsFrom?: number;
@@ -50,6 +56,7 @@ export class SqliteLedgerWriter implements LedgerWriter {
   #durable = -1;
   #last = new Map<string, Float64Array>();
   #prunedStep = 0;
+  #oldHistory: OldHistory;
   #uploadsPrunedMs = 0;
   #sql: ReturnType<typeof prepare>;
 
@@ -63,6 +70,7 @@ export class SqliteLedgerWriter implements LedgerWriter {
     const milestones = rules.length > 0 ? new MilestoneRows(this.#db, rules) : null;
     const parts = { filters, segments: this.#segments, deltas: this.#deltas, milestones };
     this.#applier = new Applier(this.#db, parts, options.totalsFrom);
+    this.#oldHistory = new OldHistory(this.#db, options.historyDays ?? HISTORY_DAYS);
     this.#refill = new Refill(this.#db, filters);
     this.#keeper = new FilterKeeper(this.#db, filters);
     this.#sql = prepare(this.#db);
@@ -127,7 +135,9 @@ export class SqliteLedgerWriter implements LedgerWriter {
       if (this.#keeper.step(this.#segments.current)) return true;
       if (!isBusy && this.#refill.step()) return true;
       if (this.#deltas.fold(this.#db, isBusy)) return true;
-      return !isBusy && (this.#pruneKeys(nowMs) || this.#pruneUploads(nowMs) || this.#applier.sketches.prune(nowMs));
+      if (isBusy) return false;
+      if (this.#pruneKeys(nowMs) || this.#pruneUploads(nowMs)) return true;
+      return this.#applier.sketches.prune(nowMs) || this.#oldHistory.step(nowMs);
     } catch (error) {
       throw asUnavailable(error);
     }

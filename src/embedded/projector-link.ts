@@ -13,6 +13,7 @@ export interface ProjectorData {
   filters: FilterShare;
   share: ProjectorShare;
   milestones: readonly MilestoneRule[];
+  historyDays: number;
   log: Partial<LogSetup>;
 }
 

@@ -50,7 +50,14 @@ async function start(settings: Settings, events: NodeEvents): Promise<EmbeddedNo
   fault("start.recovered");
   const milestones = rulesOf(settings.webhooks, metrics);
   const logSetup = { level: settings.logLevel, format: settings.logFormat, fd: 1 } as const;
-  const projectorData = { logFolder: files.log, ledgerPath: files.ledger, filters, log: logSetup, milestones };
+  const projectorData = {
+    logFolder: files.log,
+    ledgerPath: files.ledger,
+    filters,
+    log: logSetup,
+    milestones,
+    historyDays: settings.historyDays,
+  };
   const projector = new ProjectorLink(projectorData, head.share, events.broken);
   await catchUp(projector, head);
   fault("start.caught-up");

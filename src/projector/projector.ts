@@ -1,4 +1,4 @@
-import { fault } from "../lib/fault.ts";
+import { fault, wallMs } from "../lib/fault.ts";
 import { type Applied, type Batch, LedgerUnavailable, type LedgerWriter, type Loss } from "../ports/ledger.ts";
 import type { LogReader, Position } from "../ports/log.ts";
 import { readFrame } from "../records.ts";
@@ -68,7 +68,7 @@ export class Projector {
     this.#ledger = parts.ledger;
     this.#control = parts.control;
     this.#events = events;
-    this.#now = options.now ?? Date.now;
+    this.#now = options.now ?? wallMs;
     this.#recordsMax = options.recordsMax ?? BATCH_RECORDS_MAX;
     const position = this.#ledger.position();
     if (this.#control.head < position) {

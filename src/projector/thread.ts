@@ -20,7 +20,10 @@ function main(data: ProjectorData): void {
   setUpLog(data.log);
   const control = new ProjectorControl(data.share);
   const reader = new FileLogReader(data.logFolder, new LogHead(data.share.head));
-  const ledger = new SqliteLedgerWriter(data.ledgerPath, data.filters, { milestones: data.milestones });
+  const ledger = new SqliteLedgerWriter(data.ledgerPath, data.filters, {
+    milestones: data.milestones,
+    historyDays: data.historyDays,
+  });
   const canHurry = mayRaisePriority();
   if (canHurry) setPriority(0, NICE);
   let garbage = 0;

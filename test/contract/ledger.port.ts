@@ -161,6 +161,45 @@ export function ledgerPort(name: string, open: OpenWorld, { hasJobs = false } = 
       expect((await world.reader.sketch(VIEWS, "article/all", ALL_TIME))?.count).toBe(expected.count);
     });
 
+    test("hours older than 400 days go before all others, and the count stays their sum", async () => {
+      world = await open({ segmentRows: 10, totalsFrom: 5, foldFrom: 1 });
+      const DAY_MS = 86_400_000;
+      const dayS = (days: number) => Math.floor(NOW_MS / DAY_MS - days) * 86_400;
+      const viewAt = (n: number, amount: number, days: number) => ({ ...view(n, amount), atMs: dayS(days) * 1000 });
+      const history = () => world.reader.history(VIEWS, "article/1", dayS(1000), dayS(0) + 86_400);
+      await put([{ source: "a", records: [viewAt(1, 5, 900), viewAt(2, 6, 401), viewAt(3, 7, 400), viewAt(4, 8, 0)] }]);
+      // Segments of deltas are folded when others follow.
+      await put(
+        [{ source: "b", records: Array.from({ length: 30 }, (_, i) => like(i + 1, "x", 2 * i + 1, `article/a${i}`)) }],
+        1,
+      );
+      await put(
+        [{ source: "c", records: Array.from({ length: 30 }, (_, i) => like(i + 1, "x", 2 * i + 1, `article/b${i}`)) }],
+        2,
+      );
+      const all = [
+        [dayS(900), 5],
+        [dayS(401), 6],
+        [dayS(400), 7],
+        [dayS(0), 8],
+      ];
+      expect(await history()).toEqual(all as never);
+      while (await world.writer.tidy(NOW_MS, false));
+      expect(await history()).toEqual(all.slice(2) as never);
+      await put([{ source: "a", records: [viewAt(5, 1, 500)] }], 3);
+      await put(
+        [{ source: "b", records: Array.from({ length: 30 }, (_, i) => like(31 + i, "x", 2 * i + 1, `article/c${i}`)) }],
+        4,
+      );
+      await put(
+        [{ source: "c", records: Array.from({ length: 30 }, (_, i) => like(31 + i, "x", 2 * i + 1, `article/d${i}`)) }],
+        5,
+      );
+      while (await world.writer.tidy(NOW_MS + 120_000, false));
+      expect(await history()).toEqual(all.slice(2) as never);
+      expect(await world.reader.count(VIEWS, "article/1")).toBe(27);
+    });
+
     test("a count ends at 2^53 − 1", async () => {
       world = await open({ segmentRows: 10, totalsFrom: 5, foldFrom: 2 });
       await put([{ source: "a", records: [set(1, Number.MAX_SAFE_INTEGER - 3), view(2, 2)] }]);

@@ -4,6 +4,7 @@ import { applyMessages } from "./apply.ts";
 import { asUnavailable, type Deadlines, isLock, LedgerConnection, PATIENT } from "./connection.ts";
 import type { AppliedMessages, ApplyOptions, LogMessage } from "./messages.ts";
 import { MilestoneRules } from "./milestones.ts";
+import { OldHistory } from "./old-history.ts";
 import { RegisterStore } from "./registers.ts";
 import { pruneSketches } from "./sketches.ts";
 import { wholeSql } from "./sql.ts";
@@ -20,8 +21,13 @@ const PRUNE_SKETCHES = 500;
 const KEYS_KEPT_MS = 30 * 60_000;
 const PRUNE_EVERY_MS = 60_000;
 
+/** As the settings have it by default. */
+const HISTORY_DAYS = 400;
+
 export interface MysqlWriterOptions {
   webhooks?: readonly WebhookSetting[];
+  /** For so many days each hour of the history is kept. */
+  historyDays?: number;
   now?: () => number;
   deadlines?: Deadlines;
 }
@@ -42,6 +48,7 @@ export class MysqlLedgerWriter {
   readonly #milestones: MilestoneRules;
   #connection: LedgerConnection | null = null;
   #prunedMs = 0;
+  readonly #oldHistory: OldHistory;
   #isBusy = false;
 
   constructor(url: string, options: MysqlWriterOptions = {}) {
@@ -49,6 +56,7 @@ export class MysqlLedgerWriter {
     this.#now = options.now ?? Date.now;
     this.#deadlines = options.deadlines ?? PATIENT;
     this.#milestones = new MilestoneRules(options.webhooks ?? []);
+    this.#oldHistory = new OldHistory(options.historyDays ?? HISTORY_DAYS);
   }
 
   /**
@@ -71,6 +79,7 @@ export class MysqlLedgerWriter {
       const { affectedRows: keys } = await connection.write(
         `DELETE FROM \`keys\` WHERE seen_ms < ${before} ORDER BY seen_ms LIMIT ${PRUNE_ROWS}`,
       );
+      await this.#oldHistory.step(connection, nowMs);
       const sketches = await pruneSketches(connection, nowMs, PRUNE_SKETCHES);
       await connection.write("COMMIT");
       return keys === PRUNE_ROWS || sketches === PRUNE_SKETCHES;
