@@ -121,6 +121,19 @@ describe("a node's sketches", () => {
     expect(await count()).toEqual({ today: 2, all: 2 });
   });
 
+  test("let go of it within a minute, though nobody looks: whoever comes back then counts", async () => {
+    const { visit, project, rows, state } = world();
+    await visit("a");
+    project();
+    state.ms += AGE_MS;
+    await visit("b");
+    project();
+    rows.clear();
+    expect(await visit("a")).toBe(false);
+    state.ms += 60_000;
+    expect(await visit("a")).toBe(true);
+  });
+
   test("begin a day anew at midnight, with what is on its way for it", async () => {
     const { visit, count, other, project, state } = world();
     await visit("a");

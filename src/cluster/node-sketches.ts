@@ -17,7 +17,10 @@ import type { Position } from "../ports/log.ts";
 import { isAway } from "./away.ts";
 import type { SharedLedger } from "./ledger.ts";
 
-/** What a visit decides on may be so old: what others have added meanwhile costs a record too many at worst. */
+/**
+ * What a visit decides on may be so old: what others have added meanwhile costs a record too many at worst, and what they have
+ * erased is known then.
+ */
 const VISIT_AGE_MS = 60_000;
 /** 6 MB where all of them are dense. */
 const SKETCHES_AT_ONCE = 256;
@@ -76,12 +79,13 @@ export class NodeSketches {
     this.#sketches.beginRound();
     const pair = this.#sketches.find(name, day);
     if (pair && pair.readAtMs > 0 && this.#now() - pair.readAtMs < VISIT_AGE_MS) return;
-    const read = this.#read(name, day).catch((error: unknown) => {
+    try {
+      await this.#read(name, day);
+    } catch (error) {
       if (!isAway(error)) throw error;
       // Without it everybody is new: each is a record once.
       if (!this.#sketches.find(name, day)) this.#sketches.install(name, day, { today: null, all: null });
-    });
-    if (!pair) await read;
+    }
   }
 
   /** Whether the visitor is known, and what his register is at least in both sketches (0: one is not dense). */

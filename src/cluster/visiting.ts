@@ -7,13 +7,16 @@ import { wallMs } from "../lib/fault.ts";
 import type { Subject } from "../model.ts";
 import type { LogClient } from "./log-client.ts";
 
+/** A subject may be erased on another node: its visitors count again after so long, and soon after somebody has looked. */
+const KNOWN_MS = 60_000;
+
 /** A request thread's way to the node's sketches, which are the log thread's. */
 export class Visiting {
   readonly #known: Known;
   readonly #log: LogClient;
 
   constructor(parts: { board: SketchBoard; log: LogClient }) {
-    this.#known = new Known(parts.board);
+    this.#known = new Known(parts.board, KNOWN_MS);
     this.#log = parts.log;
   }
 

@@ -45,6 +45,18 @@ describe("a request thread's memory of visitors", () => {
     expect(known.has(again)).toBe(true);
   });
 
+  test("forgets everybody when its time is over, where it has one", () => {
+    const clock = { ms: 0 };
+    const known = new Known(board, 60_000, () => clock.ms);
+    known.note(visitOf(known), 0);
+    clock.ms = 59_999;
+    expect(known.has(visitOf(known))).toBe(true);
+    clock.ms = 60_000;
+    expect(known.has(visitOf(known))).toBe(false);
+    known.note(visitOf(known), 0);
+    expect(known.has(visitOf(known))).toBe(true);
+  });
+
   test("never takes one visitor for another, and keeps most of as many as it has places", () => {
     const known = new Known(board);
     for (let i = 0; i < 30_000; i++) {

@@ -29,15 +29,21 @@ export class Known {
   #words: Int32Array | null = null;
   readonly #seed = crypto.getRandomValues(new Int32Array(1))[0] as number;
   readonly #board: Pick<SketchBoard, "epoch">;
+  readonly #lifeMs: number;
+  readonly #now: () => number;
   #seenEpoch = 0;
+  #bornMs = 0;
   #high = 0;
   #low = 0;
   #text = "";
   #textHigh = 0;
   #textLow = 0;
 
-  constructor(board: Pick<SketchBoard, "epoch">) {
+  /** `lifeMs`: after so long it forgets everybody, for where others may empty sketches and this board is not told. */
+  constructor(board: Pick<SketchBoard, "epoch">, lifeMs = Number.POSITIVE_INFINITY, now = () => performance.now()) {
     this.#board = board;
+    this.#lifeMs = lifeMs;
+    this.#now = now;
   }
 
   /** What a visit is to be told before it goes to the owner: what was learnt before sketches were emptied is not noted. */
@@ -67,8 +73,9 @@ export class Known {
   /** What holds in this epoch. Threads that never ask have none. */
   #fresh(): Int32Array {
     const epoch = this.epoch;
-    if (this.#words && epoch === this.#seenEpoch) return this.#words;
+    if (this.#words && epoch === this.#seenEpoch && this.#now() - this.#bornMs < this.#lifeMs) return this.#words;
     this.#seenEpoch = epoch;
+    this.#bornMs = this.#now();
     this.#words = new Int32Array(2 * PLACES);
     return this.#words;
   }
