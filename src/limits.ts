@@ -137,6 +137,8 @@ export const LOOK_MS_MAX = 800;
 export const LAG_MS_MAX = 5_000;
 /** Looks that travel together, and acts that a worker sends to the log at once. */
 export const LOOKS_AT_ONCE = 512;
+/** Subjects whose counts a worker keeps of each shard, for as long as it shows the same: at most some 30 MB in all. */
+export const SHOWN_SUBJECTS_MAX = 512;
 /** Acts of one worker under way in a cluster: beyond, 503. */
 export const SHARED_ACTS_MAX = 16_384;
 

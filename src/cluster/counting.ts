@@ -35,6 +35,7 @@ import { enough, within } from "./list-rows.ts";
 import type { LoadLocks } from "./load-locks.ts";
 import type { LogClient } from "./log-client.ts";
 import { Looks } from "./looks.ts";
+import { PageReader } from "./pages.ts";
 import { Refresher } from "./refresher.ts";
 import { type Shards, shardOf } from "./shards.ts";
 import { Visiting } from "./visiting.ts";
@@ -77,6 +78,7 @@ export class ClusterCounting implements Counting {
   readonly #acts: Acts;
   readonly #visiting: Visiting;
   readonly #counted: CountedReader;
+  readonly #pages: PageReader;
 
   constructor(parts: CountingParts) {
     this.#parts = parts;
@@ -85,8 +87,10 @@ export class ClusterCounting implements Counting {
     this.#counters = new Counters(parts);
     this.#looks = new Looks(parts);
     this.#refresher = new Refresher({ ...parts, looks: this.#looks });
-    this.#counted = new CountedReader({ ...parts, counts: (subject, metrics) => this.counts(subject, metrics) });
     this.#visiting = new Visiting({ board: parts.sketches, log: parts.log });
+    const counts: Counting["counts"] = (subject, metrics) => this.counts(subject, metrics);
+    this.#counted = new CountedReader({ ...parts, counts });
+    this.#pages = new PageReader({ ...parts, looks: this.#looks, counts });
     this.#acts = new Acts({ ...parts, looks: this.#looks });
     this.bulk = new ClusterBulk({
       ...parts,
@@ -172,19 +176,13 @@ export class ClusterCounting implements Counting {
     return metrics.filter((_, i) => isActive(stamps[i] as Stamp)).map(({ name }) => name);
   }
 
-  async page({ subjects, metrics, actor, known }: PageQuery): Promise<Page> {
+  async page(query: PageQuery): Promise<Page> {
+    const { subjects, metrics, actor, known } = query;
+    const { counts, mine } = await this.#ledger(() => this.#pages.read(query));
+    if (actor === null || known === null) return { counts, mine, known: [] };
     const relations = metrics.filter(({ kind }) => kind === "relation");
-    const counts = (await Promise.all(subjects.map((subject) => this.counts(subject, metrics)))).flat();
-    if (actor === null) return { counts, mine: [], known: [] };
-    const mine = await Promise.all(subjects.map((subject) => this.mine(subject, actor, relations)));
-    const names = mine.map((of) => new Set(of));
-    return {
-      counts,
-      mine: names.flatMap((of) => relations.map(({ name }) => of.has(name))),
-      known: known
-        ? await this.#knownActors(actor, known, { subjects, relations, counts: ofRelations(metrics, counts) })
-        : [],
-    };
+    const lists = { subjects, relations, counts: ofRelations(metrics, counts) };
+    return { counts, mine, known: await this.#knownActors(actor, known, lists) };
   }
 
   async #knownActors(

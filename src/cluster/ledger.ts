@@ -28,6 +28,11 @@ export interface SharedLedger {
   positions(): Promise<Map<number, number>>;
   newestActors(metric: number, subject: Subject, before: Place, limit: number): Promise<ActorItem[]>;
   newestSubjects(metric: number, actor: Actor, before: Place, limit: number, type?: string): Promise<SubjectItem[]>;
+  /** The registers of an actor on any of the subjects. */
+  registersOfActor(
+    actor: Actor,
+    subjects: readonly Subject[],
+  ): Promise<[subject: Subject, metric: number, stamp: Stamp][]>;
   /** The first subjects between two that ever had a count, in order, with their counts. */
   countedSubjects(range: {
     after: Subject;

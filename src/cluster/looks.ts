@@ -19,6 +19,8 @@ export interface Look {
 export interface Looked {
   /** Whether the overlay has everything that was acknowledged (settled, see arithmetic/shard.ts). */
   isSettled: boolean;
+  /** As of the moment it was read: see ShardToken. */
+  token: string;
   counts: number[];
   /** Null: not on its way, so the ledger knows. */
   registers: (Stamp | null)[];
@@ -68,7 +70,9 @@ export class Looks {
         const { position, end } = read.head;
         const isSettled = position >= end;
         const missing = [...look.counts.keys()].filter((i) => read.counts[i] === null);
-        if (missing.length === 0) return { isSettled, counts: read.counts as number[], registers: read.registers };
+        if (missing.length === 0) {
+          return { isSettled, token: read.token, counts: read.counts as number[], registers: read.registers };
+        }
         await Promise.all(missing.map((i) => this.#load(look.shard, look.counts[i] as CountName, before[i] as number)));
       }
       if (performance.now() > deadline) throw new HotStoreAway(`shard ${look.shard} does not come to rest`);

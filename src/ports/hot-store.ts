@@ -66,8 +66,17 @@ export interface ShardCommit {
 /** `none`: the shard has no copy here. `foreign`: the copy is of another run of the store, which may have lost data: renew. */
 export type Missing = "none" | "foreign";
 
+/** What a shard shows stays the same while its token does. */
+export interface ShardToken {
+  head: ShardHead;
+  token: string;
+  /** Whether any register is on its way. */
+  hasRegisters: boolean;
+}
+
 export interface ShardRead {
   head: ShardHead;
+  token: string;
   /** In the order asked: base and what is on its way, null where the base is not loaded. */
   counts: (number | null)[];
   /** In the order asked: the newest stamp on its way, null where the register is not in the overlay. */
@@ -132,6 +141,8 @@ export interface HotStore {
   read(
     asked: { shard: number; counts: readonly CountName[]; registers: readonly RegisterName[] }[],
   ): Promise<(ShardRead | Missing)[]>;
+  /** Whether what was read of the shards before still holds. */
+  tokens(shards: readonly number[]): Promise<(ShardToken | Missing)[]>;
   /** `install` of arithmetic/shard.ts: takes effect only at that version; how many were taken, or why not. */
   install(
     shard: number,

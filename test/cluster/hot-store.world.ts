@@ -2,11 +2,14 @@ import { expect } from "bun:test";
 import type { RedisClient } from "bun";
 import { STAMP_MAX } from "../../src/arithmetic/stamp.ts";
 import {
+  type CountName,
   type HotStore,
   NO_END,
   type RelationPut,
   type ShardCommit,
   type ShardHead,
+  type ShardRead,
+  type ShardToken,
   type ShardVersion,
 } from "../../src/ports/hot-store.ts";
 import type { Random } from "../support/random.ts";
@@ -44,6 +47,8 @@ export class World {
   readonly #prefix: string;
   readonly #raw: Raw;
   readonly #models = new Map<number, ShardModel>();
+  /** By shard and token: counts as they were shown. */
+  readonly #readAt = new Map<string, Map<string, number>>();
   /** Numbers given by source and shard. */
   readonly #given = new Map<string, number>();
   #puts: { shard: number; event: RelationPut }[] = [];
@@ -294,14 +299,19 @@ export class World {
     const counts = METRICS.flatMap((metric) => SUBJECTS.map((subject) => ({ metric, subject })));
     const registers = counts.flatMap((count) => ACTORS.slice(0, 3).map((actor) => ({ ...count, actor })));
     const answers = await this.#store.read(SHARDS.map((shard) => ({ shard, counts, registers })));
+    const tokens = await this.#store.tokens(SHARDS);
     for (const [i, shard] of SHARDS.entries()) {
       const model = this.#models.get(shard);
       if (!model || model.foreign) {
         expect(answers[i]).toBe(model ? "foreign" : "none");
+        expect(tokens[i]).toBe(model ? "foreign" : "none");
         continue;
       }
       const { version, position, end } = model.shard;
-      expect(answers[i]).toEqual({
+      const answer = answers[i] as ShardRead;
+      this.#holdsByToken(shard, answer, tokens[i] as ShardToken, counts);
+      expect(answer).toEqual({
+        token: answer.token,
         head: { incarnation: model.incarnation, version, position, end, epoch: model.epoch },
         counts: counts.map(({ metric, subject }) => model.shown(metric, subject)),
         registers: registers.map(({ metric, subject, actor }) => model.stamp(metric, subject, actor)),
@@ -316,6 +326,21 @@ export class World {
   }
 
   /** Every key of the shard but the bases' buckets, against the model. */
+  /** What was read under a token is shown for as long as the token stays. */
+  #holdsByToken(shard: number, read: ShardRead, { token, head }: ShardToken, names: readonly CountName[]): void {
+    expect({ token, head }).toEqual({ token: read.token, head: read.head });
+    const name = `${shard} ${token}`;
+    const before = this.#readAt.get(name) ?? new Map<string, number>();
+    this.#readAt.set(name, before);
+    for (const [i, { metric, subject }] of names.entries()) {
+      const count = read.counts[i];
+      const known = before.get(`${metric} ${subject}`);
+      if (count === null || count === undefined) continue;
+      if (known !== undefined) expect(count).toBe(known);
+      before.set(`${metric} ${subject}`, count);
+    }
+  }
+
   async #compare(shard: number): Promise<void> {
     const raw = await this.#raw(shard);
     const model = this.#models.get(shard);

@@ -136,6 +136,16 @@ export class MysqlLedgerReader implements LedgerReader, SharedLedger {
     return rows.map(([subject, metric]) => ({ metric: Number(metric), subject: idOf(subject as Buffer) }));
   }
 
+  async registersOfActor(actor: Actor, subjects: readonly Subject[]): Promise<[Subject, number, Stamp][]> {
+    const rows = await inParts(subjects, (part) =>
+      this.#ask(
+        `SELECT subject, metric, stamp FROM relations FORCE INDEX (PRIMARY)
+         WHERE actor = ${idSql(actor)} AND subject IN (${rowsSql(part, idSql)})`,
+      ),
+    );
+    return rows.map(([subject, metric, stamp]) => [idOf(subject as Buffer), Number(metric), Number(stamp)]);
+  }
+
   async countedSubjects({ after, below, limit }: { after: Subject; below: Subject; limit: number }) {
     const rows = await this.#ask(
       `SELECT counts.subject, metric, count FROM (

@@ -14,6 +14,7 @@ import {
   type ShardCommit,
   type ShardHead,
   type ShardRead,
+  type ShardToken,
   type ShardVersion,
   type TallyGroup,
 } from "../../ports/hot-store.ts";
@@ -30,6 +31,7 @@ import {
   overlay,
   relationAnswers,
   shardRead,
+  shardToken,
 } from "./replies.ts";
 import { Rollbacks } from "./rollbacks.ts";
 import { SCRIPTS, type Script } from "./scripts.ts";
@@ -79,6 +81,17 @@ export class RedisHotStore implements HotStore {
       if (isMissing(reply)) return reply;
       const read = shardRead(reply, counts.length, registers.length);
       return this.#rollbacks.isBack(shard, read.head, before[i]) ? "foreign" : read;
+    });
+  }
+
+  async tokens(shards: readonly number[]): Promise<(ShardToken | Missing)[]> {
+    const before = shards.map((shard) => this.#rollbacks.seen(shard));
+    const replies = await this.#driver.run(shards.map((shard) => this.#call(SCRIPTS.token, shard, new CallArgs())));
+    return shards.map((shard, i) => {
+      const reply = replies[i] as Reply;
+      if (isMissing(reply)) return reply;
+      const token = shardToken(reply);
+      return this.#rollbacks.isBack(shard, token.head, before[i]) ? "foreign" : token;
     });
   }
 

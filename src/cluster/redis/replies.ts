@@ -1,6 +1,6 @@
 import type { Stamp } from "../../arithmetic/stamp.ts";
 import type { Actor } from "../../model.ts";
-import type { Missing, RegisterName, RelationAnswer, ShardHead, ShardRead } from "../../ports/hot-store.ts";
+import type { Missing, RegisterName, RelationAnswer, ShardHead, ShardRead, ShardToken } from "../../ports/hot-store.ts";
 import type { Reply } from "./driver.ts";
 import { parseCount } from "./names.ts";
 
@@ -40,10 +40,23 @@ function stampOfEntry(text: Reply | undefined): Stamp | null {
 
 export function shardRead(reply: Reply, counts: number, registers: number): ShardRead {
   const fields = list(reply);
-  const read: ShardRead = { head: headOf(fields), counts: [], registers: [] };
-  for (let i = 0; i < counts; i++) read.counts.push(numberOrNull(fields[HEAD_FIELDS + i]));
-  for (let i = 0; i < registers; i++) read.registers.push(stampOfEntry(fields[HEAD_FIELDS + counts + i]));
+  const head = headOf(fields);
+  const read: ShardRead = { head, token: tokenOf(head, fields), counts: [], registers: [] };
+  const at = HEAD_FIELDS + 1;
+  for (let i = 0; i < counts; i++) read.counts.push(numberOrNull(fields[at + i]));
+  for (let i = 0; i < registers; i++) read.registers.push(stampOfEntry(fields[at + counts + i]));
   return read;
+}
+
+export function shardToken(reply: Reply): ShardToken {
+  const fields = list(reply);
+  const head = headOf(fields);
+  return { head, token: tokenOf(head, fields), hasRegisters: Number(fields[HEAD_FIELDS + 1]) > 0 };
+}
+
+/** Behind the head stands how often the shard has changed, nothing where it never has. */
+function tokenOf({ epoch, incarnation, version }: ShardHead, fields: readonly Reply[]): string {
+  return `${epoch} ${incarnation} ${version} ${fields[HEAD_FIELDS] ?? 0}`;
 }
 
 export function relationAnswers(reply: Reply): RelationAnswer[] {

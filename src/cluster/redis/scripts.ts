@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import actors from "./lua/actors.lua" with { type: "text" };
 import advance from "./lua/advance.lua" with { type: "text" };
 import catchUp from "./lua/catch-up.lua" with { type: "text" };
+import changed from "./lua/changed.lua" with { type: "text" };
 import claim from "./lua/claim.lua" with { type: "text" };
 import counts from "./lua/counts.lua" with { type: "text" };
 import drop from "./lua/drop.lua" with { type: "text" };
@@ -21,6 +22,7 @@ import setEnd from "./lua/set-end.lua" with { type: "text" };
 import shift from "./lua/shift.lua" with { type: "text" };
 import sums from "./lua/sums.lua" with { type: "text" };
 import sweep from "./lua/sweep.lua" with { type: "text" };
+import token from "./lua/token.lua" with { type: "text" };
 import unclaim from "./lua/unclaim.lua" with { type: "text" };
 import unhint from "./lua/unhint.lua" with { type: "text" };
 import unsettle from "./lua/unsettle.lua" with { type: "text" };
@@ -41,7 +43,7 @@ export interface Script {
  * KEYS[1] is the shard's head; every other key of a shard is that name with something behind it, which keeps all in one
  * slot:
  *
- *     {prefix:0f}             hash: identity, incarnation, version, position, end, epoch, bases (the generation's name),
+ *     {prefix:0f}             hash: identity, incarnation, version, position, end, epoch, changes (how many), bases (the generation's name),
  *                             old (there are buckets to sweep), `>source` → its last n decided, metric:type → how
  *                             many bases are loaded
  *     {prefix:0f}:r:<count>   hash: actor → "stamp under n source"; a count is metric:type/id
@@ -59,16 +61,34 @@ export interface Script {
  * Ids hold no control characters, so line ends may stand between them.
  */
 export const SCRIPTS = {
-  read: script("read", head("incarnation", "version", "position", "end", "epoch", "bases"), counts, read),
+  read: script("read", head("incarnation", "version", "position", "end", "epoch", "changes", "bases"), counts, read),
+  token: script("token", head("incarnation", "version", "position", "end", "epoch", "changes"), token),
   heads: script("heads", head("incarnation", "version", "position", "end", "epoch"), heads),
   install: script("install", head("incarnation", "version", "bases", "old"), counts, sweep, install),
-  putRelations: script("putRelations", head("version", "bases"), counts, shift, putRelations),
-  putTallies: script("putTallies", head("bases"), counts, shift, putTallies),
-  putKeyed: script("putKeyed", head("version", "bases"), counts, shift, putKeyed),
+  putRelations: script("putRelations", head("version", "bases"), changed, counts, shift, putRelations),
+  putTallies: script("putTallies", head("bases"), changed, counts, shift, putTallies),
+  putKeyed: script("putKeyed", head("version", "bases"), changed, counts, shift, putKeyed),
   findKey: script("findKey", head(), findKey),
-  advance: script("advance", head("incarnation", "version", "bases", "old"), counts, shift, drop, sweep, advance),
+  advance: script(
+    "advance",
+    head("incarnation", "version", "bases", "old"),
+    changed,
+    counts,
+    shift,
+    drop,
+    sweep,
+    advance,
+  ),
   overlayOf: script("overlayOf", head("incarnation", "version", "position", "end", "epoch"), overlayOf),
-  catchUp: script("catchUp", head("incarnation", "version", "position", "bases"), counts, shift, drop, catchUp),
+  catchUp: script(
+    "catchUp",
+    head("incarnation", "version", "position", "bases"),
+    changed,
+    counts,
+    shift,
+    drop,
+    catchUp,
+  ),
   renew: script("renew", renew),
   setEnd: script("setEnd", head("epoch", "end"), setEnd),
   unsettle: script("unsettle", head(), unsettle),
@@ -88,7 +108,7 @@ export const SCRIPTS = {
  * `rest`.
  */
 export function head(
-  ...fields: ("incarnation" | "version" | "position" | "end" | "epoch" | "bases" | "old")[]
+  ...fields: ("incarnation" | "version" | "position" | "end" | "epoch" | "changes" | "bases" | "old")[]
 ): string {
   const names = ["identity", ...fields];
   const locals = names.map((name) => (name === "end" ? "ending" : name)); // `end` is a word of Lua's own

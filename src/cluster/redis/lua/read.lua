@@ -1,7 +1,7 @@
 -- number of counts, then group, id and hash of each; then group, id and actor of each register
--- → incarnation, version, position, end, epoch, counts …, overlay entries …
-local answer = { incarnation, version, position, ending, epoch }
-local at = 5
+-- → incarnation, version, position, end, epoch, changes, counts …, overlay entries …
+local answer = { incarnation, version, position, ending, epoch, changes }
+local at = 6
 local registers = rest + 1 + 3 * ARGV[rest]
 for a = rest + 1, registers - 1, 3 do
   at = at + 1

@@ -1,0 +1,178 @@
+import { isActive, type Stamp } from "../arithmetic/stamp.ts";
+import type { Actor, Metric, Subject } from "../model.ts";
+import type { Counting, Page, PageQuery } from "../ports/counting.ts";
+import type { HotStore, Missing, RegisterName, ShardToken } from "../ports/hot-store.ts";
+import type { CounterTable } from "../tallies/table.ts";
+import { isAway } from "./away.ts";
+import type { Freshness } from "./freshness.ts";
+import type { SharedLedger } from "./ledger.ts";
+import type { Look, Looks } from "./looks.ts";
+import { ShardTokens } from "./shard-tokens.ts";
+import { shardOf } from "./shards.ts";
+import { ShownCache } from "./shown-cache.ts";
+
+export interface PageParts {
+  table: CounterTable;
+  freshness: Freshness;
+  hot: HotStore;
+  looks: Looks;
+  ledger: SharedLedger;
+  flushMs: number;
+  /** What a subject shows, one by one: for tallies of this node that must be refreshed, and while Redis is away. */
+  counts: Counting["counts"];
+}
+
+/** A subject of a page under way. */
+interface Line {
+  place: number;
+  subject: Subject;
+  shard: number;
+  /** Places among the metrics whose counts Redis must be asked for. */
+  asked: number[];
+}
+
+/** What a shard must be asked for, each with its place in the answer. */
+interface ShardLook {
+  counts: [at: number, name: Look["counts"][number]][];
+  registers: [at: number, name: RegisterName][];
+}
+
+/**
+ * A page in a cluster: this node's table, then Redis, then one statement of MySQL.
+ *
+ * Redis is asked for the tokens of the page's shards, together with all other pages of the moment. Where a shard's token is
+ * the one that its counts were read at, they hold: this thread read them at a moment no different from now. What is missing,
+ * and registers where any are on their way, is looked up, all of a shard in one call. The ledger comes last, so that what
+ * moves there meanwhile is seen at least once.
+ */
+export class PageReader {
+  readonly #parts: PageParts;
+  readonly #cache = new ShownCache();
+  readonly #tokens: ShardTokens;
+
+  constructor(parts: PageParts) {
+    this.#parts = parts;
+    this.#tokens = new ShardTokens(parts.hot);
+  }
+
+  async read(query: PageQuery): Promise<Omit<Page, "known">> {
+    const { subjects, metrics, actor } = query;
+    const relations = metrics.filter(({ kind }) => kind === "relation");
+    const { counts, lines, refreshed } = this.#fromTable(subjects, metrics);
+    const stamps: Stamp[] = new Array(actor === null ? 0 : subjects.length * relations.length).fill(0);
+    try {
+      await this.#fromRedis(query, { relations, lines, counts, stamps });
+    } catch (error) {
+      if (!isAway(error)) throw error;
+      await this.#one(lines, metrics, counts);
+    }
+    await refreshed;
+    if (actor !== null && relations.length > 0) await this.#fromLedger({ subjects, actor, relations }, stamps);
+    return { counts, mine: stamps.map(isActive) };
+  }
+
+  /** Tallies that this node has and knows well enough, and what is left to ask for. */
+  #fromTable(subjects: readonly Subject[], metrics: readonly Metric[]) {
+    const { table, freshness, flushMs } = this.#parts;
+    const counts: number[] = new Array(subjects.length * metrics.length).fill(0);
+    const stale: { at: number; subject: Subject; metric: Metric }[] = [];
+    const lines: Line[] = [];
+    table.enter();
+    try {
+      for (let place = 0; place < subjects.length; place++) {
+        const subject = subjects[place] as Subject;
+        const asked: number[] = [];
+        for (let j = 0; j < metrics.length; j++) {
+          const metric = metrics[j] as Metric;
+          const at = place * metrics.length + j;
+          const slot = metric.kind === "tally" ? table.find(metric.id, subject) : -1;
+          if (slot < 0 || !table.isLoaded(slot)) asked.push(j);
+          else if (freshness.ageMs(slot) > flushMs) stale.push({ at, subject, metric });
+          else counts[at] = table.shown(slot);
+        }
+        lines.push({ place, subject, shard: shardOf(subject), asked });
+      }
+    } finally {
+      table.leave();
+    }
+    const refreshed = Promise.all(
+      stale.map(async ({ at, subject, metric }) => {
+        counts[at] = (await this.#parts.counts(subject, [metric]))[0] as number;
+      }),
+    );
+    refreshed.catch(() => undefined); // it is awaited later
+    return { counts, lines, refreshed };
+  }
+
+  async #fromRedis(
+    { metrics, actor }: PageQuery,
+    { relations, lines, counts, stamps }: { relations: Metric[]; lines: Line[]; counts: number[]; stamps: Stamp[] },
+  ): Promise<void> {
+    const tokens = await this.#tokens.ask(lines.map(({ shard }) => shard));
+    const looks = new Map<number, ShardLook>();
+    const lookAt = (shard: number): ShardLook => {
+      const look = looks.get(shard) ?? { counts: [], registers: [] };
+      looks.set(shard, look);
+      return look;
+    };
+    for (const { place, subject, shard, asked } of lines) {
+      const token = this.#usable(shard, tokens.get(shard) as ShardToken | Missing);
+      const known = token && this.#cache.find(shard, token.token, subject);
+      for (const j of asked) {
+        const { id: metric } = metrics[j] as Metric;
+        const at = place * metrics.length + j;
+        const count = known?.[metric];
+        if (count === undefined) lookAt(shard).counts.push([at, { metric, subject }]);
+        else counts[at] = count;
+      }
+      if (actor === null || (token && !token.hasRegisters)) continue;
+      for (const [k, { id: metric }] of relations.entries())
+        lookAt(shard).registers.push([place * relations.length + k, { metric, subject, actor }]);
+    }
+    await Promise.all(
+      Array.from(looks, async ([shard, asked]) => {
+        const names = asked.counts.map(([, name]) => name);
+        const registers = asked.registers.map(([, name]) => name);
+        const looked = await this.#parts.looks.look({ shard, counts: names, registers });
+        for (const [i, [at, name]] of asked.counts.entries()) {
+          counts[at] = looked.counts[i] as number;
+          this.#cache.put(shard, looked.token, name, counts[at]);
+        }
+        for (const [i, [at]] of asked.registers.entries()) stamps[at] = looked.registers[i] ?? 0;
+      }),
+    );
+  }
+
+  #usable(shard: number, token: ShardToken | Missing): ShardToken | null {
+    if (token === "none" || token === "foreign") return null;
+    return token.head.version < this.#parts.freshness.versionOf(shard) ? null : token;
+  }
+
+  /** Redis is away: each subject as it is read alone. */
+  async #one(lines: Line[], metrics: readonly Metric[], counts: number[]): Promise<void> {
+    await Promise.all(
+      lines.map(async ({ place, subject, asked }) => {
+        const found = await this.#parts.counts(
+          subject,
+          asked.map((j) => metrics[j] as Metric),
+        );
+        for (const [i, j] of asked.entries()) counts[place * metrics.length + j] = found[i] as number;
+      }),
+    );
+  }
+
+  async #fromLedger(
+    { subjects, actor, relations }: { subjects: readonly Subject[]; actor: Actor; relations: readonly Metric[] },
+    stamps: Stamp[],
+  ): Promise<void> {
+    const places = new Map(subjects.map((subject, place) => [subject, place]));
+    const columns = new Map(relations.map(({ id }, k) => [id, k]));
+    for (const [subject, metric, stamp] of await this.#parts.ledger.registersOfActor(actor, subjects)) {
+      const place = places.get(subject);
+      const k = columns.get(metric);
+      if (place === undefined || k === undefined) continue;
+      const at = place * relations.length + k;
+      if (stamp > (stamps[at] as Stamp)) stamps[at] = stamp;
+    }
+  }
+}
