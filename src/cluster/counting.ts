@@ -5,15 +5,13 @@ import type { SketchBoard } from "../distinct/board.ts";
 import type { Code } from "../distinct/code.ts";
 import type { Distinct } from "../distinct/sketches.ts";
 import { unavailable } from "../errors.ts";
-import { knownActors, ofRelations } from "../local/known.ts";
+import { ofRelations } from "../local/known.ts";
 import { listPage, type Row } from "../local/lists.ts";
 import type { Actor, Metric, RelationState, Subject } from "../model.ts";
 import type {
   CountedPage,
   CountedQuery,
   Counting,
-  Known,
-  KnownActors,
   ListPage,
   ListQuery,
   OnceKey,
@@ -30,6 +28,7 @@ import { ClusterBulk } from "./bulk.ts";
 import { CountedReader } from "./counted.ts";
 import { Counters } from "./counters.ts";
 import type { Freshness } from "./freshness.ts";
+import { KnownReader } from "./known.ts";
 import type { SharedLedger } from "./ledger.ts";
 import { enough, within } from "./list-rows.ts";
 import type { LoadLocks } from "./load-locks.ts";
@@ -55,8 +54,6 @@ export interface CountingParts {
 }
 
 const NO_BODY = "0".repeat(16);
-/** Actors of one list who are looked up among the followed. */
-const WALKED_MAX = 1_000;
 /** An answer to an addition needs the others' share less fresh than a reading: this many flush intervals. */
 const ADD_AGE = 3;
 
@@ -79,6 +76,7 @@ export class ClusterCounting implements Counting {
   readonly #visiting: Visiting;
   readonly #counted: CountedReader;
   readonly #pages: PageReader;
+  readonly #knownReader: KnownReader;
 
   constructor(parts: CountingParts) {
     this.#parts = parts;
@@ -90,6 +88,11 @@ export class ClusterCounting implements Counting {
     this.#visiting = new Visiting({ board: parts.sketches, log: parts.log });
     const counts: Counting["counts"] = (subject, metrics) => this.counts(subject, metrics);
     this.#counted = new CountedReader({ ...parts, counts });
+    this.#knownReader = new KnownReader({
+      ledger: parts.ledger,
+      actorsOnTheWay: (list) => this.#orNothing(() => this.#actorsOnTheWay(list)),
+      subjectsOnTheWay: (actor, metric, type) => this.#subjectsOnTheWay(actor, metric, type),
+    });
     this.#pages = new PageReader({ ...parts, looks: this.#looks, counts });
     this.#acts = new Acts({ ...parts, looks: this.#looks });
     this.bulk = new ClusterBulk({
@@ -178,34 +181,13 @@ export class ClusterCounting implements Counting {
 
   async page(query: PageQuery): Promise<Page> {
     const { subjects, metrics, actor, known } = query;
-    const { counts, mine } = await this.#ledger(() => this.#pages.read(query));
+    const { counts, mine } = await fromLedger(() => this.#pages.read(query));
     if (actor === null || known === null) return { counts, mine, known: [] };
     const relations = metrics.filter(({ kind }) => kind === "relation");
-    const lists = { subjects, relations, counts: ofRelations(metrics, counts) };
-    return { counts, mine, known: await this.#knownActors(actor, known, lists) };
-  }
-
-  async #knownActors(
-    actor: Actor,
-    { relation, type }: Known,
-    { subjects, relations, counts }: { subjects: readonly Subject[]; relations: readonly Metric[]; counts: number[] },
-  ): Promise<KnownActors[]> {
-    const follows = new Map<Actor, Promise<boolean>>();
-    const isFollowed = (id: Actor): Promise<boolean> => {
-      const asked = follows.get(id) ?? this.mine(`${type}/${id}`, actor, [relation]).then((names) => names.length > 0);
-      follows.set(id, asked);
-      return asked;
-    };
-    const lists = subjects.flatMap((subject) => relations.map((metric) => ({ metric, subject })));
-    return Promise.all(
-      lists.map(async ({ metric, subject }, at) => {
-        if (counts[at] === 0) return { count: 0, actors: [] };
-        const { items, more } = await this.actors(metric, subject, { limit: WALKED_MAX });
-        if (more) throw unavailable("known is not answered yet for subjects with so many actors");
-        const known = await Promise.all(items.map(({ id }) => isFollowed(id)));
-        return knownActors(new Map(items.filter((_, i) => known[i]).map(({ id, stamp }) => [id, stamp])));
-      }),
-    );
+    const shown = ofRelations(metrics, counts);
+    const lists = subjects.flatMap((subject) => relations.map(({ id }) => ({ subject, metric: id })));
+    const listed = lists.map((list, i) => ({ ...list, count: shown[i] as number }));
+    return { counts, mine, known: await fromLedger(() => this.#knownReader.read(actor, known, listed)) };
   }
 
   async actors({ id: metric }: Metric, subject: Subject, query: ListQuery): Promise<ListPage> {

@@ -8,6 +8,19 @@ import { type ActorItem, LedgerUnavailable, type SourceState, type SubjectItem }
 /** The ledger could not be asked in time. */
 export class LedgerAway extends LedgerUnavailable {}
 
+/** Of some lists of actors, those whom one actor follows: whose `relation` he has active on `type/…`. */
+export interface KnownQuestion {
+  actor: Actor;
+  relation: number;
+  type: string;
+  /** Lists whose actors are looked up among the followed. */
+  walked: readonly CountName[];
+  /** Lists in which each one followed is looked up. */
+  looked: readonly CountName[];
+  /** Registers to be told as they are. */
+  registers: readonly RegisterName[];
+}
+
 /**
  * What a node asks of the shared ledger. Each call sees one snapshot; all reject with LedgerAway where it cannot be asked.
  */
@@ -28,6 +41,8 @@ export interface SharedLedger {
   positions(): Promise<Map<number, number>>;
   newestActors(metric: number, subject: Subject, before: Place, limit: number): Promise<ActorItem[]>;
   newestSubjects(metric: number, actor: Actor, before: Place, limit: number, type?: string): Promise<SubjectItem[]>;
+  /** Active registers of the lists whose actors are followed, and the registers that were asked for. */
+  knownActors(question: KnownQuestion): Promise<{ listed: [RegisterName, Stamp][]; stored: [RegisterName, Stamp][] }>;
   /** The registers of an actor on any of the subjects. */
   registersOfActor(
     actor: Actor,

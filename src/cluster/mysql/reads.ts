@@ -9,10 +9,11 @@ import type { ActorItem, LedgerReader, ShardState, SourceState, StoredKey, Subje
 import type { Position } from "../../ports/log.ts";
 import type { TopList } from "../../ports/rankings.ts";
 import type { ListName } from "../../rankings/messages.ts";
-import type { SharedLedger } from "../ledger.ts";
+import type { KnownQuestion, SharedLedger } from "../ledger.ts";
 import { KEYS, keyOf } from "./apply.ts";
 import type { LedgerConnection, Row } from "./connection.ts";
-import { type PoolOptions, ReadPool } from "./pool.ts";
+import { knownRows, knownSql } from "./known.ts";
+import { type PoolOptions, ReadPool, UNHURRIED } from "./pool.ts";
 import { REGISTER, registerSql } from "./registers.ts";
 import { sketchPairs } from "./sketches.ts";
 import { hexSql, idOf, idSql, numbersSql, ofTypeSql, rowsSql, wholeSql } from "./sql.ts";
@@ -34,10 +35,13 @@ export interface ReaderOptions extends PoolOptions {
  */
 export class MysqlLedgerReader implements LedgerReader, SharedLedger {
   readonly #pool: ReadPool;
+  /** For what may take longer: who is refused by a deadline there does not make the others believe that MySQL is away. */
+  readonly #unhurried: ReadPool;
   readonly #partitions: number;
 
   constructor(url: string, { partitions, ...options }: ReaderOptions) {
     this.#pool = new ReadPool(url, options);
+    this.#unhurried = new ReadPool(url, { ...options, connections: 2, deadlines: UNHURRIED });
     this.#partitions = partitions;
   }
 
@@ -134,6 +138,12 @@ export class MysqlLedgerReader implements LedgerReader, SharedLedger {
                  ORDER BY subject LIMIT 1 OFFSET ${wholeSql(limit)}), X'FF') ORDER BY subject`,
     );
     return rows.map(([subject, metric]) => ({ metric: Number(metric), subject: idOf(subject as Buffer) }));
+  }
+
+  async knownActors(
+    question: KnownQuestion,
+  ): Promise<{ listed: [RegisterName, Stamp][]; stored: [RegisterName, Stamp][] }> {
+    return knownRows(await this.#unhurried.use((connection) => connection.ask(knownSql(question))));
   }
 
   async registersOfActor(actor: Actor, subjects: readonly Subject[]): Promise<[Subject, number, Stamp][]> {
@@ -325,6 +335,7 @@ export class MysqlLedgerReader implements LedgerReader, SharedLedger {
 
   close(): void {
     this.#pool.close();
+    this.#unhurried.close();
   }
 
   #ask(sql: string): Promise<Row[]> {
