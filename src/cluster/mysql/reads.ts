@@ -12,6 +12,7 @@ import type { ListName } from "../../rankings/messages.ts";
 import type { KnownQuestion, SharedLedger } from "../ledger.ts";
 import { KEYS, keyOf } from "./apply.ts";
 import type { LedgerConnection, Row } from "./connection.ts";
+import { type CountedRange, countedRows, countedSql } from "./counted.ts";
 import { knownRows, knownSql } from "./known.ts";
 import { type PoolOptions, ReadPool, UNHURRIED } from "./pool.ts";
 import { REGISTER, registerSql } from "./registers.ts";
@@ -156,21 +157,8 @@ export class MysqlLedgerReader implements LedgerReader, SharedLedger {
     return rows.map(([subject, metric, stamp]) => [idOf(subject as Buffer), Number(metric), Number(stamp)]);
   }
 
-  async countedSubjects({ after, below, limit }: { after: Subject; below: Subject; limit: number }) {
-    const rows = await this.#ask(
-      `SELECT counts.subject, metric, count FROM (
-         SELECT DISTINCT subject FROM counts FORCE INDEX (PRIMARY)
-         WHERE subject > ${idSql(after)} AND subject < ${idSql(below)} ORDER BY subject LIMIT ${wholeSql(limit)}
-       ) AS page STRAIGHT_JOIN counts FORCE INDEX (PRIMARY) ON counts.subject = page.subject ORDER BY page.subject`,
-    );
-    const found = new Map<Subject, [number, number][]>();
-    for (const [subject, metric, count] of rows) {
-      const id = idOf(subject as Buffer);
-      const counts = found.get(id) ?? [];
-      found.set(id, counts);
-      counts.push([Number(metric), Number(count)]);
-    }
-    return found;
+  async countedSubjects(range: CountedRange): Promise<Map<Subject, [metric: number, count: number][]>> {
+    return countedRows(await this.#ask(countedSql(range)));
   }
 
   /** Of which topic the positions are, by partition. */
