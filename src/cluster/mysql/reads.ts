@@ -13,6 +13,7 @@ import type { KnownQuestion, SharedLedger } from "../ledger.ts";
 import { KEYS, keyOf } from "./apply.ts";
 import type { LedgerConnection, Row } from "./connection.ts";
 import { type CountedRange, countedRows, countedSql } from "./counted.ts";
+import { nameOf, sorted } from "./found.ts";
 import { knownRows, knownSql } from "./known.ts";
 import { type PoolOptions, ReadPool, UNHURRIED } from "./pool.ts";
 import { REGISTER, registerSql } from "./registers.ts";
@@ -365,30 +366,6 @@ function countOf(metric: number, actor: Actor, type?: string): string {
 
 function sourceOf([source, shard, last]: Row): SourceState {
   return { source: idOf(source as Buffer), shard: Number(shard), last: Number(last) };
-}
-
-function nameOf(name: CountName & { actor?: Actor }): string {
-  return `${name.metric} ${name.subject}\n${name.actor ?? ""}`;
-}
-
-/**
- * Rows of shards (their ids are null) and of what was asked for, apart. `ids`: how many columns name it, before its
- * metric.
- */
-function sorted(rows: readonly Row[], ids: 1 | 2): { versions: Map<number, number>; found: Map<string, number> } {
-  const versions = new Map<number, number>();
-  const found = new Map<string, number>();
-  for (const row of rows) {
-    const subject = row[ids - 1];
-    const metric = row[ids];
-    const value = Number(row[ids + 1]);
-    if (subject === null) versions.set(Number(metric), value);
-    else if (metric !== null) {
-      const actor = ids === 2 ? idOf(row[0] as Buffer) : "";
-      found.set(nameOf({ metric: Number(metric), subject: idOf(subject as Buffer), actor }), value);
-    }
-  }
-  return { versions, found };
 }
 
 /** All of it in as many questions as it takes; each is a snapshot of its own, unless its caller holds one. */

@@ -2,6 +2,7 @@ import type { CountName } from "../../ports/hot-store.ts";
 import { CallArgs } from "./call-args.ts";
 import type { Driver, Reply } from "./driver.ts";
 import bases from "./lua/bases.lua" with { type: "text" };
+import changed from "./lua/changed.lua" with { type: "text" };
 import counts from "./lua/counts.lua" with { type: "text" };
 import dump from "./lua/dump.lua" with { type: "text" };
 import resum from "./lua/resum.lua" with { type: "text" };
@@ -13,7 +14,7 @@ import { head, script } from "./scripts.ts";
 const SCRIPTS = {
   dump: script("dump", head("incarnation", "version", "position", "end", "epoch"), dump),
   bases: script("bases", head("incarnation", "version", "bases"), counts, bases),
-  resum: script("resum", head(), shift, resum),
+  resum: script("resum", head(), changed, shift, resum),
 } as const;
 
 /** All that a shard has on its way, as it stands there. */
