@@ -9,7 +9,8 @@ import { encodeUtf8 } from "../lib/utf8.ts";
  *     group   metric u8, step u32 (its first second since 1970), count u32, entries
  *     entry   subject (u8 length, UTF-8), amount (i8, or -128 and an f64)
  *
- * The last group may be of metric 0: its entries are subjects in pairs, of which the first becomes the second.
+ * Groups of metric 0 are marks: their entries are subjects in pairs, of which the first becomes the second. What stands before
+ * them happened before.
  */
 const VERSION = 1;
 const HEAD_BYTES = 9;
@@ -29,8 +30,8 @@ interface Group {
 export class ChangeWriter {
   readonly #groups = new Map<number, Group>();
   #last: Group | null = null;
-  /** Subject and what it becomes, in turn. */
-  readonly #marks: string[] = [];
+  /** Groups and marks (a subject and what it becomes, in turn) as they follow each other. */
+  #parts: (Group | string[])[] = [];
 
   add(metric: number, at: number, subject: string, amount: number): void {
     const group = this.#group(metric, at);
@@ -54,9 +55,13 @@ export class ChangeWriter {
     end(group, amount);
   }
 
-  /** After all that was added: what is known of the subject is the other one's, or (empty) nobody's. */
+  /** What was added of the subject, and all before, is the other one's, or (empty) nobody's. */
   becomes(subject: string, other: string): void {
-    this.#marks.push(subject, other);
+    this.#groups.clear();
+    this.#last = null;
+    const last = this.#parts.at(-1);
+    if (Array.isArray(last)) last.push(subject, other);
+    else this.#parts.push([subject, other]);
   }
 
   /** All of it so far as frames of about `bytesMax`, for the first time or again; none where nothing was added. */
@@ -69,20 +74,19 @@ export class ChangeWriter {
       parts = [];
       size = 0;
     };
-    for (const group of this.#groups.values()) {
-      for (const part of partsOf(group, bytesMax)) {
+    for (const each of this.#parts) {
+      for (const part of Array.isArray(each) ? [marksOf(each)] : partsOf(each, bytesMax)) {
         if (size + part.length > bytesMax) flush();
         parts.push(part);
         size += part.length;
       }
     }
-    if (this.#marks.length > 0) parts.push(marksOf(this.#marks));
     flush();
     return frames;
   }
 
   clear(): void {
-    this.#marks.length = 0;
+    this.#parts = [];
     this.#groups.clear();
     this.#last = null;
   }
@@ -95,6 +99,7 @@ export class ChangeWriter {
       if (group === null) {
         group = { metric, at, bytes: Buffer.allocUnsafe(4_096), end: HEAD_BYTES, count: 0 };
         this.#groups.set(key, group);
+        this.#parts.push(group);
       }
       this.#last = group;
     }
