@@ -50,7 +50,7 @@ export async function importEmbedded(folder: string, start: Start): Promise<Impo
 }
 
 /** What main of a server answers to the two above. */
-export async function serveBeside(node: EmbeddedNode, path: string, body: () => Promise<Uint8Array>): Promise<Line> {
+export async function serveBeside(node: EmbeddedNode, path: string, body: Uint8Array): Promise<Line> {
   const [route, argument = ""] = path.split("?");
   switch (route) {
     case "/settle":
@@ -59,7 +59,7 @@ export async function serveBeside(node: EmbeddedNode, path: string, body: () => 
     case "/import/last":
       return { metrics: node.imports.metrics, last: await node.imports.last(argument) };
     case "/import":
-      await node.imports.append(await body());
+      await node.imports.append(body);
       return {};
     default:
       throw new Error(`this server has no ${route}`);

@@ -2,6 +2,12 @@ import { rmSync } from "node:fs";
 import { relative } from "node:path";
 
 /**
+ * Bun closes a connection that was quiet for 10 s, and `server.timeout(request, 0)` does not keep it from that on such a
+ * socket. A recount may say nothing for longer: so an empty line goes out now and then.
+ */
+const BEAT_MS = 3_000;
+
+/**
  * How the other commands reach a running server: HTTP over a socket in the data directory, which only those who may read
  * the data may enter. Answers are lines of JSON as they come.
  */
@@ -9,26 +15,32 @@ export interface SocketServer {
   close(): void;
 }
 
-export type SocketWork = (path: string, say: (line: object) => void, body: () => Promise<Uint8Array>) => Promise<void>;
+export type SocketWork = (path: string, say: (line: object) => void, body: Uint8Array) => Promise<void>;
 
 export function listenOnSocket(path: string, work: SocketWork): SocketServer {
   rmSync(path, { force: true });
   const server = Bun.serve({
     unix: shortest(path),
-    fetch(request, self) {
-      // A recount says nothing for longer than the 10 s after which Bun closes a quiet connection.
-      self.timeout(request, 0);
+    async fetch(request) {
       const { pathname, search } = new URL(request.url);
-      const body = async () => new Uint8Array(await request.arrayBuffer());
+      const body = new Uint8Array(await request.arrayBuffer());
       const encoder = new TextEncoder();
+      let isOpen = true;
       return new Response(
         new ReadableStream({
           async start(controller) {
-            const say = (line: object) => controller.enqueue(encoder.encode(`${JSON.stringify(line)}\n`));
+            // Who asked may be gone: the work goes on, and nobody hears of it.
+            const send = (text: string) => isOpen && controller.enqueue(encoder.encode(text));
+            const say = (line: object) => send(`${JSON.stringify(line)}\n`);
+            const beat = setInterval(() => send("\n"), BEAT_MS);
             await work(pathname + search, say, body).catch((error) =>
               say({ error: error instanceof Error ? error.message : `${error}` }),
             );
-            controller.close();
+            clearInterval(beat);
+            if (isOpen) controller.close();
+          },
+          cancel() {
+            isOpen = false;
           },
         }),
       );
@@ -56,7 +68,7 @@ export async function* askSocket(
   for await (const chunk of response.body) {
     const lines = (rest + decoder.decode(chunk, { stream: true })).split("\n");
     rest = lines.pop() ?? "";
-    for (const line of lines) yield JSON.parse(line) as Record<string, unknown>;
+    for (const line of lines) if (line !== "") yield JSON.parse(line) as Record<string, unknown>;
   }
 }
 

@@ -139,6 +139,21 @@ export function archive(deployment: Deployment): void {
       });
     }, 240_000);
 
+    test("with far more counters than memory holds", async () => {
+      await withSites(deployment, 1, async (site) => {
+        const server = await site.serve(undefined, "--counters-max", "40");
+        const lines = Array.from(
+          { length: 3_000 },
+          (_, i) => `{"metric":"views","subject":"article/${i}","by":${i + 1}}`,
+        );
+        const imported = await site.import(lines.join("\n"));
+        expect([imported.status, imported.stderr]).toEqual([0, expect.any(String)]);
+        for (let i = 0; i < 3_000; i += 333)
+          expect(await server.json(`/v1/subjects/article/${i}/views`)).toMatchObject({ count: i + 1 });
+        expect(await site.verify()).toBe("");
+      });
+    }, 120_000);
+
     test("whose server is killed goes on at the next start where it was", async () => {
       await withSites(deployment, 1, async (site) => {
         const { text, counts } = manyLines(20_000, 5);

@@ -15,8 +15,8 @@ export class Site {
   }
 
   /** `fault`: where it dies, see ServerOptions. */
-  async serve(fault?: string): Promise<TestServer> {
-    const options = { data: join(this.#folder, "data"), args: this.flags };
+  async serve(fault?: string, ...args: string[]): Promise<TestServer> {
+    const options = { data: join(this.#folder, "data"), args: [...this.flags, ...args] };
     this.server = await TestServer.start(fault === undefined ? options : { ...options, fault });
     return this.server;
   }
