@@ -2,6 +2,7 @@ import { Database } from "bun:sqlite";
 import { shardOfSubject } from "../arithmetic/shard.ts";
 import { encodeUtf8 } from "../lib/utf8.ts";
 import type { MetricKind } from "../model.ts";
+import { checkSketches, repairSketch, type SketchDifference } from "./check-sketches.ts";
 import { openWriting } from "./ledger.ts";
 
 /** Something in the ledger that contradicts what it was made from. `expected` is what a recount says. */
@@ -11,6 +12,7 @@ export type LedgerDifference =
   | { what: "register"; metric: number; subject: string; actor: string; expected: 1; found: number }
   | { what: "actor total"; metric: number; actor: string; type: string; expected: number; found: number }
   | { what: "segment"; segment: number; expected: string; found: string }
+  | SketchDifference
   | { what: "file"; message: string };
 
 /** Of a metric that has lost its row it is told by what it has. */
@@ -71,6 +73,7 @@ export function* checkLedger(path: string): Generator<LedgerDifference> {
     for (const row of db.query<RecountRow, []>(RECOUNT).iterate()) yield* differencesIn(row);
     for (const row of db.query<Found<"actor total">, []>(ACTOR_TOTALS).iterate()) yield { what: "actor total", ...row };
     yield* checkSegments(db);
+    yield* checkSketches(db);
   } catch (error) {
     // So damaged that SQLite gives up on a query.
     if ((error as { code?: string }).code !== "SQLITE_CORRUPT") throw error;
@@ -143,6 +146,9 @@ function repair(db: Database, difference: LedgerDifference): boolean {
   switch (difference.what) {
     case "file":
       return false;
+    case "sketch":
+      repairSketch(db, difference);
+      return true;
     case "count":
     case "history":
       recount(db, difference.subject, difference.metric);

@@ -1,3 +1,4 @@
+import type { Database } from "bun:sqlite";
 import { afterEach, beforeEach, expect, test } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -7,7 +8,8 @@ import { Sketch } from "../distinct/sketch.ts";
 import { ALL_TIME, dayOf } from "../distinct/sketches.ts";
 import { BatchBuilder } from "../projector/batch.ts";
 import type { LogRecord } from "../records.ts";
-import { SqliteLedgerWriter } from "./ledger.ts";
+import { checkLedger, repairLedger } from "./check.ts";
+import { openWriting, SqliteLedgerWriter } from "./ledger.ts";
 import { prepareLedger, shareLedger } from "./open-ledger.ts";
 import { SqliteLedgerReader } from "./reads.ts";
 
@@ -98,6 +100,34 @@ test("an erased subject's sketches go, a merged one's are united with the other'
   apply([visitor("a", { subject: "article/2" })]);
   expect(countOf(ALL_TIME, "article/2")).toBe(1);
 });
+
+test("a check finds sketches that are none, and days whose visitors all time lacks; a repair mends both", () => {
+  const path = join(folder, "ledger.db");
+  const many = Array.from({ length: 3_500 }, (_, i) => visitor(`v${i}`, { subject: "article/many" }));
+  apply([...many, visitor("a"), visitor("b"), visitor("c", { atMs: NOW_MS - DAY_MS })]);
+  expect([...checkLedger(path)]).toEqual([]);
+  const one = "WHERE subject = 'article/1'";
+  for (const [sql, days] of [
+    [`UPDATE sketches SET sketch = x'02ffff' ${one} AND day = ${TODAY}`, [TODAY]],
+    [`UPDATE sketches SET sketch = x'02ffff' ${one} AND day = ${ALL_TIME}`, [ALL_TIME, TODAY - 1, TODAY]],
+    [`DELETE FROM sketches ${one} AND day = ${ALL_TIME}`, [TODAY - 1, TODAY]],
+    [`UPDATE sketches SET sketch = x'01' WHERE subject = 'article/many' AND day = ${ALL_TIME}`, [TODAY]],
+  ] as const) {
+    writing((db) => db.run("BEGIN IMMEDIATE; CREATE TABLE kept AS SELECT * FROM sketches; COMMIT"));
+    writing((db) => db.run(sql));
+    const found = [...checkLedger(path)];
+    expect([sql, found.map((it) => (it.what === "sketch" ? it.day : it))]).toEqual([sql, [...days]]);
+    expect(repairLedger(path, found)).toEqual([]);
+    expect([sql, ...checkLedger(path)]).toEqual([sql]);
+    writing((db) => db.run("DELETE FROM sketches; INSERT INTO sketches SELECT * FROM kept; DROP TABLE kept"));
+  }
+});
+
+function writing(change: (db: Database) => void): void {
+  const db = openWriting(join(folder, "ledger.db"));
+  change(db);
+  db.close(true);
+}
 
 test("days before yesterday go, in slices, and are not made again; all time stays", () => {
   const subjects = Array.from({ length: 1_200 }, (_, i) => `article/${i}`);

@@ -1,5 +1,6 @@
 import { Database } from "bun:sqlite";
 import { parentPort, workerData } from "node:worker_threads";
+import { ALL_TIME } from "../distinct/sketches.ts";
 import { FileLogReader, LogHead } from "../local/log.ts";
 import { readFrame } from "../records.ts";
 import { checkLedger, type LedgerDifference, repairLedger } from "./check.ts";
@@ -85,6 +86,11 @@ function describe(difference: LedgerDifference, names: ReadonlyMap<number, strin
     case "actor total": {
       const { metric, actor, type, expected, found } = difference;
       return `total of ${nameOf(metric)} of ${actor} on ${type}: stored ${found}, recounted ${expected}`;
+    }
+    case "sketch": {
+      const { metric, subject, day, expected, found } = difference;
+      const of = day === ALL_TIME ? "all time" : new Date(day * 86_400_000).toISOString().slice(0, 10);
+      return `sketch of ${nameOf(metric)} on ${subject} of ${of}: found ${found}, expected ${expected}`;
     }
     case "segment":
       return `segment ${difference.segment}: stored ${difference.found}, recounted ${difference.expected}`;
