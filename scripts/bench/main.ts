@@ -14,6 +14,7 @@ import { mysql } from "./rows/cluster/mysql.ts";
 import { clusterPages } from "./rows/cluster/pages.ts";
 import { clusterViews } from "./rows/cluster/views.ts";
 import { distinct } from "./rows/distinct.ts";
+import { events } from "./rows/events.ts";
 import { likes } from "./rows/likes.ts";
 import { pages } from "./rows/pages.ts";
 import { read } from "./rows/read.ts";
@@ -25,7 +26,7 @@ import { subjects } from "./rows/subjects.ts";
 import { top } from "./rows/top.ts";
 import { views } from "./rows/views.ts";
 
-const ROWS: readonly Row[] = [views, likes, read, pages, subjects, rows, rules, distinct, streams, top, start];
+const ROWS: readonly Row[] = [views, likes, read, pages, subjects, rows, rules, events, distinct, streams, top, start];
 const CLUSTER_ROWS: readonly Row[] = [clusterViews, clusterLikes, clusterPages, mysql, backlog, flush, memory, idle];
 const STATUS_FAILED = 1;
 const STATUS_USAGE = 64;

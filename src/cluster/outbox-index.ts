@@ -1,4 +1,3 @@
-import { SHARDS } from "../arithmetic/shard.ts";
 import type { SourceState } from "../ports/ledger.ts";
 import type { Position } from "../ports/log.ts";
 
@@ -8,14 +7,17 @@ export interface NumberedFrame {
   records: readonly { shard: number; n: number }[];
 }
 
+/** By shard: a number. Many small uploads have few shards each. */
+type Numbers = Map<number, number>;
+
 /** A stretch of the outbox, and the highest numbers in it. */
 interface Stretch {
   end: Position;
   bytes: number;
-  last: Map<string, Float64Array>;
+  last: Map<string, Numbers>;
 }
 
-/** 4 KiB of numbers for each so many bytes of outbox: what an outage of days leaves behind costs little memory. */
+/** Some 20 KiB of numbers for each so many bytes of outbox: what an outage of days leaves behind costs little memory. */
 const STRETCH_BYTES = 1024 * 1024;
 
 /**
@@ -25,7 +27,7 @@ export class OutboxIndex {
   readonly #stretches: Stretch[] = [];
   #isOpen = false;
   /** What the ledger has decided, by source and shard. */
-  readonly #decided = new Map<string, Float64Array>();
+  readonly #decided = new Map<string, Numbers>();
   applied: Position;
 
   constructor(start: Position) {
@@ -43,7 +45,7 @@ export class OutboxIndex {
     stretch.end = end;
     stretch.bytes += bytes;
     const last = numbersOf(stretch.last, frame.source);
-    for (const { shard, n } of frame.records) if (n > (last[shard] as number)) last[shard] = n;
+    for (const { shard, n } of frame.records) if (n > (last.get(shard) ?? 0)) last.set(shard, n);
   }
 
   /** The sources that the ledger may lack something of. */
@@ -55,7 +57,7 @@ export class OutboxIndex {
   take(states: readonly SourceState[]): void {
     for (const { source, shard, last } of states) {
       const numbers = numbersOf(this.#decided, source);
-      if (last > (numbers[shard] as number)) numbers[shard] = last;
+      if (last > (numbers.get(shard) ?? 0)) numbers.set(shard, last);
     }
     this.#isOpen = false;
     for (let first = this.#stretches[0]; first && this.#hasAll(first); first = this.#stretches[0]) {
@@ -67,7 +69,7 @@ export class OutboxIndex {
   }
 
   isDecided(source: string, shard: number, n: number): boolean {
-    return n <= (this.#decided.get(source)?.[shard] ?? 0);
+    return n <= (this.#decided.get(source)?.get(shard) ?? 0);
   }
 
   /** The shards of which the ledger lacks something. */
@@ -75,10 +77,7 @@ export class OutboxIndex {
     const shards = new Set<number>();
     for (const { last } of this.#stretches) {
       for (const [source, numbers] of last) {
-        for (let shard = 0; shard < SHARDS; shard++) {
-          const n = numbers[shard] as number;
-          if (n > 0 && !this.isDecided(source, shard, n)) shards.add(shard);
-        }
+        for (const [shard, n] of numbers) if (!this.isDecided(source, shard, n)) shards.add(shard);
       }
     }
     return [...shards];
@@ -86,18 +85,16 @@ export class OutboxIndex {
 
   #hasAll({ last }: Stretch): boolean {
     for (const [source, numbers] of last) {
-      for (let shard = 0; shard < SHARDS; shard++) {
-        if (!this.isDecided(source, shard, numbers[shard] as number)) return false;
-      }
+      for (const [shard, n] of numbers) if (!this.isDecided(source, shard, n)) return false;
     }
     return true;
   }
 }
 
-function numbersOf(map: Map<string, Float64Array>, source: string): Float64Array {
+function numbersOf(map: Map<string, Numbers>, source: string): Numbers {
   let numbers = map.get(source);
   if (!numbers) {
-    numbers = new Float64Array(SHARDS);
+    numbers = new Map();
     map.set(source, numbers);
   }
   return numbers;

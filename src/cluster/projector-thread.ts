@@ -1,6 +1,7 @@
 import { type MessagePort, parentPort, workerData } from "node:worker_threads";
 import type { Settings } from "../config.ts";
 import { fault } from "../lib/fault.ts";
+import { UPLOAD_SHARED_MS } from "../limits.ts";
 import type { ShardCommit } from "../ports/hot-store.ts";
 import { LedgerUnavailable } from "../ports/ledger.ts";
 import { log, setUpLog } from "../telemetry/log.ts";
@@ -245,11 +246,19 @@ class ProjectorThread {
     await this.#consumer.pause();
     try {
       while (await this.#writer.tidy());
+      await this.#forgetUploads();
     } catch (error) {
       if (!(error instanceof LedgerUnavailable)) throw error;
     } finally {
       this.#consumer.resume();
     }
+  }
+
+  /** While nothing waits in the log: what still comes of a source must not meet it forgotten. */
+  async #forgetUploads(): Promise<void> {
+    if (this.#consumer.lag > 0 || this.#held.length > 0) return;
+    const sources = await this.#writer.forgetUploads(Date.now() - UPLOAD_SHARED_MS);
+    if (sources.length > 0) await tried(() => this.#hot.forget(sources));
   }
 
   async #stop(commands: MessagePort): Promise<void> {

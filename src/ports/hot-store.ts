@@ -189,6 +189,8 @@ export interface HotStore {
    * stay as they are: they get such an end anyway.
    */
   unsettle(shards: readonly number[]): Promise<void>;
+  /** Sources that the ledger has forgotten, and nothing comes of any more: their last numbers go, in all copies. */
+  forget(sources: readonly string[]): Promise<void>;
   /** Whoever is on its way in one subject's list: actor and newest stamp, inactive ones too. */
   actorsOnTheWay(shard: number, count: CountName): Promise<[actor: Actor, stamp: Stamp][] | Missing>;
   /** The counts of each shard that what is on its way will change. */

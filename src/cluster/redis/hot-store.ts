@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { SHARDS } from "../../arithmetic/shard.ts";
 import type { Stamp } from "../../arithmetic/stamp.ts";
 import type { Actor, Subject } from "../../model.ts";
 import {
@@ -201,6 +202,11 @@ export class RedisHotStore implements HotStore {
   async unsettle(shards: readonly number[]): Promise<void> {
     const end = NO_END * (1 + Math.random());
     await this.#driver.run(shards.map((shard) => this.#call(SCRIPTS.unsettle, shard, new CallArgs().push(end))));
+  }
+
+  async forget(sources: readonly string[]): Promise<void> {
+    const shards = Array.from({ length: SHARDS }, (_, shard) => shard);
+    await this.#driver.run(shards.map((shard) => this.#call(SCRIPTS.forget, shard, new CallArgs().push(...sources))));
   }
 
   async actorsOnTheWay(shard: number, count: CountName): Promise<[actor: Actor, stamp: Stamp][] | Missing> {

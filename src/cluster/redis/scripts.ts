@@ -7,6 +7,7 @@ import claim from "./lua/claim.lua" with { type: "text" };
 import counts from "./lua/counts.lua" with { type: "text" };
 import drop from "./lua/drop.lua" with { type: "text" };
 import findKey from "./lua/find-key.lua" with { type: "text" };
+import forget from "./lua/forget.lua" with { type: "text" };
 import heads from "./lua/heads.lua" with { type: "text" };
 import hint from "./lua/hint.lua" with { type: "text" };
 import hintsOf from "./lua/hints-of.lua" with { type: "text" };
@@ -68,6 +69,7 @@ export const SCRIPTS = {
   putRelations: script("putRelations", head("version", "bases"), changed, counts, shift, putRelations),
   putTallies: script("putTallies", head("bases"), changed, counts, shift, putTallies),
   putKeyed: script("putKeyed", head("version", "bases"), changed, counts, shift, putKeyed),
+  forget: script("forget", head(), forget),
   findKey: script("findKey", head(), findKey),
   advance: script("advance", head("incarnation", "version", "bases", "old"), counts, shift, drop, sweep, advance),
   overlayOf: script("overlayOf", head("incarnation", "version", "position", "end", "epoch"), overlayOf),
