@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
 import { join } from "node:path";
+import { stampAt } from "../../src/arithmetic/stamp.ts";
 import { LedgerConnection, PATIENT } from "../../src/cluster/mysql/connection.ts";
 import { migrate, steps } from "../../src/cluster/mysql/migrate.ts";
 import { ensureMetrics, prepareLedger } from "../../src/cluster/mysql/open-ledger.ts";
@@ -38,6 +39,23 @@ function outcome(promise: Promise<unknown>): Promise<unknown> {
 }
 
 describe("the MySQL ledger's schema", () => {
+  test("one of the first version gets histories of its relations, also where that is run twice", async () => {
+    const connection = await LedgerConnection.open(url, PATIENT);
+    const [first, more] = ["0000_ledger", "0001_relation_history"].map((tag) => steps().filter((it) => it.tag === tag));
+    await migrate(connection, true, first);
+    const at = (hour: number) => Date.UTC(2026, 1, 28, hour, 59, 59, 999);
+    const stamps = [stampAt(at(23), true), stampAt(at(23), true) + 2, stampAt(at(24), true), stampAt(at(22), false)];
+    const rows = stamps.map((stamp, i) => `('a${i}', 'article/1', 3, ${stamp})`).join(",");
+    await connection.write(`INSERT INTO relations (actor, subject, metric, stamp) VALUES ${rows}`);
+    await migrate(connection, true);
+    for (const { sql } of more as { sql: string }[]) await connection.write(sql);
+    connection.close();
+    expect(await ask("SELECT at, amount FROM history ORDER BY at")).toEqual([
+      [Date.UTC(2026, 1, 28, 23) / 1000, 2],
+      [Date.UTC(2026, 2, 1) / 1000, 1],
+    ]);
+  });
+
   test("five nodes start at once: one schema, one incarnation, and the same number for a metric everywhere", async () => {
     const nodes = ["a b c", "c b d", "d e", "e a", "f b"].map((names) => {
       const child = join(import.meta.dir, "mysql-prepare-child.ts");
