@@ -64,6 +64,8 @@ export const ACT_WAIT_MS_MAX = 5_000;
 export const JOB_LATE_MS = 5_000;
 /** An erasure of a million actors takes the ledger some 10 s; beyond this the caller is told that it goes on by itself. */
 export const JOB_WAIT_MS_MAX = 120_000;
+/** The same in a cluster, where the projector may be another node's and nobody says that it is at work. */
+export const SHARED_JOB_MS_MAX = 60_000;
 /** Counts that the writer works out again between two batches of acts: about 3 ms. */
 export const RECOUNTS_AT_ONCE = 100;
 

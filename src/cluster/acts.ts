@@ -16,6 +16,7 @@ import {
   type RelationPut,
 } from "../ports/hot-store.ts";
 import { isAway } from "./away.ts";
+import { FloorWatch } from "./floor-watch.ts";
 import type { Freshness } from "./freshness.ts";
 import type { SharedLedger } from "./ledger.ts";
 import type { LogClient } from "./log-client.ts";
@@ -31,6 +32,8 @@ const CLAIM_PAUSE_MS = 40;
 interface Seen {
   stamp: Stamp;
   hint: RelationPut["hint"];
+  /** The actor was erased up to here: what happens now is stamped above it. */
+  floor: Stamp;
 }
 
 interface Put {
@@ -54,6 +57,7 @@ export class Acts {
   readonly #looks: Looks;
   readonly #log: LogClient;
   readonly #freshness: Freshness;
+  readonly #floors: FloorWatch;
   readonly #turns = new Turns();
   readonly #puts: Batcher<Put, RelationAnswer | Missing>;
   readonly #actorHints: Batcher<RegisterName & { stamp: Stamp }, undefined>;
@@ -73,6 +77,7 @@ export class Acts {
     this.#ledger = parts.ledger;
     this.#shards = parts.shards;
     this.#looks = parts.looks;
+    this.#floors = new FloorWatch(parts.ledger);
     this.#log = parts.log;
     const bounds = { itemsMax: LOOKS_AT_ONCE, flightsMax: 4 };
     this.#puts = new Batcher((puts) => this.#putAll(puts), bounds);
@@ -148,12 +153,15 @@ export class Acts {
     const key = once && (await this.#lookKey(shard, once));
     const isRepeatedKey = key?.isKnown === true;
     const seen = await this.#see(shard, name);
-    const isSame = (stamp: Stamp) => (atMs === undefined ? isActive(stamp) === active : stampAt(atMs, active) <= stamp);
+    const erased = atMs === undefined ? 0 : await this.#erasedUpTo(shard, name.actor);
+    const isSame = (stamp: Stamp) =>
+      atMs === undefined ? isActive(stamp) === active : stampAt(atMs, active) <= Math.max(stamp, erased);
     const isRepeat = seen !== null && (isRepeatedKey || isSame(seen.stamp));
     if (isRepeatedKey && seen === null) return { active, changed: null, count: null, at: null };
     if (seen && isRepeat && (isRepeatedKey || !once)) return this.#repeated(shard, name, seen.stamp);
 
-    const act = { shard, ...name, active, by: 0, seen: seen?.stamp ?? null, isKept: isRepeat };
+    const above = seen && (isRepeat ? seen.stamp : Math.max(seen.stamp, seen.floor));
+    const act = { shard, ...name, active, by: 0, seen: above, isKept: isRepeat };
     const logged = await this.#log.append({ ...act, once: once ?? null, atMs: atMs ?? null, visitor: null });
     const later = async (): Promise<Related> => {
       await this.leave(shard, logged);
@@ -268,6 +276,12 @@ export class Acts {
     if (!isShipped || (await this.#unsettled.submit(shard).catch(storeAway)) === AWAY) this.#freshness.hide(shard);
   }
 
+  /** Nothing an act of before could bring back; where it cannot be asked the ledger refuses it. */
+  async #erasedUpTo(shard: number, actor: string): Promise<Stamp> {
+    const floor = await this.#ledger.floorOf(shard, actor).catch(storeAway);
+    return floor === AWAY ? 0 : floor;
+  }
+
   /** The register as everyone must see it, or null where that cannot be known in time. */
   async #see(shard: number, name: RegisterName): Promise<Seen | null> {
     const began = performance.now();
@@ -278,9 +292,12 @@ export class Acts {
         const looked = await this.#looks.look({ shard, counts: [], registers: [name] });
         if (looked.isSettled && !isHidden) {
           const stamp = looked.registers[0] ?? null;
-          if (stamp !== null) return { stamp, hint: null };
+          const known = await this.#floors.now(shard, name.actor).catch(storeAway);
+          const floor = known === AWAY ? 0 : known;
+          // What is below the floor will be refused: it is not there.
+          if (stamp !== null) return { stamp: stamp > floor ? stamp : 0, hint: null, floor };
           const hint = await this.#looks.hint(shard, name);
-          return { stamp: hint.stamp, hint };
+          return { stamp: hint.stamp, hint, floor };
         }
         // The log thread tells soon, unless Kafka is away.
         if (performance.now() - began > (isHidden ? LOOK_MS_MAX : LAG_MS_MAX)) return null;

@@ -1,14 +1,15 @@
 import type { MessagePort } from "node:worker_threads";
 import type { Settings } from "../config.ts";
 import { SketchBoard } from "../distinct/board.ts";
+import type { Admin } from "../ports/admin.ts";
 import type { Counting } from "../ports/counting.ts";
 import type { Histories } from "../ports/histories.ts";
-import { noAdmin } from "../ports/no-counting.ts";
 import type { Rankings } from "../ports/rankings.ts";
 import type { Visitors } from "../ports/visitors.ts";
 import { CounterTable, type TableShare } from "../tallies/table.ts";
 import { Claims, type ClaimsShare } from "../visitors/claims.ts";
 import { NodeVisitors } from "../visitors/visitors.ts";
+import { ClusterAdmin } from "./admin.ts";
 import { fromLedger } from "./away.ts";
 import { ClusterCounting } from "./counting.ts";
 import { Freshness, type FreshnessShare } from "./freshness.ts";
@@ -33,6 +34,8 @@ export interface ClusterShare {
   /** The table's number of this thread. */
   thread: number;
   log: MessagePort;
+  /** To main, for what administrators ask. */
+  admin: MessagePort;
 }
 
 /** A request thread's part of a cluster's node: its own connections to Redis and MySQL. */
@@ -43,18 +46,16 @@ export function attachCluster(share: ClusterShare, press: () => void) {
   const ledger = openSharedLedger(settings, partitions);
   const log = new LogClient(share.log);
   const shards = new Shards({ hot, ledger, end: (shard) => log.end(shard) });
+  const table = CounterTable.attach(share.table, share.thread);
+  const parts = { table, freshness: new Freshness(share.freshness), hot, ledger, shards, log };
   const counting = new ClusterCounting({
-    table: CounterTable.attach(share.table, share.thread),
-    freshness: new Freshness(share.freshness),
-    hot,
-    ledger,
-    shards,
+    ...parts,
     locks: new LoadLocks(share.loadLocks),
-    log,
     sketches: new SketchBoard(share.sketches),
     flushMs: settings.flushMs,
     press,
   });
+  const admin = new ClusterAdmin({ ...parts, port: share.admin, counting, partitions });
   return {
     counting: counting satisfies Counting,
     visitors: new ClusterVisitors(node, shared) satisfies Visitors,
@@ -62,8 +63,9 @@ export function attachCluster(share: ClusterShare, press: () => void) {
     histories: {
       hours: ({ id }, subject, from, to) => fromLedger(() => ledger.history(id, subject, from, to)),
     } satisfies Histories,
-    admin: noAdmin("in a cluster this cannot be done yet; nothing was done"),
+    admin: admin satisfies Admin,
     close() {
+      admin.close();
       log.close();
       ledger.close();
       void hot.close();

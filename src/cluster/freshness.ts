@@ -118,6 +118,11 @@ export class Freshness {
     return Atomics.load(this.#seqs, shard);
   }
 
+  /** What Redis shows of the shard has changed in another way than by notes: readings that are under way are too old. */
+  renew(shard: number): void {
+    Atomics.add(this.#seqs, shard, 2);
+  }
+
   /** Sender: what Redis has of this node's notes there is about to change. */
   open(shard: number): void {
     if (this.seq(shard) % 2 === 0) Atomics.add(this.#seqs, shard, 1);

@@ -27,6 +27,12 @@ export interface KnownQuestion {
 export interface SharedLedger {
   /** Registers (0: never was) and the version of their shards. */
   hints(registers: readonly (RegisterName & { shard: number })[]): Promise<{ stamp: Stamp; version: number }[]>;
+  /** What the actor did up to this stamp, in this shard, is erased. */
+  floorOf(shard: number, actor: Actor): Promise<Stamp>;
+  /** The highest of all such stamps. */
+  highestFloor(): Promise<Stamp>;
+  /** What the records of a source have erased. */
+  erased(source: string): Promise<{ shard: number; n: number; metric: number; count: number }[]>;
   /** Counts and the version of their shards. */
   bases(
     counts: readonly (CountName & { shard: number })[],

@@ -1,4 +1,4 @@
-import type { MessagePort, Transferable } from "node:worker_threads";
+import { MessageChannel, type MessagePort, type Transferable } from "node:worker_threads";
 import type { Settings } from "../config.ts";
 import { SketchBoard } from "../distinct/board.ts";
 import { StartError } from "../errors.ts";
@@ -20,6 +20,7 @@ import type { Webhooks } from "../webhooks/webhooks.ts";
 import type { ClusterShare } from "./attach.ts";
 import { clusterFilesOf } from "./files.ts";
 import { Freshness, type FreshnessShare } from "./freshness.ts";
+import { JobLog } from "./job-log.ts";
 import { LoadLocks } from "./load-locks.ts";
 import { LOG_THREAD } from "./log-data.ts";
 import type { LogLink } from "./log-link.ts";
@@ -77,6 +78,7 @@ export class ClusterNode {
   readonly #table: CounterTable;
   readonly #freshness: Freshness;
   readonly #keeper: Keeper;
+  readonly #jobs: JobLog;
   readonly #loadLocks = LoadLocks.allocate();
   readonly #stores: StoreStates;
   readonly #webhooks: Webhooks | null;
@@ -89,15 +91,13 @@ export class ClusterNode {
     this.#files = clusterFilesOf(parts.settings.data);
     this.#table = parts.table;
     this.#freshness = new Freshness(parts.freshness);
+    const append = (frame: Uint8Array) => parts.link.append(frame);
+    const { table, source, partitions } = parts;
+    const flusher = new Flusher({ table, append, source, partitions, bytesMax: NOTE_FRAME_BYTES });
+    this.#jobs = new JobLog({ table, flusher, append, source, partitions });
     this.#keeper = new Keeper({
       table: parts.table,
-      flusher: new Flusher({
-        table: parts.table,
-        append: (frame) => parts.link.append(frame),
-        source: parts.source,
-        partitions: parts.partitions,
-        bytesMax: NOTE_FRAME_BYTES,
-      }),
+      flusher,
       leaving: new Leaving(parts.table, {
         logHead: () => parts.head.position,
         applied: () => parts.applied.position,
@@ -117,6 +117,8 @@ export class ClusterNode {
     const { settings, partitions, freshness, sketches, link } = this.#parts;
     const thread = FIRST_WORKER_THREAD + index;
     const port: MessagePort = link.join(thread);
+    const { port1, port2: admin } = new MessageChannel();
+    this.#jobs.serve(thread, port1);
     const table = this.#table.share();
     return {
       share: {
@@ -130,8 +132,9 @@ export class ClusterNode {
         loadLocks: this.#loadLocks,
         thread,
         log: port,
+        admin,
       },
-      transfer: [port],
+      transfer: [port, admin],
     };
   }
 
@@ -139,6 +142,7 @@ export class ClusterNode {
   left(index: number): void {
     const thread = FIRST_WORKER_THREAD + index;
     this.#parts.link.left(thread);
+    this.#jobs.left(thread);
     this.#parts.visitors.claims.threadGone(thread);
     const half = this.#table.threadGone(thread);
     if (half >= 0) this.#freshness.forget(half);
@@ -209,6 +213,7 @@ export class ClusterNode {
   /** Everything counted is in Kafka, or (while it is away) in the outbox, from where the next start takes it. */
   async stop(): Promise<void> {
     await this.#webhooks?.stop();
+    this.#jobs.stop();
     const isLogged = await this.#keeper.stop();
     await this.#parts.link.stop();
     await this.#parts.ranker.stop();

@@ -2,7 +2,6 @@ import { type MessagePort, parentPort, workerData } from "node:worker_threads";
 import type { Settings } from "../config.ts";
 import { fault } from "../lib/fault.ts";
 import { UPLOAD_SHARED_MS } from "../limits.ts";
-import type { ShardCommit } from "../ports/hot-store.ts";
 import { LedgerUnavailable } from "../ports/ledger.ts";
 import { log, setUpLog } from "../telemetry/log.ts";
 import { isAway, tried } from "./away.ts";
@@ -141,10 +140,21 @@ class ProjectorThread {
   }
 
   async #apply(received: readonly Received[], positions: Map<number, number>): Promise<void> {
-    const messages: LogMessage[] = [...this.#held, ...received];
-    if (messages.length === 0 && positions.size === 0) return;
+    const messages = received as readonly LogMessage[];
+    if (messages.length + this.#held.length === 0 && positions.size === 0) return;
     await Bun.sleep(ACTS_FIRST_MS);
     fault("cluster.projector.apply");
+    const parts = upToJobs(messages);
+    for (const [i, part] of parts.entries()) {
+      // Positions stand behind all messages.
+      const isLast = i === parts.length - 1;
+      await this.#applyPart([...this.#held, ...part], isLast ? positions : undefined);
+    }
+    this.#messages += received.length;
+  }
+
+  /** One transaction, and what follows it. Thrown out of the midst, the parts before are found decided the next time. */
+  async #applyPart(messages: readonly LogMessage[], positions: ReadonlyMap<number, number> | undefined): Promise<void> {
     const applied = await this.#store(messages, positions);
     fault("cluster.projector.committed");
     this.#held = applied.held;
@@ -154,8 +164,7 @@ class ProjectorThread {
       log.error("records are missing from the log, and nobody has sent them again: they are lost", { ...loss });
     }
     this.#records += applied.records;
-    this.#messages += received.length;
-    await this.#advance(applied.commits);
+    await this.#advance(applied);
   }
 
   async #store(messages: readonly LogMessage[], positions?: ReadonlyMap<number, number>): Promise<AppliedMessages> {
@@ -191,18 +200,19 @@ class ProjectorThread {
   }
 
   /** What fails here is mended by whoever needs the shard. */
-  async #advance(commits: readonly ShardCommit[]): Promise<void> {
+  async #advance({ commits: all, changed }: Pick<AppliedMessages, "commits" | "changed">): Promise<void> {
+    const commits = all.filter(({ shard }) => !changed.includes(shard));
     try {
       const done = await this.#hot.advance(commits);
       fault("cluster.projector.advanced");
-      const hints = commits.flatMap(({ registers }) =>
+      const hints = all.flatMap(({ registers }) =>
         registers.map(([metric, subject, actor, stamp]) => ({ metric, subject, actor, stamp })),
       );
       if (hints.length > 0) await this.#hot.unhintActors(hints);
       const behind = commits.filter((_, i) => !done[i]);
-      await Promise.all(behind.map(({ shard }) => this.#shards.repair(shard)));
+      await Promise.all([...behind.map(({ shard }) => shard), ...changed].map((shard) => this.#shards.repair(shard)));
     } catch (error) {
-      this.#mender.suspect(commits.map(({ shard }) => shard));
+      this.#mender.suspect([...commits.map(({ shard }) => shard), ...changed]);
       if (!isAway(error)) log.limited("advance", 10_000).error("Redis was not told of a commit", { error });
     }
   }
@@ -272,6 +282,16 @@ class ProjectorThread {
     tell({ kind: "stopped" });
     commands.close();
   }
+}
+
+/** A transaction ends with the message that holds an erasure or a merge: what comes behind it must not be in it. */
+function upToJobs(messages: readonly LogMessage[]): LogMessage[][] {
+  const parts: LogMessage[][] = [[]];
+  for (const message of messages) {
+    parts.at(-1)?.push(message);
+    if (message.frame.records.some(({ kind }) => kind === "erase" || kind === "merge")) parts.push([]);
+  }
+  return parts.length > 1 && parts.at(-1)?.length === 0 ? parts.slice(0, -1) : parts;
 }
 
 function nameOf({ source, shard, from }: Gap): string {

@@ -33,10 +33,7 @@ export function adminHandlers({
       const metrics = catalog.all;
       patient(call.request);
       const { counts, isShown } = await admin.eraseSubject(subject, metrics, onceOf(call, [subject]));
-      return (isShown ? done : accepted)(
-        call,
-        `{"subject":${quoted(subject)},"erased":${countsJson(metrics, counts)}}`,
-      );
+      return (isShown ? done : accepted)(call, `{"subject":${quoted(subject)}${erasedJson(metrics, counts)}}`);
     },
 
     /** DELETE /v1/actors/{actor} */
@@ -45,7 +42,7 @@ export function adminHandlers({
       const relations = catalog.relations;
       patient(call.request);
       const { counts, isShown } = await admin.eraseActor(actor, relations, onceOf(call, [actor]));
-      return (isShown ? done : accepted)(call, `{"actor":${quoted(actor)},"erased":${countsJson(relations, counts)}}`);
+      return (isShown ? done : accepted)(call, `{"actor":${quoted(actor)}${erasedJson(relations, counts)}}`);
     },
 
     /** POST /v1/merge */
@@ -66,4 +63,8 @@ export function adminHandlers({
     catalog.type(subject.slice(0, subject.indexOf("/")));
     return subject;
   }
+}
+
+function erasedJson(metrics: readonly { name: string }[], counts: readonly number[] | null): string {
+  return counts === null ? "" : `,"erased":${countsJson(metrics, counts)}`;
 }

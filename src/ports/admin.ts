@@ -3,8 +3,8 @@ import type { OnceKey } from "./counting.ts";
 
 /** What a job came to: numbers in the order of the metrics asked for. */
 export interface Erased {
-  /** What was shown before and is gone. */
-  counts: number[];
+  /** What was there before and is gone; null where that is not known yet. */
+  counts: number[] | null;
   /** False: it is durable, and will show by itself once the ledger can be written again. */
   isShown: boolean;
 }

@@ -128,6 +128,9 @@ export interface Loss {
   to: number;
 }
 
+/** A job and whose record it is. */
+export type PlacedJob = JobRecord & { source: string };
+
 /** A run of log frames, decided and folded: what one transaction stores. Lists are sorted as the stores like it. */
 export interface Batch {
   /** Up to where the ledger has the log after it. */
@@ -146,7 +149,7 @@ export interface Batch {
   shards: [shard: number, stampMax: Stamp][];
   losses: Loss[];
   /** What is done to all that the ledger has with the rest of the batch, in this order. */
-  jobs: JobRecord[];
+  jobs: PlacedJob[];
 }
 
 /** What an applied batch was. */

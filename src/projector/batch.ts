@@ -4,6 +4,7 @@ import type {
   Batch,
   LedgerWriter,
   Loss,
+  PlacedJob,
   RegisterChange,
   SourceState,
   StoredKey,
@@ -50,7 +51,7 @@ export class BatchBuilder {
   #visits = new FoldedVisits();
   #keys = new Map<string, StoredKey>();
   #losses: Loss[] = [];
-  #jobs: JobRecord[] = [];
+  #jobs: PlacedJob[] = [];
   #position: Position = 0;
   /** Records read, decided before or not. */
   records = 0;
@@ -92,7 +93,7 @@ export class BatchBuilder {
           break;
         case "erase":
         case "merge":
-          this.#job(record);
+          this.#job(record, frame.source);
       }
     }
   }
@@ -182,8 +183,8 @@ export class BatchBuilder {
     change.added = 0;
   }
 
-  #job(record: JobRecord): void {
-    this.#jobs.push(record);
+  #job(record: JobRecord, source: string): void {
+    this.#jobs.push({ ...record, source });
     if (record.kind === "erase" && record.stamp > (this.#stampMax[record.shard] as number)) {
       this.#stampMax[record.shard] = record.stamp;
     }

@@ -99,7 +99,7 @@ describe("the MySQL ledger's schema", () => {
     }
     await prepareLedger(url);
     await ensureMetrics(url, [{ name: "views", kind: "tally" }]);
-  });
+  }, 120_000);
 
   test("a table of somebody else's is not taken for ours", async () => {
     await ask("CREATE TABLE relations (id INT)");

@@ -43,6 +43,7 @@ export function wholeContract(deployment: Deployment): void {
     if (deployment.name === "embedded") admin(api);
     top(api);
     if (deployment.name === "embedded") topAfterAdmin(api);
+    admin(api);
     access(deployment);
     rules(deployment);
     if (deployment.nodes === 1) cors(deployment);
@@ -56,6 +57,7 @@ export function wholeContract(deployment: Deployment): void {
 export function storedContract(deployment: Deployment): void {
   describe(deployment.name, () => {
     const api = useServer(deployment);
+    admin(api);
     history(api);
     events(api);
     uploads(api);

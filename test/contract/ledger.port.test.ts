@@ -76,30 +76,34 @@ describe("MySQL", () => {
   });
   afterAll(() => server.close());
 
-  ledgerPort("MySQL", async () => {
-    const url = await server.createDatabase();
-    const open = async () => {
-      await prepareMysql(url);
-      const reader = new MysqlLedgerReader(url, { partitions: 1 });
-      return { writer: ofMessages(url, reader), reader };
-    };
-    const close = async () => {
-      await opened.writer.close();
-      opened.reader.close();
-    };
-    let opened = await open();
-    const world = {
-      writer: opened.writer,
-      reader: opened.reader,
-      async reopen() {
-        await close();
-        opened = await open();
-        Object.assign(world, { writer: opened.writer, reader: opened.reader });
-      },
-      close,
-    };
-    return world;
-  });
+  ledgerPort(
+    "MySQL",
+    async () => {
+      const url = await server.createDatabase();
+      const open = async () => {
+        await prepareMysql(url);
+        const reader = new MysqlLedgerReader(url, { partitions: 1 });
+        return { writer: ofMessages(url, reader), reader };
+      };
+      const close = async () => {
+        await opened.writer.close();
+        opened.reader.close();
+      };
+      let opened = await open();
+      const world = {
+        writer: opened.writer,
+        reader: opened.reader,
+        async reopen() {
+          await close();
+          opened = await open();
+          Object.assign(world, { writer: opened.writer, reader: opened.reader });
+        },
+        close,
+      };
+      return world;
+    },
+    { hasJobs: true },
+  );
 });
 
 /** The log's messages in one partition. */

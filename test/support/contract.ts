@@ -24,6 +24,8 @@ export interface Sending {
   body?: string | Uint8Array;
 }
 
+const ADMIN = /^(?:PUT \/v1\/subjects\/[^/]+\/[^/]+\/[^/]+|DELETE \/v1\/subjects\/[^/]+\/[^/]+|POST \/v1\/merge)$/;
+
 /** Where the servers of a suite run. */
 export interface Deployment {
   name: string;
@@ -75,19 +77,32 @@ export class Api {
     const { headers = {} } = sending;
     const url = this.urls[this.#turn++ % this.urls.length] as string;
     await this.#told.untilShown(url, path, headers);
+    for (const subject of mergedAt(path, sending.json)) await this.#told.untilSubjectShown(url, subject, headers);
     const reply = await send(url, method, path, sending);
-    if (method === "PUT" || method === "DELETE") this.#told.forgetAt(path);
-    if (path === "/v1/merge") this.#told.forget(Object.values(sending.json ?? {}).map(String));
+    if (reply.status === 200) await this.#afterChange(method, path, sending);
     if (method === "POST" && (reply.status === 200 || reply.status === 204)) {
       await this.#told.note(url, path, headers, reply.json?.count ?? null);
     }
     return reply;
   }
 
+  /** Nodes show a lower count after a flush only. */
+  async #afterChange(method: string, path: string, { headers = {}, json }: Sending): Promise<void> {
+    const isAdmin = ADMIN.test(`${method} ${path}`);
+    const merged = mergedAt(path, json);
+    const subjects = merged.length > 0 ? merged : Told.subjectAt(path);
+    if (isAdmin) await this.#told.untilSame(this.urls, subjects, headers);
+  }
+
   get = (path: string, sending?: Sending) => this.send("GET", path, sending);
   post = (path: string, sending?: Sending) => this.send("POST", path, sending);
   put = (path: string, sending?: Sending) => this.send("PUT", path, sending);
   delete = (path: string, sending?: Sending) => this.send("DELETE", path, sending);
+}
+
+/** The subjects of a merge. */
+function mergedAt(path: string, json: unknown): string[] {
+  return path === "/v1/merge" ? Object.values(json ?? {}).map(String) : [];
 }
 
 async function send(url: string, method: string, path: string, { headers = {}, json, body }: Sending): Promise<Reply> {

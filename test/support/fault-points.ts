@@ -12,13 +12,16 @@ const ALL: readonly string[] = [...new Glob("**/*.ts").scanSync(SRC)]
   .sort();
 
 /** Those that a server on one machine comes by, whatever its settings. */
-export const FAULT_POINTS = ALL.filter((point) => !/^(?:cluster|visitors|admin|upload|import|webhook)\./.test(point));
+export const FAULT_POINTS = ALL.filter(
+  (point) => !/^(?:cluster|cluster-admin|visitors|admin|upload|import|webhook)\./.test(point),
+);
 
 /** Those that need a metric with `unique`. */
 export const VISITOR_POINTS = ALL.filter((point) => point.startsWith("visitors."));
 
 /** Those that it comes by for an administrator. */
 export const ADMIN_POINTS = ALL.filter((point) => point.startsWith("admin."));
+export const CLUSTER_ADMIN_POINTS = ALL.filter((point) => point.startsWith("cluster-admin."));
 
 /** Those that it comes by while an upload with a key is under way. */
 export const UPLOAD_POINTS = ALL.filter((point) => point.startsWith("upload."));

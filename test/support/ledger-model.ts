@@ -199,20 +199,30 @@ export class FrameSource {
     return frame;
   }
 
+  /** An erasure of an actor has a record for each shard, as in a cluster. */
   #job(): Frame {
     const { chance, pick } = this.random;
+    const numbered = (shard: number) => {
+      const n = (this.#n.get(`jobs ${shard}`) ?? 0) + 1;
+      this.#n.set(`jobs ${shard}`, n);
+      return { shard, n, metric: 0, once: undefined };
+    };
     const subject = pick(this.subjects);
     const shard = this.subjects.indexOf(subject) % 256;
-    const n = (this.#n.get(`jobs ${shard}`) ?? 0) + 1;
-    this.#n.set(`jobs ${shard}`, n);
-    const numbered = { shard, n, metric: 0, subject, once: undefined };
     const stamp = this.#stamp;
+    const records: LogRecord[] = [];
     if (chance(0.4)) {
       const to = pick(this.subjects.filter((other) => other !== subject));
-      return this.#send({ source: "jobs", records: [{ kind: "merge", ...numbered, to }] });
+      records.push({ kind: "merge", ...numbered(shard), subject, to });
+    } else if (chance(0.5)) {
+      records.push({ kind: "erase", ...numbered(shard), subject, actor: "", stamp });
+    } else {
+      const actor = pick(this.actors);
+      for (let each = 0; each < 256; each++) {
+        records.push({ kind: "erase", ...numbered(each), subject: "", actor, stamp });
+      }
     }
-    const what = chance(0.5) ? { actor: "" } : { subject: "", actor: pick(this.actors) };
-    return this.#send({ source: "jobs", records: [{ kind: "erase", ...numbered, ...what, stamp }] });
+    return this.#send({ source: "jobs", records });
   }
 
   #record(source: string): LogRecord {

@@ -12,6 +12,7 @@ interface Named {
 /** A flush and the way to the other node, on a machine that does much else. */
 const WAIT_MS_MAX = 10_000;
 const LOOK_MS = 5;
+const TALLIES = ["views", "shares"];
 
 /**
  * The counts of tallies that were told to us, by several nodes of one cluster. A node shows what another has counted after
@@ -23,7 +24,15 @@ export class Told {
   /** Resolves when the node at `url` shows what others told of what is at `path`; after 10 s anyway, for the test to see. */
   async untilShown(url: string, path: string, headers: Record<string, string>): Promise<void> {
     const named = namedIn(path);
-    if (!named) return;
+    if (named) await this.#untilShown(url, named, headers);
+  }
+
+  /** The same for a subject that no path names. */
+  async untilSubjectShown(url: string, subject: string, headers: Record<string, string>): Promise<void> {
+    await this.#untilShown(url, { subject, metric: null }, headers);
+  }
+
+  async #untilShown(url: string, named: Named, headers: Record<string, string>): Promise<void> {
     for (const [metric, told] of this.#tellings.get(named.subject) ?? []) {
       if (told.url === url || (named.metric !== null && named.metric !== metric)) continue;
       const deadline = performance.now() + WAIT_MS_MAX;
@@ -40,10 +49,26 @@ export class Told {
     for (const subject of subjects) this.#tellings.delete(subject);
   }
 
-  /** Takes a change of what is at `path` into account. */
-  forgetAt(path: string): void {
+  /** The subject that a path names. */
+  static subjectAt(path: string): string[] {
     const named = namedIn(path);
-    if (named) this.forget([named.subject]);
+    return named ? [named.subject] : [];
+  }
+
+  /** Resolves when all nodes show of these subjects what the first of them does, or after 10 s, for the test to see. */
+  async untilSame(urls: readonly string[], subjects: string[], headers: Record<string, string>): Promise<void> {
+    this.forget(subjects);
+    const deadline = performance.now() + WAIT_MS_MAX;
+    for (const subject of subjects) {
+      for (;;) {
+        const shown = await Promise.all(
+          urls.flatMap((url) => TALLIES.map((metric) => countAt(url, subject, metric, headers))),
+        );
+        const first = shown.slice(0, TALLIES.length);
+        if (shown.every((count, i) => count === first[i % TALLIES.length]) || performance.now() > deadline) break;
+        await Bun.sleep(LOOK_MS);
+      }
+    }
   }
 
   /** After an event was counted by the node at `url`; `count` is null where it did not tell it. */

@@ -5,10 +5,12 @@ import type { Batch, RegisterChange, StoredKey } from "../../ports/ledger.ts";
 import type { MilestoneRule } from "../../ports/milestones.ts";
 import { storeChanges } from "./changes.ts";
 import type { LedgerConnection, Row } from "./connection.ts";
+import { sortOut } from "./floors.ts";
 import { type Folded, fold, LastNumbers, type Touched, touchedBy } from "./fold.ts";
+import { doJobs } from "./jobs.ts";
 import type { AppliedMessages, ApplyOptions, LogMessage } from "./messages.ts";
 import { type Counted, storeMilestones } from "./milestones.ts";
-import type { RegisterStore } from "./registers.ts";
+import { look, type RegisterStore } from "./registers.ts";
 import { storeVisits } from "./sketches.ts";
 import { hexSql, idOf, idSql, numbersSql, rowsSql, wholeSql } from "./sql.ts";
 import { changed } from "./tallies.ts";
@@ -53,35 +55,49 @@ export async function applyMessages(
   const before = await lock(connection, touched);
   const folded = fold(messages, before, options);
   const { batch } = folded;
-  const stamps = await registers.store(connection, batch.registers);
+  const { living, refused } = await sortOut(connection, batch.registers);
+  batch.registers = living;
+  const stamps = await registers.store(connection, living);
   const counts = countChanges(batch, stamps);
   await storeCounts(connection, counts);
   await storeMilestones(connection, counts, options.milestones, batch.nowMs);
   await storeVisits(connection, batch.visits, batch.nowMs);
   await storeRest(connection, batch);
-  const versions = versionsAfter(batch, before);
+  const effects = await doJobs(connection, batch);
+  const versions = versionsAfter(batch, before, effects.changed);
   await storeShards(connection, versions);
   const positions = positionsAfter(messages, folded, before, options);
-  const told = await storeChanges(connection, counts, { ...touched, last: before.changes });
+  const told = await storeChanges(connection, counts, effects, { ...touched, last: before.changes });
   await storePositions(connection, positions, { topic: options.topic, changes: told });
+  const unchanged = await stored(connection, refused);
   fault("cluster.projector.commit");
   await connection.write("COMMIT");
-  const commits = commitsOf({ touched, before, folded, versions, positions, counts, stamps });
+  const commits = commitsOf({ touched, before, folded, versions, positions, counts, stamps, refused: unchanged });
   const { held, gaps, records } = folded;
-  let stored = 0;
-  for (let i = 0; i < stamps.length; i++) {
-    if ((batch.registers[i] as RegisterChange).stamp > (stamps[i] as number)) stored++;
+  const written = living.filter(({ stamp }, i) => stamp > (stamps[i] as number)).length;
+  const { losses } = batch;
+  const changed = [...effects.changed];
+  return { commits, changed, held, gaps, losses, records, registers: written, counts: counts.length };
+}
+
+/** Registers with the stamp that the ledger has. */
+async function stored(connection: LedgerConnection, changes: readonly RegisterChange[]): Promise<RegisterChange[]> {
+  const stamps = new Float64Array(changes.length);
+  for (let from = 0; from < changes.length; from += LOOK_ROWS) {
+    const chunk = Array.from(changes.keys()).slice(from, from + LOOK_ROWS);
+    await look(connection, changes, chunk, stamps);
   }
-  return { commits, held, gaps, losses: batch.losses, records, registers: stored, counts: counts.length };
+  return changes.map((change, i) => ({ ...change, stamp: stamps[i] as number }));
 }
 
 /** Locks the shards first, in their order, then the partitions; so no two writers wait for each other. */
 async function lock(connection: LedgerConnection, touched: Touched): Promise<Before> {
   const shards = new Map<number, { version: number; stampMax: number }>();
   if (touched.shards.size > 0) {
+    const numbers = new Set([...touched.shards.keys(), ...touched.mergedInto]);
     const rows = await connection.ask(
       `SELECT shard, version, stamp_max FROM shards FORCE INDEX (PRIMARY)
-       WHERE shard IN (${numbersSql(touched.shards.keys())}) ORDER BY shard FOR UPDATE`,
+       WHERE shard IN (${numbersSql(numbers)}) ORDER BY shard FOR UPDATE`,
     );
     for (const [shard, version, stampMax] of rows) {
       shards.set(Number(shard), { version: Number(version), stampMax: Number(stampMax) });
@@ -226,8 +242,9 @@ async function storeRest(connection: LedgerConnection, { sources, keys, losses, 
 
 type Versions = [shard: number, version: number, stampMax: number][];
 
-function versionsAfter(batch: Batch, { shards }: Before): Versions {
-  return batch.shards.map(([shard, stampMax]) => {
+function versionsAfter(batch: Batch, { shards }: Before, changed: ReadonlySet<number>): Versions {
+  const touched = new Map([...Array.from(changed, (shard): [number, number] => [shard, 0]), ...batch.shards]);
+  return Array.from(touched).map(([shard, stampMax]) => {
     const before = shards.get(shard) ?? { version: 0, stampMax: 0 };
     return [shard, before.version + 1, Math.max(before.stampMax, stampMax)];
   });
@@ -304,11 +321,14 @@ function commitsOf(all: {
   positions: Map<number, number>;
   counts: readonly CountChange[];
   stamps: Float64Array;
+  refused: readonly RegisterChange[];
 }): ShardCommit[] {
   const { batch, decisions } = all.folded;
   const commits = new Map<number, ShardCommit>();
   for (const [shard, version] of all.versions) {
-    const position = all.positions.get(all.touched.shards.get(shard) as number) as number;
+    const position = all.positions.get(all.touched.shards.get(shard) as number);
+    // Only merged into: its partition may be another one.
+    if (position === undefined) continue;
     const { groups = [], keys = [] } = decisions.get(shard) ?? {};
     const { incarnation } = all.before;
     commits.set(shard, { shard, incarnation, version, position, last: [], counts: [], registers: [], groups, keys });
@@ -318,6 +338,9 @@ function commitsOf(all: {
   for (let i = 0; i < all.stamps.length; i++) {
     const { shard, metric, subject, actor, stamp } = batch.registers[i] as RegisterChange;
     commits.get(shard)?.registers.push([metric, subject, actor, Math.max(stamp, all.stamps[i] as number)]);
+  }
+  for (const { shard, metric, subject, actor, stamp } of all.refused) {
+    commits.get(shard)?.registers.push([metric, subject, actor, stamp]);
   }
   return [...commits.values()];
 }

@@ -1,6 +1,7 @@
 import { ChangeWriter } from "../../rankings/changes.ts";
 import type { CountChange } from "./apply.ts";
 import type { LedgerConnection } from "./connection.ts";
+import type { JobEffects } from "./jobs.ts";
 import { hexSql, wholeSql } from "./sql.ts";
 
 /** A frame's share of a statement, which is twice as long: far below what any server takes. */
@@ -13,16 +14,25 @@ const FRAME_BYTES = 1_000_000;
 export async function storeChanges(
   connection: LedgerConnection,
   counts: readonly CountChange[],
+  effects: JobEffects,
   { shards, last }: { shards: ReadonlyMap<number, number>; last: ReadonlyMap<number, number> },
 ): Promise<Map<number, number>> {
   const writers = new Map<number, ChangeWriter>();
-  for (const { shard, metric, subject, minutes } of counts) {
+  const writerOf = (shard: number): ChangeWriter => {
     const partition = shards.get(shard) as number;
     let writer = writers.get(partition);
     if (!writer) {
       writer = new ChangeWriter();
       writers.set(partition, writer);
     }
+    return writer;
+  };
+  for (const { shard, metric, subject, minute, amount } of effects.counts) {
+    writerOf(shard).add(metric, minute, subject, amount);
+  }
+  for (const { shard, subject, other } of effects.becomes) writerOf(shard).becomes(subject, other);
+  for (const { shard, metric, subject, minutes } of counts) {
+    const writer = writerOf(shard);
     for (const [minute, amount] of minutes) if (amount !== 0) writer.add(metric, minute, subject, amount);
   }
   const numbers = new Map(last);

@@ -2,6 +2,7 @@ import { KEYS_MS } from "../../limits.ts";
 import type { Batch, StoredKey } from "../../ports/ledger.ts";
 import { BatchBuilder } from "../../projector/batch.ts";
 import type { Frame, LogRecord, RecordOnce } from "../../records.ts";
+import { shardOf } from "../shards.ts";
 import type { Gap, LogMessage } from "./messages.ts";
 
 /** What the ledger had decided of each source before: its last n by shard. */
@@ -29,6 +30,8 @@ export interface Touched {
   partitions: number[];
   sources: Map<string, Set<number>>;
   keys: Set<string>;
+  /** Shards that merges write to, though nothing of theirs may be among the messages. */
+  mergedInto: Set<number>;
 }
 
 export function touchedBy(messages: readonly LogMessage[], positions?: ReadonlyMap<number, number>): Touched {
@@ -36,6 +39,7 @@ export function touchedBy(messages: readonly LogMessage[], positions?: ReadonlyM
   const partitions = new Set<number>(positions?.keys());
   const sources = new Map<string, Set<number>>();
   const keys = new Set<string>();
+  const mergedInto = new Set<number>();
   for (const { partition, frame } of messages) {
     partitions.add(partition);
     let ofSource = sources.get(frame.source);
@@ -43,10 +47,12 @@ export function touchedBy(messages: readonly LogMessage[], positions?: ReadonlyM
       ofSource = new Set();
       sources.set(frame.source, ofSource);
     }
-    for (const { shard, once } of frame.records) {
+    for (const record of frame.records) {
+      const { shard, once } = record;
       shards.set(shard, partition);
       ofSource.add(shard);
       if (once) keys.add(once.key);
+      if (record.kind === "merge") mergedInto.add(shardOf(record.to));
     }
   }
   return {
@@ -54,6 +60,7 @@ export function touchedBy(messages: readonly LogMessage[], positions?: ReadonlyM
     partitions: [...partitions].sort((a, b) => a - b),
     sources,
     keys,
+    mergedInto,
   };
 }
 

@@ -86,6 +86,10 @@ export class MysqlLedgerWriter {
       return keys === PRUNE_ROWS || sketches === PRUNE_SKETCHES;
     });
     if (isMore) return true;
+    await this.#transaction(async (connection) => {
+      await connection.write(`DELETE FROM erased WHERE at_ms < ${before} ORDER BY at_ms LIMIT ${PRUNE_ROWS}`);
+      await connection.write("COMMIT");
+    });
     this.#prunedMs = nowMs;
     return false;
   }

@@ -27,6 +27,8 @@ export interface ApplyOptions {
 export interface AppliedMessages {
   /** By shard. Empty where everything had been decided before. */
   commits: ShardCommit[];
+  /** Shards that erasures or merges have changed: their copies are brought up to the ledger, not told of the commit. */
+  changed: number[];
   /**
    * Messages that hold records behind a gap. The next call must begin with them; their partitions' positions stay at
    * the first of each, so that whoever takes a partition over reads them again.

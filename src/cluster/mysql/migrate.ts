@@ -4,6 +4,7 @@ import relationHistorySql from "../../../drizzle/mysql/0001_relation_history.sql
 import milestonesSql from "../../../drizzle/mysql/0002_milestones.sql" with { type: "text" };
 import sketchesSql from "../../../drizzle/mysql/0003_sketches.sql" with { type: "text" };
 import rankingsSql from "../../../drizzle/mysql/0004_rankings.sql" with { type: "text" };
+import floorsSql from "../../../drizzle/mysql/0005_floors.sql" with { type: "text" };
 import journal from "../../../drizzle/mysql/meta/_journal.json" with { type: "json" };
 import { EXIT, StartError } from "../../errors.ts";
 import type { LedgerConnection } from "./connection.ts";
@@ -16,6 +17,7 @@ const SQL_BY_TAG: Record<string, string> = {
   "0002_milestones": milestonesSql,
   "0003_sketches": sketchesSql,
   "0004_rankings": rankingsSql,
+  "0005_floors": floorsSql,
 };
 
 /** One statement of one migration. A server commits each by itself, so each is in the book by itself. */

@@ -13,16 +13,15 @@ import type { KnownQuestion, SharedLedger } from "../ledger.ts";
 import { KEYS, keyOf } from "./apply.ts";
 import type { LedgerConnection, Row } from "./connection.ts";
 import { type CountedRange, countedRows, countedSql } from "./counted.ts";
+import { Floors, highestFloor } from "./floors.ts";
 import { nameOf, sorted } from "./found.ts";
 import { knownRows, knownSql } from "./known.ts";
 import { type PoolOptions, ReadPool, UNHURRIED } from "./pool.ts";
-import { REGISTER, registerSql } from "./registers.ts";
+import { behind, countOf, inParts, ofActor, registersIn, sourceOf } from "./read-sql.ts";
 import { sketchPairs } from "./sketches.ts";
-import { hexSql, idOf, idSql, numbersSql, ofTypeSql, rowsSql, wholeSql } from "./sql.ts";
+import { hexSql, idOf, idSql, numbersSql, rowsSql, wholeSql } from "./sql.ts";
 import { readTop, wantTop } from "./tops.ts";
 
-/** Names in one statement, so that none becomes long. */
-const NAMES = 500;
 /** How much later than its own time a key may have come into the ledger by the clocks of all. */
 const CLOCKS_APART_MS = 60_000;
 
@@ -64,6 +63,22 @@ export class MysqlLedgerReader implements LedgerReader, SharedLedger {
         return { stamp: found.get(nameOf(register)) ?? 0, version: versions.get(register.shard) ?? 0 };
       });
     });
+  }
+
+  async floorOf(shard: number, actor: Actor): Promise<Stamp> {
+    return this.#pool.use(async (connection) => (await Floors.of(connection, [actor])).at(shard, actor));
+  }
+
+  async erased(source: string): Promise<{ shard: number; n: number; metric: number; count: number }[]> {
+    const rows = await this.#ask(`SELECT shard, n, metric, count FROM erased WHERE source = ${idSql(source)}`);
+    return rows.map((row) => {
+      const [shard, n, metric, count] = row.map(Number) as [number, number, number, number];
+      return { shard, n, metric, count };
+    });
+  }
+
+  highestFloor(): Promise<Stamp> {
+    return this.#pool.use(highestFloor);
   }
 
   async bases(
@@ -342,37 +357,4 @@ export class MysqlLedgerReader implements LedgerReader, SharedLedger {
       }
     });
   }
-}
-
-function registersIn(registers: readonly RegisterName[]): string {
-  return `SELECT actor, subject, metric, stamp FROM relations FORCE INDEX (PRIMARY)
-    WHERE ${REGISTER} IN (${rowsSql(registers, registerSql)})`;
-}
-
-function ofActor(metric: number, actor: Actor, type?: string): string {
-  const typed = type === undefined ? "" : ` AND ${ofTypeSql(type)}`;
-  return `actor = ${idSql(actor)} AND metric = ${wholeSql(metric)} AND active = 1${typed}`;
-}
-
-/** Spelt out, as two ranges of the index: of `(stamp, id) < (…)` MariaDB and MySQL make none. */
-function behind(column: "actor" | "subject", { stamp, id }: Place): string {
-  const whole = wholeSql(stamp);
-  return id === "" ? `stamp < ${whole}` : `(stamp < ${whole} OR (stamp = ${whole} AND ${column} < ${idSql(id)}))`;
-}
-
-function countOf(metric: number, actor: Actor, type?: string): string {
-  return `SELECT count(*) FROM relations FORCE INDEX (relations_by_actor) WHERE ${ofActor(metric, actor, type)}`;
-}
-
-function sourceOf([source, shard, last]: Row): SourceState {
-  return { source: idOf(source as Buffer), shard: Number(shard), last: Number(last) };
-}
-
-/** All of it in as many questions as it takes; each is a snapshot of its own, unless its caller holds one. */
-async function inParts<T, R>(items: readonly T[], ask: (part: readonly T[]) => Promise<readonly R[]>): Promise<R[]> {
-  const answers: R[] = [];
-  for (let from = 0; from < items.length; from += NAMES) {
-    answers.push(...(await ask(items.slice(from, from + NAMES))));
-  }
-  return answers;
 }

@@ -70,7 +70,8 @@ export class RegisterStore {
   }
 }
 
-async function look(
+/** The stored stamps of `chunk` of the changes go into `before`. */
+export async function look(
   connection: LedgerConnection,
   changes: readonly RegisterChange[],
   chunk: readonly number[],

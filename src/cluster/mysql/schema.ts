@@ -220,3 +220,27 @@ export const sketches = mysqlTable(
   },
   (t) => [primaryKey({ columns: [t.subject, t.metric, t.day] }), index("sketches_by_day").on(t.day)],
 );
+
+/**
+ * Who was erased, as a hash, and when: on these shards nothing that is not newer is taken in of this actor. A shard's row
+ * is there from when its part of the log has the erasure; once all have it, one row (`ALL_SHARDS`) stands for them.
+ */
+export const floors = mysqlTable(
+  "floors",
+  { actor: binary({ length: 16 }).notNull(), shard: smallint({ unsigned: true }).notNull(), stamp: whole("stamp") },
+  (t) => [primaryKey({ columns: [t.actor, t.shard] }), index("floors_by_stamp").on(t.stamp)],
+);
+
+/** What an erasure took away, named by its record, for whoever waits to tell it. Kept for a while only. */
+export const erased = mysqlTable(
+  "erased",
+  {
+    source: source(),
+    shard: smallint({ unsigned: true }).notNull(),
+    n: whole("n"),
+    metric: metric(),
+    count: whole("count"),
+    atMs: whole("at_ms"),
+  },
+  (t) => [primaryKey({ columns: [t.source, t.shard, t.n, t.metric] }), index("erased_by_time").on(t.atMs)],
+);

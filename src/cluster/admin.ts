@@ -1,0 +1,224 @@
+import type { MessagePort } from "node:worker_threads";
+import { badInput, Problem, unavailable } from "../errors.ts";
+import { LAG_MS_MAX, SHARED_JOB_MS_MAX } from "../limits.ts";
+import { type Actor, COUNT_MAX, type Metric, type Subject } from "../model.ts";
+import type { Admin, Erased } from "../ports/admin.ts";
+import type { Counting, OnceKey } from "../ports/counting.ts";
+import type { HotStore } from "../ports/hot-store.ts";
+import type { CounterTable } from "../tallies/table.ts";
+import { isAway } from "./away.ts";
+import { FLOORS_UNKNOWN_MS } from "./floor-watch.ts";
+import type { Freshness } from "./freshness.ts";
+import type { JobMessage, JobReply, JobRequest, LoggedJob } from "./job-log.ts";
+import type { SharedLedger } from "./ledger.ts";
+import type { LogClient } from "./log-client.ts";
+import { type Shards, shardOf } from "./shards.ts";
+
+interface AdminParts {
+  port: MessagePort;
+  counting: Pick<Counting, "counts">;
+  table: CounterTable;
+  freshness: Freshness;
+  hot: HotStore;
+  ledger: SharedLedger;
+  shards: Shards;
+  log: LogClient;
+  partitions: number;
+}
+
+const POLL_MS = 10;
+
+/**
+ * What administrators ask, in a cluster, as one request thread does it.
+ *
+ *     main: this node's counts, then the record → log → projector → ledger → Redis brought up to it → this node's table
+ *
+ * The log's order decides: what was in the shard's log before the record is part of it, what comes after counts on top. So
+ * nobody need be held back, and killed anywhere the record is in the log or it is not. The answer waits for the ledger and for
+ * Redis, so that every later read shows it; where one of them is away it is 202.
+ *
+ * An erasure of an actor is one record for each shard, and one message for each partition: a node that dies between two of
+ * them has erased some partitions' part. Nobody was told then, and erasing again does the rest.
+ *
+ * A merge stands in the log of `from`. What was acknowledged of `to` before must not come behind it, so the ledger is waited for
+ * first to have `to`'s partition up to its end.
+ */
+export class ClusterAdmin implements Admin {
+  readonly #parts: AdminParts;
+  readonly #waiting = new Map<number, (reply: JobReply) => void>();
+  #nextId = 0;
+
+  constructor(parts: AdminParts) {
+    this.#parts = parts;
+    parts.port.on("message", (reply: JobReply) => {
+      this.#waiting.get(reply.id)?.(reply);
+      this.#waiting.delete(reply.id);
+    });
+  }
+
+  async set(metric: Metric, subject: Subject, count: number, once?: OnceKey): Promise<number | null> {
+    const shard = shardOf(subject);
+    if (await this.#isRepeat(shard, once)) return (await this.#parts.counting.counts(subject, [metric]))[0] as number;
+    const logged = await this.#log({ kind: "set", metric: metric.id, subject, count, once: named(once) });
+    const isShown = await this.#untilShown(logged, [shard], LAG_MS_MAX);
+    this.#renew([subject], [metric]);
+    return isShown ? count : null;
+  }
+
+  async eraseSubject(subject: Subject, metrics: readonly Metric[], once?: OnceKey): Promise<Erased> {
+    const shard = shardOf(subject);
+    if (await this.#isRepeat(shard, once)) return nothing(metrics);
+    const logged = await this.#log({ kind: "erase-subject", subject, metrics: idsOf(metrics), once: named(once) });
+    const isShown = await this.#untilShown(logged, [shard], SHARED_JOB_MS_MAX);
+    this.#renew([subject], metrics);
+    return this.#erased(logged, metrics, isShown);
+  }
+
+  async eraseActor(actor: Actor, metrics: readonly Metric[], once?: OnceKey): Promise<Erased> {
+    if (await this.#isRepeat(0, once)) return nothing(metrics);
+    const logged = await this.#log({ kind: "erase-actor", actor, once: named(once) });
+    const shards = logged.records.map(([shard]) => shard);
+    const isShown = await this.#untilShown(logged, shards, SHARED_JOB_MS_MAX);
+    // From now on everybody stamps the actor's acts above it.
+    await Bun.sleep(FLOORS_UNKNOWN_MS);
+    return this.#erased(logged, metrics, isShown);
+  }
+
+  async merge(from: Subject, to: Subject, metrics: readonly Metric[], once?: OnceKey): Promise<number[] | null> {
+    const { counting } = this.#parts;
+    const shards = [shardOf(from), shardOf(to)] as const;
+    if (await this.#isRepeat(shards[0], once)) return counting.counts(to, metrics);
+    const [given, there] = [await counting.counts(from, metrics), await counting.counts(to, metrics)];
+    if (given.some((count, i) => count + (there[i] as number) > COUNT_MAX)) {
+      throw badInput("/from", `a count would pass ${COUNT_MAX}`);
+    }
+    if (!(await this.#untilApplied(shards[1]))) {
+      throw unavailable("a store is away, so it is not known what is still on its way; nothing was merged");
+    }
+    const logged = await this.#log({ kind: "merge", from, to, metrics: idsOf(metrics), once: named(once) });
+    const isShown = await this.#untilShown(logged, [...new Set(shards)], SHARED_JOB_MS_MAX);
+    this.#renew([from, to], metrics);
+    return isShown ? counting.counts(to, metrics) : null;
+  }
+
+  close(): void {
+    this.#parts.port.close();
+    for (const [id, take] of this.#waiting) take({ id, refused: "the server stops" });
+    this.#waiting.clear();
+  }
+
+  async #log(request: JobRequest): Promise<LoggedJob> {
+    const id = ++this.#nextId;
+    const reply = await new Promise<JobReply>((resolve) => {
+      this.#waiting.set(id, resolve);
+      this.#parts.port.postMessage({ id, request } satisfies JobMessage);
+    });
+    if ("logged" in reply) return reply.logged;
+    throw unavailable(`the log cannot be written: ${reply.refused}`);
+  }
+
+  /** Whether the key has named something already; where that cannot be asked the ledger decides, which takes a key once. */
+  async #isRepeat(shard: number, once: OnceKey | undefined): Promise<boolean> {
+    if (!once) return false;
+    try {
+      const { known } = await this.#parts.ledger.keyHint(shard, once.key);
+      if (known && known.body !== once.body) {
+        throw new Problem("key-reused", "this Idempotency-Key came with another body before");
+      }
+      return known !== null;
+    } catch (error) {
+      if (isAway(error)) return false;
+      throw error;
+    }
+  }
+
+  /** Everything that is in the log of the shard's partition now is in the ledger; false where that takes too long. */
+  async #untilApplied(shard: number): Promise<boolean> {
+    const { log, ledger, partitions } = this.#parts;
+    return this.#inTime(SHARED_JOB_MS_MAX, async () => {
+      const end = await log.end(shard);
+      return async () => ((await ledger.positions()).get(shard % partitions) ?? 0) >= end;
+    });
+  }
+
+  /** The ledger has all records, and Redis what followed from them; false where a store is away, or it takes too long. */
+  async #untilShown({ source, records }: LoggedJob, shards: readonly number[], ms: number): Promise<boolean> {
+    const { hot, ledger, log } = this.#parts;
+    const isDecided = await this.#inTime(ms, async () => {
+      // Rejects where Kafka is away: then the record waits on this node's disk.
+      await log.end(shards[0] as number);
+      return async () => {
+        const last = new Map((await ledger.lastOf([source])).map(({ shard, last }) => [shard, last]));
+        return records.every(([shard, n]) => (last.get(shard) ?? 0) >= n);
+      };
+    });
+    if (!isDecided) return false;
+    return this.#inTime(LAG_MS_MAX, async () => {
+      const versions = await ledger.shards();
+      return async () => {
+        const heads = await hot.heads(shards);
+        const behind = shards.filter((shard, i) => (heads[i]?.version ?? -1) < (versions[shard]?.version ?? 0));
+        await Promise.all(behind.map((shard) => this.#parts.shards.repair(shard)));
+        return behind.length === 0;
+      };
+    });
+  }
+
+  async #inTime(ms: number, begin: () => Promise<() => Promise<boolean>>): Promise<boolean> {
+    const deadline = performance.now() + ms;
+    try {
+      for (const isDone = await begin(); !(await isDone()); ) {
+        if (performance.now() > deadline) return false;
+        await Bun.sleep(POLL_MS);
+      }
+      return true;
+    } catch (error) {
+      if (isAway(error)) return false;
+      throw error;
+    }
+  }
+
+  /** What was taken away, as the ledger has noted it. */
+  async #erased({ source, records }: LoggedJob, metrics: readonly Metric[], isShown: boolean): Promise<Erased> {
+    const own = new Set(records.map(([shard, n]) => `${shard} ${n}`));
+    const counts = new Map<number, number>();
+    try {
+      for (const { shard, n, metric, count } of await this.#parts.ledger.erased(source)) {
+        if (own.has(`${shard} ${n}`)) counts.set(metric, (counts.get(metric) ?? 0) + count);
+      }
+    } catch (error) {
+      if (!isAway(error)) throw error;
+      return { counts: null, isShown: false };
+    }
+    return { counts: isShown ? metrics.map(({ id }) => counts.get(id) ?? 0) : null, isShown };
+  }
+
+  /** What this node's table knew of these counters was before; readings that are under way are not believed any more. */
+  #renew(subjects: readonly Subject[], metrics: readonly Metric[]): void {
+    const { table, freshness } = this.#parts;
+    table.enter();
+    try {
+      for (const subject of subjects) {
+        freshness.renew(shardOf(subject));
+        for (const { id } of metrics) {
+          const slot = table.find(id, subject);
+          if (slot >= 0 && table.isLoaded(slot)) freshness.forget(slot);
+        }
+      }
+    } finally {
+      table.leave();
+    }
+  }
+}
+
+function idsOf(metrics: readonly Metric[]): number[] {
+  return metrics.map(({ id }) => id);
+}
+
+function nothing(metrics: readonly Metric[]): Erased {
+  return { counts: metrics.map(() => 0), isShown: true };
+}
+
+function named(once: OnceKey | undefined) {
+  return once && { ...once, atMs: Date.now() };
+}
