@@ -40,10 +40,9 @@ export function wholeContract(deployment: Deployment): void {
     stats(api);
     tallies(api);
     at(api);
-    if (deployment.name === "embedded") admin(api);
+    admin(api);
     top(api);
     if (deployment.name === "embedded") topAfterAdmin(api);
-    admin(api);
     access(deployment);
     rules(deployment);
     if (deployment.nodes === 1) cors(deployment);
