@@ -176,7 +176,9 @@ export const STREAM_SLICE_MS = 2;
 export const STREAM_CHUNK_CHARACTERS = 64 * KiB;
 /** A comment comes that often, and a reader that takes nothing for so long is cut off. */
 export const STREAM_BEAT_MS = 15_000;
-export const STREAM_STALL_MS_MAX = 60_000;
+export const STREAM_STALL_MS_MAX = 30_000;
+/** What an ended stream's reader has not taken after so many seconds is thrown away with the connection. */
+export const STREAM_END_S = 10;
 
 /** A webhook's URL: with a subject and numbers it is a key in MySQL, which has 3,072 bytes. */
 export const WEBHOOK_URL_BYTES_MAX = 1_024;

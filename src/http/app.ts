@@ -43,8 +43,8 @@ export interface AppDeps {
   rankings: Rankings;
   /** The streams of this thread. */
   streams: Watch;
-  /** The request's connection may be quiet for as long as it likes. */
-  holdOpen: (request: Request) => void;
+  /** The request's connection may be quiet for so long; 0: for as long as it likes. */
+  holdOpen: (request: Request, seconds: number) => void;
   admin: Admin;
   /** The request may take longer than a connection may else be quiet. */
   patient?: (request: Request) => void;

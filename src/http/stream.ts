@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { badInput } from "../errors.ts";
-import { PAGE_BODY_BYTES_MAX, PAGE_SUBJECTS_MAX } from "../limits.ts";
+import { PAGE_BODY_BYTES_MAX, PAGE_SUBJECTS_MAX, STREAM_END_S } from "../limits.ts";
 import { type Metric, type Subject, subjectProblem } from "../model.ts";
 import type { Follower, Sink } from "../streams/follower.ts";
 import type { Watch } from "../streams/watch.ts";
@@ -28,7 +28,7 @@ export function streamHandlers({
 }: {
   catalog: Catalog;
   streams: Watch;
-  holdOpen: (request: Request) => void;
+  holdOpen: (request: Request, seconds: number) => void;
 }) {
   /** Of no names: every metric. */
   async function open(call: Call, named: ReadonlySet<Subject>, names: ReadonlySet<string>): Promise<Response> {
@@ -43,8 +43,9 @@ export function streamHandlers({
     // Who has gone before the answer begins is never asked for it.
     request.signal.addEventListener("abort", close);
     if (request.signal.aborted) close();
-    holdOpen(request);
-    return new Response(eventStream(streams, follower), { headers });
+    holdOpen(request, 0);
+    const ended = () => holdOpen(request, STREAM_END_S);
+    return new Response(eventStream(streams, follower, ended), { headers });
   }
 
   return {
@@ -82,14 +83,18 @@ export function streamHandlers({
  * A direct stream: what is written goes to the socket at once, and `flush(true)` tells when the socket has taken it. With
  * the standard kind Bun would keep what a slow reader does not take, all of it.
  */
-function eventStream(streams: Watch, follower: Follower): ReadableStream {
+function eventStream(streams: Watch, follower: Follower, ending: () => void): ReadableStream {
   const ended = Promise.withResolvers<void>();
+  const end = () => {
+    ending();
+    ended.resolve();
+  };
   return new ReadableStream({
     type: "direct",
     pull(controller) {
       streams.attach(
         follower,
-        sinkOf(controller, () => streams.drained(follower), ended.resolve),
+        sinkOf(controller, () => streams.drained(follower), end),
       );
       return ended.promise;
     },

@@ -63,6 +63,8 @@ export class Watch {
   readonly #turns = new Turns();
   #rounds: ReturnType<typeof setTimeout> | undefined;
   #sweeps: ReturnType<typeof setInterval> | undefined;
+  /** When the last round was sent. */
+  #sentMs = Number.NEGATIVE_INFINITY;
   #isClosed = false;
 
   constructor(parts: WatchParts) {
@@ -147,6 +149,7 @@ export class Watch {
     const timer = this.#rounds;
     const beganMs = performance.now();
     const cost: Cost = { busyMs: 0, asked: 0 };
+    let readMs = 0;
     try {
       const all = this.#counts.all();
       for (let isMore = true; isMore; ) {
@@ -158,20 +161,28 @@ export class Watch {
         }
         await othersFirst();
       }
-      await this.#send(beganMs, cost);
+      readMs = performance.now() - beganMs;
+      // A round that was read faster than the one before must not be sent sooner after it.
+      const earlyMs = this.#sentMs + STREAM_EVERY_MS - TIMER_MS - performance.now();
+      if (earlyMs > 0) await Bun.sleep(Math.ceil(earlyMs));
+      this.#sentMs = performance.now();
+      await this.#send(this.#sentMs, cost);
     } catch (error) {
       this.#parts.failed(error);
     }
     // All have gone meanwhile: whoever came then has begun rounds of its own.
     if (this.#rounds !== timer) return;
     const restMs = Math.max(STREAM_EVERY_MS, ROUND_SHARE * cost.busyMs, (1000 * cost.asked) / STREAM_READS_PER_S_MAX);
-    this.#plan(Math.max(0, Math.ceil(beganMs + restMs - performance.now())));
+    // Begun so that it can be sent when the rest is over.
+    const nextMs = Math.max(beganMs, this.#sentMs - readMs) + restMs;
+    this.#plan(Math.max(0, Math.ceil(nextMs - performance.now())));
   }
 
-  async #send(roundMs: number, cost: Cost): Promise<void> {
+  async #send(nowMs: number, cost: Cost): Promise<void> {
+    const id = eventId();
     let beganMs = performance.now();
     for (const follower of this.#marked) {
-      if (follower.begin(eventId(), roundMs, STREAM_EVERY_MS - TIMER_MS)) this.#marked.delete(follower);
+      if (follower.begin(id, nowMs, STREAM_EVERY_MS - TIMER_MS)) this.#marked.delete(follower);
       if (performance.now() - beganMs < STREAM_SLICE_MS) continue;
       cost.busyMs += performance.now() - beganMs;
       await othersFirst();

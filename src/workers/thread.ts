@@ -45,7 +45,7 @@ function main(data: WorkerData, main: MessagePort): void {
       histories: thread.histories,
       rankings: thread.rankings,
       streams,
-      holdOpen: (request) => server.timeout(request, 0),
+      holdOpen: (request, seconds) => server.timeout(request, seconds),
       admin: thread.admin,
       patient: (request) => server.timeout(request, PATIENCE_S),
       health: () => health,

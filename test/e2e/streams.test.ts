@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { EventReader } from "../support/event-reader.ts";
 import { eventually } from "../support/eventually.ts";
@@ -96,6 +96,43 @@ test("a reader who takes nothing does not hold up a stop", async () => {
     for (const socket of sockets) socket.terminate();
   });
 }, 60_000);
+
+test("a reader who never takes anything is cut off, and leaves nothing behind", async () => {
+  await inFolder(async (folder) => {
+    const server = await TestServer.start({ data: join(folder, "data"), args: ["--workers", "1"] });
+    const open = () => readdirSync(`/proc/${server.pid}/fd`).length;
+    await streamsOf(server);
+    const before = open();
+    const { hostname, port } = new URL(server.url);
+    const subjects = Array.from({ length: 1_000 }, (_, i) => `cut/${"x".repeat(110)}${i}`);
+    const body = JSON.stringify({ subjects, metrics: ["views"] });
+    const head = `POST /v1/stream HTTP/1.1\r\nhost: ${hostname}\r\ncontent-type: application/json`;
+    const socket = await Bun.connect({
+      hostname,
+      port: Number(port),
+      socket: {
+        open(socket) {
+          socket.write(`${head}\r\ncontent-length: ${body.length}\r\n\r\n${body}`);
+          socket.pause();
+        },
+        data() {},
+      },
+    });
+    await eventually(async () => expect(await streamsOf(server)).toBe(1));
+    const views = subjects.map((subject) => `views ${subject}`).join("\n");
+    // 200 KB a round, until the socket is full and half a minute is over.
+    const isCut = async () => {
+      const init = { method: "POST", headers: { "content-type": "text/plain" }, body: views };
+      expect((await fetch(new URL("/v1/events", server.url), init)).status).toBe(200);
+      await Bun.sleep(100);
+      expect(await streamsOf(server)).toBe(0);
+    };
+    await eventually(isCut, 90_000);
+    await eventually(async () => expect(open()).toBeLessThanOrEqual(before + 2), 30_000);
+    socket.terminate();
+    expect(await server.stop()).toEqual({ status: 0, signal: null });
+  });
+}, 150_000);
 
 test("10,000 changes arrive merged, the last of them exactly", async () => {
   await inFolder(async (folder) => {
