@@ -17,6 +17,8 @@ const LISTS_MS = 250;
 const LISTS_SHARE = 5;
 /** Where the disk is full. */
 const RETRY_MS = 1_000;
+/** Changes between two collections of garbage: columns that grew leave the old ones behind, and frames are megabytes. */
+const COLLECT_EVERY = 100_000;
 
 /** Ranks in a thread of its own: a look at a million subjects may take it a while, and nobody waits for it. */
 class RankerThread {
@@ -29,6 +31,8 @@ class RankerThread {
   /** Changes that no list shows yet. */
   #isStale = false;
   #listsAtMs = 0;
+  /** Changes taken in at the last collection. */
+  #collectedAt = 0;
 
   constructor({ ledgerPath, candidates, halfLifeS }: RankerData) {
     this.#steps = new SqliteSteps(ledgerPath);
@@ -63,6 +67,7 @@ class RankerThread {
     try {
       if (await this.#ranker.step(Math.floor(wallMs() / 1000))) this.#isStale = true;
       this.#hasBegun = true;
+      this.#collect();
       const nowMs = performance.now();
       if (!this.#isStale) {
         for (const port of this.#ports) tell(port, { kind: "current" });
@@ -80,6 +85,12 @@ class RankerThread {
       await Bun.sleep(RETRY_MS);
     }
     return false;
+  }
+
+  #collect(): void {
+    if (this.#ranker.taken - this.#collectedAt < COLLECT_EVERY) return;
+    this.#collectedAt = this.#ranker.taken;
+    Bun.gc(true);
   }
 
   #want(name: ToRanker, port: MessagePort): void {

@@ -64,6 +64,8 @@ export class Ranker {
   /** The running minute; 0 before it has begun. */
   #second = 0;
   #savedAt = 0;
+  /** Changes taken in since it was made. */
+  taken = 0;
 
   constructor(steps: Steps, options: RankingOptions) {
     this.#steps = steps;
@@ -176,6 +178,7 @@ export class Ranker {
   #take(frame: Buffer, isCounted = false): void {
     let marked: Buffer | null = null;
     readChanges(frame, ({ metric, at }, bytes, start, end, amount) => {
+      this.taken++;
       if (metric === 0) {
         const subject = Buffer.from(bytes.subarray(start, end));
         if (marked !== null) this.#become(marked, subject);
