@@ -8,6 +8,7 @@ import { logTopic } from "./kafka/client.ts";
 import { KafkaProducer } from "./kafka/producer.ts";
 import { ensureTopics } from "./kafka/topics.ts";
 import { LogEnds } from "./log-ends.ts";
+import { checkSketches } from "./mysql/check-sketches.ts";
 import { raiseVersion } from "./mysql/raise-version.ts";
 import type { MysqlLedgerReader } from "./mysql/reads.ts";
 import { recount } from "./mysql/recount.ts";
@@ -70,6 +71,7 @@ class Verify {
     this.#shards = new Shards({ hot: this.#hot, ledger, end });
     await this.#driver.checkServer();
     await this.#recount();
+    await this.#sketches();
     for (let shard = 0; shard < SHARDS; shard++) await this.#overlay(shard);
     await this.#bases(ledger);
     return this.#result;
@@ -91,6 +93,13 @@ class Verify {
       }
       const { what, metric, subject, found: has, expected, mended } = next.value;
       this.#differs(`MySQL: ${what} ${metric} of ${subject} is ${has}, its rows say ${expected}`, mended);
+    }
+  }
+
+  async #sketches(): Promise<void> {
+    const { mysqlUrl } = storesOf(this.#settings);
+    for await (const { metric, subject, day, found, expected, mended } of checkSketches(mysqlUrl, this.#repair)) {
+      this.#differs(`MySQL: sketch ${metric} of ${subject}, day ${day}: ${found} instead of ${expected}`, mended);
     }
   }
 

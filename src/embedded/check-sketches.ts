@@ -1,8 +1,9 @@
 import type { Database } from "bun:sqlite";
+import { decoded, sketchProblem } from "../distinct/check.ts";
 import { Sketch } from "../distinct/sketch.ts";
 import { ALL_TIME } from "../distinct/sketches.ts";
 
-/** A sketch that is none, or a day's whose visitors the one of all time lacks. Nothing else of them can be recounted. */
+/** See `sketchProblem`. */
 export interface SketchDifference {
   what: "sketch";
   metric: number;
@@ -29,13 +30,8 @@ const ROWS = `
 
 export function* checkSketches(db: Database): Generator<SketchDifference> {
   for (const { sketch, whole, ...name } of db.query<SketchRow, []>(ROWS).iterate()) {
-    const own = decoded(sketch);
-    const all = whole && decoded(whole);
-    if (!own) yield { what: "sketch", ...name, expected: "a sketch", found: `${sketch.length} bytes that are none` };
-    else if (name.day !== ALL_TIME && !(all && isWithin(own, all))) {
-      const found = `${all?.count ?? "no"} visitors of all time, without all of that day's ${own.count}`;
-      yield { what: "sketch", ...name, expected: "the day's visitors among those of all time", found };
-    }
+    const problem = sketchProblem(name.day, sketch, whole);
+    if (problem) yield { what: "sketch", ...name, ...problem };
   }
 }
 
@@ -58,18 +54,4 @@ export function repairSketch(db: Database, { day, subject, metric }: SketchDiffe
     metric,
     all.encode(),
   );
-}
-
-function isWithin(part: Sketch, all: Sketch): boolean {
-  if (part.isDense && !all.isDense) return false;
-  for (const code of part.codes()) if (!all.has(code)) return false;
-  return true;
-}
-
-function decoded(bytes: Uint8Array): Sketch | null {
-  try {
-    return Sketch.decode(bytes);
-  } catch {
-    return null;
-  }
 }
