@@ -137,42 +137,40 @@ export function distinct(deployment: Deployment): void {
       );
     });
 
-    if (isEmbedded) {
-      test("of an erased subject begins anew, for those too whom the server knew", async () => {
-        const { path } = freshSubject();
-        for (const actor of ["7", "8", "9"]) await visit(api, path, { actor });
-        await expectDistinct(api, path, 3);
-        expect((await api.delete(path)).status).toBe(200);
-        await expectDistinct(api, path, 0);
-        for (let round = 0; round < 2; round++) for (const actor of ["7", "new"]) await visit(api, path, { actor });
-        await expectDistinct(api, path, 2);
-      });
+    test("of an erased subject begins anew, for those too whom the server knew", async () => {
+      const { path } = freshSubject();
+      for (const actor of ["7", "8", "9"]) await visit(api, path, { actor });
+      await expectDistinct(api, path, 3);
+      expect((await api.delete(path)).status).toBe(200);
+      await expectDistinct(api, path, 0);
+      for (let round = 0; round < 2; round++) for (const actor of ["7", "new"]) await visit(api, path, { actor });
+      await expectDistinct(api, path, 2);
+    });
 
-      test("of a merged subject has the visitors of both, each once", async () => {
-        const [from, to] = [freshSubject(), freshSubject()];
-        for (const actor of ["7", "8", "9"]) await visit(api, from.path, { actor });
-        for (const actor of ["9", "10"]) await visit(api, to.path, { actor });
-        for (let round = 0; round < 2; round++) {
-          const json = { from: from.subject, to: to.subject };
-          expect((await api.post("/v1/merge", { json })).status).toBe(200);
-          await expectDistinct(api, to.path, 4);
-          await expectDistinct(api, from.path, 0);
-        }
-        await visit(api, to.path, { actor: "7" });
-        await visit(api, to.path, { actor: "11" });
-        await expectDistinct(api, to.path, 5);
-        await visit(api, from.path, { actor: "7" });
-        await expectDistinct(api, from.path, 1);
-      });
+    test("of a merged subject has the visitors of both, each once", async () => {
+      const [from, to] = [freshSubject(), freshSubject()];
+      for (const actor of ["7", "8", "9"]) await visit(api, from.path, { actor });
+      for (const actor of ["9", "10"]) await visit(api, to.path, { actor });
+      for (let round = 0; round < 2; round++) {
+        const json = { from: from.subject, to: to.subject };
+        expect((await api.post("/v1/merge", { json })).status).toBe(200);
+        await expectDistinct(api, to.path, 4);
+        await expectDistinct(api, from.path, 0);
+      }
+      await visit(api, to.path, { actor: "7" });
+      await visit(api, to.path, { actor: "11" });
+      await expectDistinct(api, to.path, 5);
+      await visit(api, from.path, { actor: "7" });
+      await expectDistinct(api, from.path, 1);
+    });
 
-      test("stays as it is when its count is set or an actor is erased", async () => {
-        const { path } = freshSubject();
-        for (const actor of ["stays-1", "stays-2"]) await visit(api, path, { actor });
-        expect((await api.put(`${path}/views`, { json: { count: 1_000 } })).json).toEqual({ count: 1_000 });
-        expect((await api.delete("/v1/actors/stays-1")).status).toBe(200);
-        await expectDistinct(api, path, 2);
-      });
-    }
+    test("stays as it is when its count is set or an actor is erased", async () => {
+      const { path } = freshSubject();
+      for (const actor of ["stays-1", "stays-2"]) await visit(api, path, { actor });
+      expect((await api.put(`${path}/views`, { json: { count: 1_000 } })).json).toEqual({ count: 1_000 });
+      expect((await api.delete("/v1/actors/stays-1")).status).toBe(200);
+      await expectDistinct(api, path, 2);
+    });
 
     test("is right for a thousand, whichever node each comes to", async () => {
       const { path } = freshSubject();
