@@ -42,7 +42,7 @@ export function wholeContract(deployment: Deployment): void {
     at(api);
     admin(api);
     top(api);
-    if (deployment.name === "embedded") topAfterAdmin(api);
+    topAfterAdmin(api);
     access(deployment);
     rules(deployment);
     if (deployment.nodes === 1) cors(deployment);
@@ -67,6 +67,7 @@ export function storedContract(deployment: Deployment): void {
     streams(api);
     tallies(api);
     top(api);
+    topAfterAdmin(api);
     rules(deployment);
     distinct(deployment);
     at(api);
