@@ -16,6 +16,7 @@ import { clusterViews } from "./rows/cluster/views.ts";
 import { distinct } from "./rows/distinct.ts";
 import { events } from "./rows/events.ts";
 import { likes } from "./rows/likes.ts";
+import { lists } from "./rows/lists.ts";
 import { pages } from "./rows/pages.ts";
 import { read } from "./rows/read.ts";
 import { rows } from "./rows/rows.ts";
@@ -26,7 +27,21 @@ import { subjects } from "./rows/subjects.ts";
 import { top } from "./rows/top.ts";
 import { views } from "./rows/views.ts";
 
-const ROWS: readonly Row[] = [views, likes, read, pages, subjects, rows, rules, events, distinct, streams, top, start];
+const ROWS: readonly Row[] = [
+  views,
+  likes,
+  read,
+  pages,
+  lists,
+  subjects,
+  rows,
+  rules,
+  events,
+  distinct,
+  streams,
+  top,
+  start,
+];
 const CLUSTER_ROWS: readonly Row[] = [clusterViews, clusterLikes, clusterPages, mysql, backlog, flush, memory, idle];
 const STATUS_FAILED = 1;
 const STATUS_USAGE = 64;

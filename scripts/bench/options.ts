@@ -24,7 +24,7 @@ export interface Options {
 export const USAGE = `npm run bench -- [options]
 
   --cluster      the rows of the cluster, on a Redis, a MariaDB and a Kafka that it starts
-  --only NAMES   rows to measure, separated by commas: views,likes,read,pages,subjects,rows,rules,events,distinct,streams,top,start;
+  --only NAMES   rows to measure, separated by commas: views,likes,read,pages,lists,subjects,rows,rules,events,distinct,streams,top,start;
                  with --cluster: views,likes,pages,mysql,backlog,flush,memory,idle
   --seconds N    length of every run (default 10; durable likes 60)
   --rounds N     rounds, in which both sides take turns (default 3)

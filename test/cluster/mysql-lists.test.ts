@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
+import { TOP } from "../../src/arithmetic/place.ts";
 import { LedgerConnection, PATIENT } from "../../src/cluster/mysql/connection.ts";
 import { prepareLedger } from "../../src/cluster/mysql/open-ledger.ts";
 import { MysqlLedgerReader } from "../../src/cluster/mysql/reads.ts";
@@ -87,4 +88,29 @@ test("each way finds its rows by the index, however many others there are", asyn
   expect((await rowsRead()) - before).toBeLessThan(2_000);
   expect((await reader.knownActors({ ...ask, walked: lists, looked: [] })).listed).toHaveLength(50);
   expect((await rowsRead()) - before).toBeLessThan(60_000);
+});
+
+test("a page far down a list reads no more rows than the first, and nor does one among equal stamps", async () => {
+  const rowsRead = async () => {
+    const rows = await connection.ask("SHOW GLOBAL STATUS LIKE 'Handler_read%'");
+    return rows.reduce((sum, [, value]) => sum + Number(value), 0);
+  };
+  const subject = "article/long";
+  const likes = 20_000;
+  const stamp = (i: number) => 2 * Math.floor(i / 50) + 1; // fifty of each
+  const values = Array.from({ length: likes }, (_, i) => `('${i}','${subject}',${LIKES},${stamp(i)})`);
+  await connection.write(`INSERT INTO relations (actor, subject, metric, stamp) VALUES ${values.join(",")}`);
+  const reads: number[] = [];
+  for (const before of [
+    TOP,
+    { stamp: stamp(10_000), id: "10020" },
+    { stamp: stamp(200), id: "" },
+    { stamp: 5, id: "120" },
+  ]) {
+    const earlier = await rowsRead();
+    const rows = await reader.newestActors(LIKES, subject, before, 100);
+    expect(rows).toHaveLength(100);
+    reads.push((await rowsRead()) - earlier);
+  }
+  for (const read of reads) expect(read).toBeLessThan((reads[0] as number) + 60);
 });
