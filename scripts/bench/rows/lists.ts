@@ -6,7 +6,7 @@ import type { Row } from "../row.ts";
 const LIMIT = 100;
 const LIKES = { full: 10_000_000, quick: 100_000 };
 /** So many pages before the last, so that it is not always the same. */
-const PAGES = 100;
+const PAGES = 8;
 
 /** The last pages of a list of ten million against its first. */
 export const lists: Row = {
