@@ -27,8 +27,12 @@ interface Line {
   place: number;
   subject: Subject;
   shard: number;
+  /** Of this node's notes there (Freshness), before Redis is asked. */
+  seq: number;
   /** Places among the metrics whose counts Redis must be asked for. */
   asked: number[];
+  /** Those of them that this node has in its table, and knows too little of the others. */
+  stale: number[];
 }
 
 /** What a shard must be asked for, each with its place in the answer. */
@@ -58,50 +62,82 @@ export class PageReader {
   async read(query: PageQuery): Promise<Omit<Page, "known">> {
     const { subjects, metrics, actor } = query;
     const relations = metrics.filter(({ kind }) => kind === "relation");
-    const { counts, lines, refreshed } = this.#fromTable(subjects, metrics);
+    const asked = this.#parts.freshness.tick();
+    const { counts, lines } = this.#fromTable(subjects, metrics);
     const stamps: Stamp[] = new Array(actor === null ? 0 : subjects.length * relations.length).fill(0);
     try {
       await this.#fromRedis(query, { relations, lines, counts, stamps });
+      await this.#take(lines, metrics, { counts, asked });
     } catch (error) {
       if (!isAway(error)) throw error;
       await this.#one(lines, metrics, counts);
     }
-    await refreshed;
     if (actor !== null && relations.length > 0) await this.#fromLedger({ subjects, actor, relations }, stamps);
     return { counts, mine: stamps.map(isActive) };
   }
 
   /** Tallies that this node has and knows well enough, and what is left to ask for. */
-  #fromTable(subjects: readonly Subject[], metrics: readonly Metric[]) {
+  #fromTable(subjects: readonly Subject[], metrics: readonly Metric[]): { counts: number[]; lines: Line[] } {
     const { table, freshness, flushMs } = this.#parts;
     const counts: number[] = new Array(subjects.length * metrics.length).fill(0);
-    const stale: { at: number; subject: Subject; metric: Metric }[] = [];
     const lines: Line[] = [];
     table.enter();
     try {
       for (let place = 0; place < subjects.length; place++) {
         const subject = subjects[place] as Subject;
-        const asked: number[] = [];
+        const shard = shardOf(subject);
+        const line: Line = { place, subject, shard, seq: freshness.seq(shard), asked: [], stale: [] };
         for (let j = 0; j < metrics.length; j++) {
           const metric = metrics[j] as Metric;
-          const at = place * metrics.length + j;
           const slot = metric.kind === "tally" ? table.find(metric.id, subject) : -1;
-          if (slot < 0 || !table.isLoaded(slot)) asked.push(j);
-          else if (freshness.ageMs(slot) > flushMs) stale.push({ at, subject, metric });
-          else counts[at] = table.shown(slot);
+          const isHere = slot >= 0 && table.isLoaded(slot);
+          if (isHere && freshness.ageMs(slot) <= flushMs) counts[place * metrics.length + j] = table.shown(slot);
+          else {
+            line.asked.push(j);
+            if (isHere) line.stale.push(j);
+          }
         }
-        lines.push({ place, subject, shard: shardOf(subject), asked });
+        lines.push(line);
       }
     } finally {
       table.leave();
     }
-    const refreshed = Promise.all(
-      stale.map(async ({ at, subject, metric }) => {
+    return { counts, lines };
+  }
+
+  /**
+   * What Redis said of tallies that this node has too becomes what they know of the others, as in Refresher: it was asked
+   * for after `asked` and after the shard's seq was looked at. That a count is still the one read under the shard's token
+   * is as good as reading it now. What may not be believed is read alone.
+   */
+  async #take(
+    lines: readonly Line[],
+    metrics: readonly Metric[],
+    { counts, asked }: { counts: number[]; asked: number },
+  ): Promise<void> {
+    const { table, freshness } = this.#parts;
+    const again: { at: number; subject: Subject; metric: Metric }[] = [];
+    table.enter();
+    try {
+      for (const { place, subject, shard, seq, stale } of lines) {
+        for (const j of stale) {
+          const metric = metrics[j] as Metric;
+          const at = place * metrics.length + j;
+          const slot = table.find(metric.id, subject);
+          const reading = { count: counts[at] as number, asked, shard, seq };
+          const isTaken = seq % 2 === 0 && slot >= 0 && table.isLoaded(slot) && freshness.take(table, slot, reading);
+          if (isTaken) counts[at] = table.shown(slot);
+          else again.push({ at, subject, metric });
+        }
+      }
+    } finally {
+      table.leave();
+    }
+    await Promise.all(
+      again.map(async ({ at, subject, metric }) => {
         counts[at] = (await this.#parts.counts(subject, [metric]))[0] as number;
       }),
     );
-    refreshed.catch(() => undefined); // it is awaited later
-    return { counts, lines, refreshed };
   }
 
   async #fromRedis(
