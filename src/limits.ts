@@ -62,7 +62,7 @@ export const ACT_WAIT_MS_MAX = 5_000;
 
 /** A job is looked after this often while the ledger does it; where it cannot be written the caller is told 202 then. */
 export const JOB_LATE_MS = 5_000;
-/** An erasure of a million actors takes the ledger some 10 s; beyond this the caller is told that it goes on by itself. */
+/** A merge of a million actors takes the ledger some 13 s; beyond this the caller is told that it goes on by itself. */
 export const JOB_WAIT_MS_MAX = 120_000;
 /** The same in a cluster, where the projector may be another node's and nobody says that it is at work. */
 export const SHARED_JOB_MS_MAX = 60_000;

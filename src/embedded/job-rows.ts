@@ -35,8 +35,8 @@ const PAGE_ROWS = 20_000;
  * Erasures and merges, in the transaction of the batch that ends with them: everything before them in the log is in the
  * ledger, and nothing that comes after.
  *
- * Measured: an erased subject with 1,000,000 active actors takes the projector 9 s in one transaction; the log's commits go
- * on meanwhile, and what they bring waits in the overlay.
+ * Measured, beside much else: erasing a subject with 1,000,000 active actors took 3.6 s in one transaction, merging it
+ * into an empty one 13 s. The log's commits go on meanwhile, and what they bring waits in the overlay.
  */
 export class JobRows {
   readonly #parts: JobParts;
