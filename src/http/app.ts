@@ -56,6 +56,8 @@ export interface AppDeps {
   stats: RequestStats;
   log: ErrorLog;
   newRequestId?: () => string;
+  /** Told of answers that leave as much behind as so many small ones. */
+  litter?: (answers: number) => void;
 }
 
 export type Handler = (request: Request) => Response | Promise<Response>;
@@ -97,7 +99,7 @@ export function createHandler(deps: AppDeps): Handler {
   const subjects = subjectHandlers({ catalog, counting, rules, stats });
   const actors = actorHandlers({ catalog, counting, rules, stats });
   const counted = countedHandler({ catalog, counting });
-  const page = pageHandler({ catalog, counting, knownNames: deps.settings.known });
+  const page = pageHandler({ catalog, counting, knownNames: deps.settings.known, litter: deps.litter ?? (() => {}) });
   const top = topHandler({ catalog, rankings: deps.rankings });
   const history = historyHandler({ catalog, histories: deps.histories });
   const events = eventHandlers({ catalog, counting, rules, stats });

@@ -12,12 +12,17 @@ import { type PageInput, pageInput } from "./page-input.ts";
 /** Whom an actor knows, by name; null: nobody does. */
 export type KnownNames = { relation: string; type: string } | null;
 
+interface PageDeps extends Pick<HandlerDeps, "catalog" | "counting"> {
+  knownNames: KnownNames;
+  /** A page leaves behind what so many small answers do. */
+  litter: (answers: number) => void;
+}
+
+/** A small answer's garbage is about that of so many subjects. */
+const SUBJECTS_PER_ANSWER = 8;
+
 /** POST /v1/query: counts, and what an actor has to do with them, of many subjects in one answer. */
-export function pageHandler({
-  catalog,
-  counting,
-  knownNames,
-}: Pick<HandlerDeps, "catalog" | "counting"> & { knownNames: KnownNames }) {
+export function pageHandler({ catalog, counting, knownNames, litter }: PageDeps) {
   return async (call: Call): Promise<Response> => {
     const input = pageInput(await readJson(call, PAGE_BODY_BYTES_MAX));
     const actor = input.actor === undefined ? null : actorOf(input.actor, call.caller, "/actor");
@@ -27,6 +32,7 @@ export function pageHandler({
     const distinct = new Set(input.subjects);
     const subjects = distinct.size === input.subjects.length ? input.subjects : [...distinct];
     const query: PageQuery = { subjects, metrics, actor, known };
+    litter(subjects.length / SUBJECTS_PER_ANSWER);
     const page = counting.page(query);
     return after(page, (page) => read(call, pageJson(query, page, input.subjects)));
   };

@@ -35,6 +35,7 @@ function main(data: WorkerData, main: MessagePort): void {
     opened: (open) => stats.streaming(open),
     failed: (error) => log.limited("stream", 10_000).error("a stream's counts could not be read", { error }),
   });
+  const garbage = new Garbage(COLLECT_EVERY);
   const answering = (): Handler =>
     createHandler({
       settings,
@@ -53,9 +54,9 @@ function main(data: WorkerData, main: MessagePort): void {
       usage: () => ask("stats"),
       stats,
       log,
+      litter: (answers) => garbage.add(answers),
     });
   let handler = answering();
-  const garbage = new Garbage(COLLECT_EVERY);
   const server: Bun.Server<undefined> = Bun.serve({
     hostname: settings.host,
     port: data.port,
