@@ -14,6 +14,10 @@ import { storesOf } from "./stores.ts";
 /** How often the one that leads looks for changes and for what is wanted, and how often the others try to lead. */
 const LOOK_MS = 150;
 const LEAD_MS = 1_000;
+/** While no list is wanted. */
+const IDLE_MS = 400;
+/** How often lists that nobody wants any more are forgotten. */
+const FORGET_MS = 5_000;
 /** Lists are worked out for at most a fifth of the time. */
 const LISTS_SHARE = 5;
 /** A look at the changes of a month may take the server a while. */
@@ -68,10 +72,18 @@ class RankerThread {
     let known = new Set<string>();
     let isStale = true;
     let listsAtMs = 0;
+    let forgetAtMs = 0;
     while (!this.#isStopping) {
       if (await ranker.step(Math.floor(wallMs() / 1000))) isStale = true;
-      const wanted = await wantedTops(connection);
       const nowMs = performance.now();
+      const wanted = await wantedTops(connection, nowMs >= forgetAtMs);
+      if (nowMs >= forgetAtMs) forgetAtMs = nowMs + FORGET_MS;
+      if (wanted.length === 0) {
+        known.clear();
+        isStale = true;
+        if (!(await ranker.tend())) await Bun.sleep(IDLE_MS);
+        continue;
+      }
       if (isStale && nowMs < listsAtMs) {
         await Bun.sleep(LOOK_MS);
         continue;

@@ -64,6 +64,8 @@ export class Ranker {
   /** The running minute; 0 before it has begun. */
   #second = 0;
   #savedAt = 0;
+  /** The minute whose work that can wait is done. */
+  #tendedAt = 0;
   /** Changes taken in since it was made. */
   taken = 0;
 
@@ -101,7 +103,7 @@ export class Ranker {
 
   /** A piece of the work that can wait; false: there is none now. */
   async tend(): Promise<boolean> {
-    if (this.#savedAt !== this.#second) return false;
+    if (this.#savedAt !== this.#second || this.#tendedAt === this.#second) return false;
     for (let w = 0; w < SLIDING.length; w++) {
       if (this.#leaving[w] !== null) continue;
       this.#leaving[w] = await this.#load(w);
@@ -112,7 +114,9 @@ export class Ranker {
       await this.#mergeHour(hour);
       return true;
     }
-    return this.#steps.forget(this.#second - HOURS_KEPT_S);
+    const hasForgotten = await this.#steps.forget(this.#second - HOURS_KEPT_S);
+    if (!hasForgotten) this.#tendedAt = this.#second;
+    return hasForgotten;
   }
 
   top(asked: readonly Asked[], limit: number): TopList[] {

@@ -2,7 +2,7 @@ import { TOP_LISTS_MAX } from "../../limits.ts";
 import type { TopList } from "../../ports/rankings.ts";
 import type { ListName } from "../../rankings/messages.ts";
 import type { LedgerConnection } from "./connection.ts";
-import { hexSql, idOf, idSql, wholeSql } from "./sql.ts";
+import { hexSql, idOf, idSql, rowsSql, wholeSql } from "./sql.ts";
 
 /** A list that no node was asked for so long is not worked out any more. */
 const WANTED_S = 60;
@@ -19,31 +19,43 @@ export async function lead(connection: LedgerConnection): Promise<boolean> {
   return row?.[0] === 1;
 }
 
-/** The lists that are wanted; all others are forgotten. */
-export async function wantedTops(connection: LedgerConnection): Promise<ListName[]> {
-  const old = `at < NOW(3) - INTERVAL ${WANTED_S} SECOND`;
-  await connection.write(`DELETE FROM top_wanted WHERE ${old}`);
-  await connection.write(
-    `DELETE top_lists FROM top_lists LEFT JOIN top_wanted USING (metric, type, ranking) WHERE top_wanted.at IS NULL`,
-  );
+/** The lists that are wanted. `forgets`: all others are forgotten. */
+export async function wantedTops(connection: LedgerConnection, forgets: boolean): Promise<ListName[]> {
+  if (forgets) {
+    await connection.write(`DELETE FROM top_wanted WHERE at < NOW(3) - INTERVAL ${WANTED_S} SECOND`);
+    await connection.write(
+      `DELETE top_lists FROM top_lists LEFT JOIN top_wanted USING (metric, type, ranking) WHERE top_wanted.at IS NULL`,
+    );
+  }
   const rows = await connection.ask(
     `SELECT metric, type, ranking FROM top_wanted ORDER BY at DESC LIMIT ${wholeSql(TOP_LISTS_MAX)}`,
   );
-  return rows.map(([metric, type, window]) => ({
+  const wanted = rows.map(([metric, type, window]) => ({
     metric: Number(metric),
     type: idOf(type as Buffer),
     window: Number(window),
   }));
+  // What is beyond the bound is not kept up to date: nobody may read it.
+  if (wanted.length === TOP_LISTS_MAX) {
+    await connection.write(
+      `DELETE FROM top_lists WHERE (metric, type, ranking) NOT IN (${rowsSql(wanted, (name) => `(${nameSql(name)})`)})`,
+    );
+  }
+  return wanted;
+}
+
+function nameSql({ metric, type, window }: ListName): string {
+  return `${wholeSql(metric)}, ${idSql(type)}, ${wholeSql(window)}`;
 }
 
 /** Stores lists, and, with all of them, that they are as they should be. */
 export async function storeTops(connection: LedgerConnection, lists: readonly [ListName, TopList][]): Promise<void> {
   await connection.write("BEGIN");
-  for (const [{ metric, type, window }, list] of lists) {
+  for (const [name, list] of lists) {
     const json = hexSql(Buffer.from(JSON.stringify(list)).toString("hex"));
     await connection.write(
       `INSERT INTO top_lists (metric, type, ranking, list)
-       VALUES (${wholeSql(metric)}, ${idSql(type)}, ${wholeSql(window)}, ${json}) ON DUPLICATE KEY UPDATE list = VALUES(list)`,
+       VALUES (${nameSql(name)}, ${json}) ON DUPLICATE KEY UPDATE list = VALUES(list)`,
     );
   }
   await connection.write(
@@ -65,9 +77,9 @@ export async function readTop(
   return { list: JSON.parse(idOf(row[0] as Buffer)) as TopList, ageMs: Number(row[1]) };
 }
 
-export async function wantTop(connection: LedgerConnection, { metric, type, window }: ListName): Promise<void> {
+export async function wantTop(connection: LedgerConnection, name: ListName): Promise<void> {
   await connection.write(
     `INSERT INTO top_wanted (metric, type, ranking, at)
-     VALUES (${wholeSql(metric)}, ${idSql(type)}, ${wholeSql(window)}, NOW(3)) ON DUPLICATE KEY UPDATE at = VALUES(at)`,
+     VALUES (${nameSql(name)}, NOW(3)) ON DUPLICATE KEY UPDATE at = VALUES(at)`,
   );
 }
