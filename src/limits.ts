@@ -33,8 +33,8 @@ export const REQUEST_BYTES_MAX = 256 * MiB;
 export const EVENT_BODY_BYTES_MAX = 256 * MiB;
 /** A line of events: subject and actor of 128 bytes, each byte written as \u00xx, fit twice. */
 export const EVENT_LINE_BYTES_MAX = 4 * KiB;
-/** Lines that a thread works on without looking up: half a millisecond. */
-export const EVENT_SLICE_BYTES = 32 * KiB;
+/** Lines that a thread works on without looking up: about a millisecond. */
+export const EVENT_SLICE_BYTES = 64 * KiB;
 /** Bad lines of a body that are named. */
 export const EVENT_ERRORS_MAX = 100;
 /** Acts of one body that wait for the disk together. A frame takes some thousands; these are enough to fill its wait. */

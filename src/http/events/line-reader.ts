@@ -1,8 +1,6 @@
 import { EVENT_LINE_BYTES_MAX, EVENT_SLICE_BYTES } from "../../limits.ts";
 
 const NEWLINE = 0x0a;
-/** A chunk of so many bytes is too short to keep others waiting. */
-const SMALL_BYTES = 16 * 1024;
 
 /** What becomes of the lines. */
 export interface LineTaker {
@@ -41,8 +39,7 @@ export class LineReader {
         if (taken) await taken;
       }
       at = to;
-      // Behind the last one, too: the next chunk may be here already.
-      if (at < end || end > SMALL_BYTES) await othersTurn();
+      if (at < end) await othersTurn();
     }
     if (at < chunk.length) await this.#begin(chunk, at, chunk.length);
   }
