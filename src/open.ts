@@ -16,6 +16,7 @@ import type { Histories } from "./ports/histories.ts";
 import type { Rankings } from "./ports/rankings.ts";
 import type { Say, Verified } from "./ports/verified.ts";
 import type { Visitors } from "./ports/visitors.ts";
+import type { PastChanges } from "./tallies/past-changes.ts";
 import type { Reading } from "./telemetry/prometheus.ts";
 import type { LogLag } from "./telemetry/usage.ts";
 
@@ -56,6 +57,8 @@ export interface Thread {
   histories: Histories;
   rankings: Rankings;
   admin: Admin;
+  /** What moves counts and is no news; a cluster's nodes do not know that of each other. */
+  past?: PastChanges;
   close(): void;
 }
 

@@ -6,6 +6,7 @@ import type { Histories } from "../ports/histories.ts";
 import type { Rankings } from "../ports/rankings.ts";
 import type { Visitors } from "../ports/visitors.ts";
 import { TopLists } from "../rankings/top-lists.ts";
+import { PastChanges } from "../tallies/past-changes.ts";
 import { CounterTable, type TableShare } from "../tallies/table.ts";
 import { Claims, type ClaimsShare } from "../visitors/claims.ts";
 import { NodeVisitors } from "../visitors/visitors.ts";
@@ -28,6 +29,8 @@ export interface NodeShare {
   door: SharedArrayBuffer;
   /** What the sketches' owner tells (SketchBoard). */
   sketches: SharedArrayBuffer;
+  /** What acts of another time change (PastChanges). */
+  past: SharedArrayBuffer;
 }
 
 /** The same for one request thread, with its own way to the writer. */
@@ -77,6 +80,7 @@ export function attachEmbedded(share: EmbeddedShare, press: () => void) {
   const admin = new EmbeddedAdmin(share.admin, counting);
   return {
     counting: counting satisfies Counting,
+    past: new PastChanges(share.past),
     visitors: new NodeVisitors(Claims.attach(share.visitors, share.thread)) satisfies Visitors,
     histories: { hours: ({ id }, subject, from, to) => ledger.history(id, subject, from, to) } satisfies Histories,
     admin: admin satisfies Admin,

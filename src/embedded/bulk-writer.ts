@@ -7,6 +7,7 @@ import type { Upload, Uploads } from "../local/uploads.ts";
 import type { NumberedEvent } from "../ports/bulk.ts";
 import type { Position } from "../ports/log.ts";
 import { FrameWriter, NO_SLOT } from "../records.ts";
+import type { PastChanges } from "../tallies/past-changes.ts";
 import type { CounterTable } from "../tallies/table.ts";
 import type { Holds } from "./holds.ts";
 import { type OverlayWriter, RegisterKey } from "./overlay.ts";
@@ -40,6 +41,7 @@ export class BulkWriter {
   readonly #clock: HybridClock;
   readonly #uploads: Uploads;
   readonly #holds: Holds;
+  readonly #past: PastChanges;
   readonly #now: () => number;
   readonly #frame = new FrameWriter();
   readonly #key = new RegisterKey();
@@ -56,6 +58,7 @@ export class BulkWriter {
     clock: HybridClock;
     uploads: Uploads;
     holds: Holds;
+    past: PastChanges;
     now?: () => number;
   }) {
     this.#log = parts.log;
@@ -65,6 +68,7 @@ export class BulkWriter {
     this.#clock = parts.clock;
     this.#uploads = parts.uploads;
     this.#holds = parts.holds;
+    this.#past = parts.past;
     this.#now = parts.now ?? Date.now;
   }
 
@@ -160,9 +164,11 @@ export class BulkWriter {
   }
 
   #publish({ event, slot, seen, stamp }: Change, end: Position): void {
-    const { kind, metric, subject, actor, by } = event;
+    const { kind, metric, subject, actor, by, atMs } = event;
     const delta = kind === "tally" ? by : kind === "relation" ? countDelta(seen, stamp) : 0;
-    if (delta !== 0) this.#table.addToBase(slot, delta);
+    if (delta !== 0 && atMs !== null) {
+      this.#past.tell(metric, subject, delta, () => this.#table.addToBase(slot, delta));
+    } else if (delta !== 0) this.#table.addToBase(slot, delta);
     if (stamp === seen) return;
     this.#key.set(subject, actor, this.#overlay.seed);
     this.#overlay.put(metric, this.#key, 0, stamp, end);

@@ -6,6 +6,7 @@ import { fault } from "../lib/fault.ts";
 import { LogBroken, type LogWriter } from "../local/log.ts";
 import type { Position } from "../ports/log.ts";
 import { FrameWriter, type LogRecord, type RelationRecord, readFrame } from "../records.ts";
+import type { PastChanges } from "../tallies/past-changes.ts";
 import type { CounterTable } from "../tallies/table.ts";
 import type { Holds } from "./holds.ts";
 import { type OverlayWriter, RegisterKey } from "./overlay.ts";
@@ -58,6 +59,7 @@ export class NumberedAppends {
   readonly #applied: () => Position;
   readonly #holds: Holds;
   readonly #visits: Visits;
+  readonly #past: PastChanges;
   readonly #sources = new Map<string, Source>();
   readonly #frame = new FrameWriter();
   readonly #key = new RegisterKey();
@@ -71,6 +73,7 @@ export class NumberedAppends {
     applied: () => Position;
     holds: Holds;
     visits: Visits;
+    past: PastChanges;
   }) {
     this.#log = parts.log;
     this.#table = parts.table;
@@ -79,6 +82,7 @@ export class NumberedAppends {
     this.#applied = parts.applied;
     this.#holds = parts.holds;
     this.#visits = parts.visits;
+    this.#past = parts.past;
   }
 
   /** The last number taken of each shard. */
@@ -185,18 +189,25 @@ export class NumberedAppends {
 
   /** Each counter once: hours that took something away stand among the others. */
   #publishTallies(records: readonly LogRecord[], slots: readonly number[]): void {
-    const sums = new Map<number, number>();
+    const sums = new Map<number, { record: LogRecord; sum: number }>();
     for (const [i, record] of records.entries()) {
+      if (record.kind !== "tally") continue;
       const slot = slots[i] as number;
-      if (record.kind === "tally") sums.set(slot, (sums.get(slot) ?? 0) + record.amount);
+      const sum = (sums.get(slot)?.sum ?? 0) + record.amount;
+      sums.set(slot, { record, sum });
     }
-    for (const [slot, sum] of sums) this.#table.addToBase(slot, sum);
+    for (const [slot, { record, sum }] of sums) this.#grow(record, slot, sum);
+  }
+
+  /** What is imported has happened long ago: streams do not tell it. */
+  #grow({ metric, subject }: LogRecord, slot: number, delta: number): void {
+    if (delta !== 0) this.#past.tell(metric, subject, delta, () => this.#table.addToBase(slot, delta));
   }
 
   #publish(record: RelationRecord, slot: number, seen: Stamp, end: Position): void {
     if (record.stamp <= seen || record.stamp <= this.#ledger.floor(record.actor)) return;
     const delta = countDelta(seen, record.stamp);
-    if (delta !== 0) this.#table.addToBase(slot, delta);
+    this.#grow(record, slot, delta);
     this.#key.set(record.subject, record.actor, this.#overlay.seed);
     this.#overlay.put(record.metric, this.#key, 0, record.stamp, end);
   }

@@ -13,6 +13,7 @@ import { recoverCounters, tellRecovered } from "../local/recovery.ts";
 import { askSocket } from "../local/socket.ts";
 import type { ExportSource, ImportTarget } from "../ports/archive.ts";
 import type { Say, Verified } from "../ports/verified.ts";
+import { PastChanges } from "../tallies/past-changes.ts";
 import { CounterTable } from "../tallies/table.ts";
 import { log } from "../telemetry/log.ts";
 import { openVisitors } from "../visitors/visitors.ts";
@@ -72,6 +73,7 @@ async function start(settings: Settings, events: NodeEvents): Promise<EmbeddedNo
     overlay: Overlay.allocate(),
     visitors: visitors.claims.share(),
     sketches: SketchBoard.allocate(),
+    past: PastChanges.allocate(),
     door: new SharedArrayBuffer(8),
   };
   const disk: NodeParts["disk"] = { trouble: () => undefined };

@@ -7,6 +7,7 @@ import { Garbage } from "../lib/garbage.ts";
 import { LogHead, LogWriter } from "../local/log.ts";
 import { OnceKeys } from "../local/once-keys.ts";
 import { Uploads } from "../local/uploads.ts";
+import { PastChanges } from "../tallies/past-changes.ts";
 import { CounterTable } from "../tallies/table.ts";
 import { ActReceiver } from "./acts.ts";
 import { BulkWriter } from "./bulk-writer.ts";
@@ -50,11 +51,22 @@ function main(data: WriterData): void {
   const clock = new HybridClock(data.clock);
   const holds = new Holds();
   const board = new SketchBoard(data.node.sketches);
+  const past = new PastChanges(data.node.past);
   const visits = new Visits({ ledger, applied: () => applied.position, board });
-  const writer = new Writer({ log, table, overlay, ledger, keys, visits, source: data.source, clock, holds });
+  const writer = new Writer({ log, table, overlay, ledger, keys, visits, past, source: data.source, clock, holds });
   const jobs = new WriterJobs({ log, table, overlay, ledger, keys, visits, source: data.jobSource, clock, holds });
-  const numbered = new NumberedAppends({ log, table, overlay, ledger, holds, visits, applied: () => applied.position });
-  const bulk = new BulkWriter({ log, table, overlay, ledger, clock, holds, uploads: new Uploads(ledger.uploads()) });
+  const numbered = new NumberedAppends({
+    log,
+    table,
+    overlay,
+    ledger,
+    holds,
+    visits,
+    past,
+    applied: () => applied.position,
+  });
+  const uploads = new Uploads(ledger.uploads());
+  const bulk = new BulkWriter({ log, table, overlay, ledger, clock, holds, past, uploads });
   const joined = new Map<number, { receiver: ActReceiver; wake: MessagePort }>();
   let receivers: ActReceiver[] = [];
   let stopping = false;

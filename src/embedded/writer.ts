@@ -9,6 +9,7 @@ import { LogBroken, type LogWriter } from "../local/log.ts";
 import type { OnceKeys } from "../local/once-keys.ts";
 import type { Position } from "../ports/log.ts";
 import { FrameWriter, NO_SLOT, type RecordOnce } from "../records.ts";
+import type { PastChanges } from "../tallies/past-changes.ts";
 import type { CounterTable } from "../tallies/table.ts";
 import {
   type Act,
@@ -52,6 +53,8 @@ interface Decided {
   stamp: Stamp;
   /** What a keyed tally adds. */
   by: number;
+  /** It brings a time of its own. */
+  isPast: boolean;
   visit: Visit | null;
 }
 
@@ -79,6 +82,7 @@ export class Writer {
   readonly #keys: OnceKeys;
   readonly #holds: Holds;
   readonly #visits: Visits;
+  readonly #past: PastChanges;
   readonly #source: string;
   readonly #now: () => number;
   readonly #last = new Float64Array(SHARDS);
@@ -96,6 +100,7 @@ export class Writer {
     keys: OnceKeys;
     holds?: Holds;
     visits: Visits;
+    past: PastChanges;
     source: string;
     clock: HybridClock;
     now?: () => number;
@@ -107,6 +112,7 @@ export class Writer {
     this.#keys = parts.keys;
     this.#holds = parts.holds ?? new Holds();
     this.#visits = parts.visits;
+    this.#past = parts.past;
     this.#source = parts.source;
     this.clock = parts.clock;
     this.#now = parts.now ?? Date.now;
@@ -156,6 +162,7 @@ export class Writer {
         seen: 0,
         stamp: 0,
         by: 0,
+        isPast: act.timed,
         visit: null,
       };
       this.#batch.push(decided);
@@ -321,8 +328,10 @@ export class Writer {
       return;
     }
     const delta = countDelta(seen, stamp);
-    if (decided.by > 0) this.#table.addToBase(slot, decided.by);
-    else if (delta !== 0) this.#table.addToBase(slot, delta);
+    const grown = decided.by > 0 ? decided.by : delta;
+    if (grown !== 0 && decided.isPast) {
+      this.#past.tell(metric, decided.subject, grown, () => this.#table.addToBase(slot, grown));
+    } else if (grown !== 0) this.#table.addToBase(slot, grown);
     fault("writer.counted");
     if (decided.key && stamp !== seen) this.#overlay.put(metric, decided.key, 0, stamp, end);
     fault("writer.shown");

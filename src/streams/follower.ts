@@ -51,6 +51,11 @@ export class Follower {
     for (let place = 0; place < followed.length; place++) this.mark(place);
   }
 
+  /** The count in this place has moved by something that is not told: what was sent stands for what it is now. */
+  shift(place: number, delta: number): void {
+    this.#sent[place] = (this.#sent[place] as number) + delta;
+  }
+
   /** The count in this place may have changed. */
   mark(place: number): void {
     if (this.#marks[place] === 1) return;

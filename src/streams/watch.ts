@@ -11,13 +11,16 @@ import {
   STREAMS_MAX,
 } from "../limits.ts";
 import type { Metric, Subject } from "../model.ts";
-import type { Counting } from "../ports/counting.ts";
+import type { Counting, Page, PageQuery } from "../ports/counting.ts";
+import type { PastChanges } from "../tallies/past-changes.ts";
 import { eventId } from "./events.ts";
 import type { Follower, Sink } from "./follower.ts";
 import { type Watched, WatchedCounts, type WatchedSubject } from "./watched.ts";
 
 export interface WatchParts {
   counting: Pick<Counting, "page">;
+  /** What moves counts and is not told, where that can be known. */
+  past?: PastChanges | undefined;
   /** How many streams are open, whenever it changes. */
   opened(streams: number): void;
   /** A read failed as none should. */
@@ -29,6 +32,9 @@ const ROUND_SHARE = 4;
 const SWEEP_MS = 500;
 /** Timers are that exact: a round that comes a little early must not be one too early for all who were sent the last. */
 const TIMER_MS = 5;
+
+/** A read that a change of the past came into is tried again so often. */
+const PAST_TRIES = 8;
 
 /** What a round has cost so far. */
 interface Cost {
@@ -227,13 +233,23 @@ export class Watch {
     // As they are now: readers may come and go while we wait.
     const watched = alike.map(({ watched }) => watched);
     const subjects = alike.map(({ subject }) => subject);
-    const page = this.#parts.counting.page({ subjects, metrics, actor: null, known: null });
+    const page = this.#page({ subjects, metrics, actor: null, known: null });
     if (!(page instanceof Promise)) {
       this.#take(watched, page.counts);
       return null;
     }
     cost.asked += subjects.length * metrics.length;
     return page.then(({ counts }) => this.#take(watched, counts));
+  }
+
+  /** Counts that hold just the past changes that are known here; while they rain, the last try must do. */
+  #page(query: PageQuery): Page | Promise<Page> {
+    const { counting, past } = this.#parts;
+    for (let tries = 1; ; tries++) {
+      const sequence = past?.look((key, delta) => this.#counts.shift(key, delta));
+      const page = counting.page(query);
+      if (sequence === undefined || past?.isStill(sequence) || tries === PAST_TRIES) return page;
+    }
   }
 
   #take(all: readonly (readonly Watched[])[], counts: readonly number[]): void {

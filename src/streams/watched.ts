@@ -1,4 +1,5 @@
 import type { Metric, Subject } from "../model.ts";
+import { PastChanges } from "../tallies/past-changes.ts";
 import { headOf } from "./events.ts";
 import { type Followed, Follower } from "./follower.ts";
 
@@ -21,6 +22,8 @@ export interface WatchedSubject {
 /** Every count that some reader of this thread follows, once. */
 export class WatchedCounts {
   readonly #subjects = new Map<Subject, WatchedSubject>();
+  /** By PastChanges.keyOf. */
+  readonly #byKey = new Map<number, Watched>();
   /** Counts of all followers together: a count that two follow is two. */
   #places = 0;
 
@@ -43,12 +46,21 @@ export class WatchedCounts {
     return { follower, joined };
   }
 
+  /** A followed count has moved by something that is not told. */
+  shift(key: number, delta: number): void {
+    const watched = this.#byKey.get(key);
+    if (!watched) return;
+    watched.count += delta;
+    for (const [follower, place] of watched.followers) follower.shift(place, delta);
+  }
+
   leave(follower: Follower): void {
     const all = follower.followed as readonly Watched[];
     this.#places -= all.length;
     for (const watched of all) {
       watched.followers.delete(follower);
       if (watched.followers.size > 0) continue;
+      this.#byKey.delete(PastChanges.keyOf(watched.metric.id, watched.subject));
       const at = this.#subjects.get(watched.subject) as WatchedSubject;
       set(
         at,
@@ -66,7 +78,10 @@ export class WatchedCounts {
     }
     const known = at;
     const fresh = metrics.filter((metric) => !find(known, metric));
-    if (fresh.length > 0) set(known, [...known.watched, ...fresh.map((metric) => unread(subject, metric))]);
+    if (fresh.length === 0) return known;
+    const added = fresh.map((metric) => unread(subject, metric));
+    for (const each of added) this.#byKey.set(PastChanges.keyOf(each.metric.id, subject), each);
+    set(known, [...known.watched, ...added]);
     return known;
   }
 }

@@ -32,6 +32,7 @@ function main(data: WorkerData, main: MessagePort): void {
     });
   const streams = new Watch({
     counting: thread.counting,
+    past: thread.past,
     opened: (open) => stats.streaming(open),
     failed: (error) => log.limited("stream", 10_000).error("a stream's counts could not be read", { error }),
   });
