@@ -36,19 +36,15 @@ export async function everyone(api: Api, path: string): Promise<string[]> {
   return ids;
 }
 
-const STEPS = 250;
-/** Where each set, erasure and merge waits for a flush of the others. */
-const STEPS_OF_NODES = 100;
-
 /** One after the other, so that there is only one right answer to each. */
-export async function runAgainstModel(api: Api, seed: number): Promise<void> {
+export async function runAgainstModel(api: Api, { seed, steps }: { seed: number; steps: number }): Promise<void> {
   const { below, chance, pick } = random(seed);
   const model = new AdminModel();
   const subjects = Array.from({ length: 6 }, (_, i) =>
     `${i % 2 ? "user" : "article"}/m${seed}-${pick(ODD)}${i}`.slice(0, 120),
   );
   const names = ["a", "A", "é", "e\u0301", "😀", "b c"].map((name) => `${name}-plain-${seed}`);
-  for (let step = 0; step < (api.urls.length > 1 ? STEPS_OF_NODES : STEPS); step++) {
+  for (let step = 0; step < steps; step++) {
     const subject = pick(subjects);
     const path = pathOf(subject);
     const actor = pick(names);

@@ -323,8 +323,12 @@ async function expectCount(api: Api, path: string, count: number): Promise<numbe
   return reply.json.count;
 }
 
+/** On every node: what one has counted, others show after a flush. */
 async function expectCounts(api: Api, path: string, counts: Record<string, number>): Promise<Record<string, number>> {
-  const reply = await api.get(path, sending({}));
-  expect(reply.json.counts).toMatchObject(counts);
-  return reply.json.counts;
+  let shown: Record<string, number> = {};
+  for (const _ of api.urls) {
+    shown = (await api.get(path, sending({}))).json.counts;
+    expect(shown).toMatchObject(counts);
+  }
+  return shown;
 }
