@@ -143,6 +143,8 @@ export class LogWriter {
   probe(): string | null {
     try {
       if (!existsSync(join(this.#folder, SPARE))) makeSpare(this.#folder);
+      // Or the next frame would still be told of the refusal before.
+      this.#refused = null;
       return null;
     } catch (error) {
       if (!isSystemError(error)) throw error;
