@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
 import { Book } from "../support/book.ts";
+import { eventually } from "../support/eventually.ts";
 import { Load } from "../support/load.ts";
 import { random } from "../support/random.ts";
 import { inFolder, TestServer } from "../support/server.ts";
@@ -51,10 +52,13 @@ test("a worker that dies again and again is started ever later, and /readyz says
   await inFolder(async (data) => {
     // Dies at its 40th view, so it answers what is asked before.
     const server = await TestServer.start({ data, fault: "worker.added:40:exit", args: ["--workers", "2"] });
-    expect(await server.json<Ready>("/readyz")).toMatchObject({
-      status: "ready",
-      parts: { workers: { status: "up" } },
-    });
+    // The address is told as soon as one of them listens.
+    await eventually(async () =>
+      expect(await server.json<Ready>("/readyz")).toMatchObject({
+        status: "ready",
+        parts: { workers: { status: "up" } },
+      }),
+    );
     const book = new Book();
     const load = new Load({ url: server.url, book, seed: SEED, mix: { views: 1, relations: 0, keyed: 0 } });
     const deaths = () => server.lines.filter((line) => String(line.msg).includes("worker thread died"));
