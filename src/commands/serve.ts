@@ -41,7 +41,11 @@ class Server {
 
   async start(): Promise<string> {
     const settings = this.#settings;
-    process.on("SIGHUP", () => void this.#reload());
+    let reloaded = Promise.resolve();
+    // One after the other: the last one's settings are those that stay.
+    process.on("SIGHUP", () => {
+      reloaded = reloaded.then(() => this.#reload());
+    });
     const node = await openNode(settings, {
       changed: () => this.#tellHealth(),
       broken: (error) => {
@@ -114,7 +118,7 @@ class Server {
       const metrics = await this.#node.configure(settings);
       this.#settings = settings;
       setLevel(settings.logLevel);
-      this.#pool.tell({ kind: "settings", settings, metrics });
+      await this.#pool.configure(settings, metrics);
       log.info("settings read again", { changed });
       if (needsRestart.length > 0) log.warn("these settings need a restart", { settings: needsRestart });
     } catch (error) {

@@ -76,7 +76,6 @@ export function attachEmbedded(share: EmbeddedShare, press: () => void) {
     else counting.bulk.take(message);
   });
   const rankings = new TopLists(share.rankings);
-  share.woken.on("message", () => counting.takeReplies());
   const admin = new EmbeddedAdmin(share.admin, counting);
   return {
     counting: counting satisfies Counting,

@@ -1,5 +1,5 @@
 import { STREAM_CHUNK_CHARACTERS } from "../limits.ts";
-import { countEvent } from "./events.ts";
+import { BEAT, countEvent } from "./events.ts";
 
 /** A count that somebody follows. */
 export interface Followed {
@@ -90,7 +90,7 @@ export class Follower {
 
   /** A comment, so that nobody on the way takes the connection for dead; not to one that is full. */
   beat(nowMs: number): void {
-    if (this.#sink !== null && !this.#isFull) this.#write(":\n\n", nowMs);
+    if (this.#sink !== null && !this.#isFull) this.#write(BEAT, nowMs);
   }
 
   /** For how long it has taken nothing. */

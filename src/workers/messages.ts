@@ -39,6 +39,8 @@ export type Scraped = "metrics" | "stats";
 
 export type FromWorker =
   | { kind: "listening"; url: string; port: number }
+  /** It has the settings it was sent. */
+  | { kind: "configured" }
   | { kind: "scrape"; id: number; what: Scraped }
   | { kind: "press" }
   | { kind: "drained" };

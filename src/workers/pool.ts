@@ -1,6 +1,8 @@
 import { type Transferable, Worker } from "node:worker_threads";
+import type { Settings } from "../config.ts";
 import { threadEntry } from "../lib/thread-entry.ts";
 import { DRAIN_MS_MAX, WORKER_BACKOFF_MS_MAX } from "../limits.ts";
+import type { Metric } from "../model.ts";
 import { log } from "../telemetry/log.ts";
 import type { FromWorker, Health, Scraped, ToWorker, WorkerData } from "./messages.ts";
 
@@ -85,12 +87,28 @@ export class Pool {
     this.#changed = changed;
   }
 
-  tell(message: ToWorker): void {
-    for (const { worker } of this.#members) worker?.postMessage(message);
+  health(health: Health): void {
+    for (const { worker } of this.#members) worker?.postMessage({ kind: "health", health } satisfies ToWorker);
   }
 
-  health(health: Health): void {
-    this.tell({ kind: "health", health });
+  /** Resolves once every thread answers by the new settings; one that dies meanwhile begins with them. One at a time. */
+  async configure(settings: Settings, metrics: Metric[]): Promise<void> {
+    const workers = this.#members.flatMap(({ worker }) => worker ?? []);
+    const taken = workers.map(
+      (worker) =>
+        new Promise<void>((resolve) => {
+          const take = (message: FromWorker) => {
+            if (message.kind === "configured") done();
+          };
+          const done = () => {
+            worker.off("message", take).off("exit", done).off("error", done);
+            resolve();
+          };
+          worker.on("message", take).on("exit", done).on("error", done);
+          worker.postMessage({ kind: "settings", settings, metrics } satisfies ToWorker);
+        }),
+    );
+    await Promise.all(taken);
   }
 
   /** No new connections, what is under way finishes; resolves when all have ended, or the time is over. */

@@ -82,6 +82,7 @@ function main(data: WorkerData, main: MessagePort): void {
         ({ settings, metrics } = message);
         handler = answering();
         setUpLog({ level: settings.logLevel, format: settings.logFormat, fd: 1 });
+        tell({ kind: "configured" });
         break;
       case "health":
         health = message.health;

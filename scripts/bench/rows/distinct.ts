@@ -1,10 +1,10 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Bench } from "../bench.ts";
-import { atLeast } from "../finding.ts";
 import type { Load } from "../oha.ts";
 import type { Row } from "../row.ts";
 import type { Server } from "../server.ts";
+import { besidePlain } from "./beside-plain.ts";
 
 const PATH = "/v1/subjects/article/";
 const METRICS = "{views: {kind: tally, distinct: true}, likes: relation}";
@@ -34,24 +34,7 @@ export const distinct: Row = {
     await everyoneSees(counted);
     const findings = [];
     for (const [what, load, goal] of loads) {
-      const comparison = await bench.compare({
-        async tally() {
-          const run = await bench.run(counted, load);
-          await bench.quiet(counted);
-          return run;
-        },
-        async against() {
-          const run = await bench.run(plain, load);
-          await bench.quiet(plain);
-          return run;
-        },
-      });
-      findings.push({
-        what,
-        goals: [atLeast("ratio", goal, comparison.ratio)],
-        tally: comparison.tally,
-        against: { name: "not distinct", summary: comparison.against },
-      });
+      findings.push(await besidePlain(bench, { tally: counted, plain, name: "not distinct" }, { what, load, goal }));
     }
     await plain.stop();
     await counted.stop();

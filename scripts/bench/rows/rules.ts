@@ -1,6 +1,6 @@
-import { atLeast } from "../finding.ts";
 import type { Load } from "../oha.ts";
 import type { Row } from "../row.ts";
+import { besidePlain } from "./beside-plain.ts";
 
 const PATH = "/v1/subjects/article/";
 /** oha has one address and one User-Agent: on few subjects nearly all its views are repeats, on many nearly all are new. */
@@ -19,24 +19,7 @@ export const rules: Row = {
       ["views that unique, bots and ignore look at, of visitors who have counted", REPEATS],
       ["the same, of new visitors, until a million are known", NEW],
     ] as const) {
-      const comparison = await bench.compare({
-        async tally() {
-          const run = await bench.run(ruled, load);
-          await bench.quiet(ruled);
-          return run;
-        },
-        async against() {
-          const run = await bench.run(plain, load);
-          await bench.quiet(plain);
-          return run;
-        },
-      });
-      findings.push({
-        what,
-        goals: [atLeast("ratio", 0.5, comparison.ratio)],
-        tally: comparison.tally,
-        against: { name: "no rules", summary: comparison.against },
-      });
+      findings.push(await besidePlain(bench, { tally: ruled, plain, name: "no rules" }, { what, load, goal: 0.5 }));
     }
     await plain.stop();
     await ruled.stop();
