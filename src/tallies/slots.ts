@@ -138,9 +138,11 @@ export class Slots {
     const high = Atomics.load(words, at + HIGH) << 8;
     const low = Atomics.load(words, at + LOW);
     const mark = markOf(this.steady(at));
+    // Before ADDS, which it follows: read after it, NOTED may be past what ADDS was, and less than nothing looks like 2^32.
+    const noted = Atomics.load(words, at + NOTED);
     const adds = Atomics.load(words, at + ADDS);
     const above = (adds - mark) >>> 0;
-    if (above >= DISTANCE_MAX || (adds - Atomics.load(words, at + NOTED)) >>> 0 >= DISTANCE_MAX) return OWING_TOO_MUCH;
+    if (above >= DISTANCE_MAX || (adds - noted) >>> 0 >= DISTANCE_MAX) return OWING_TOO_MUCH;
     const base = countOf(low, high);
     if (base + above + by > COUNT_MAX) return TOO_HIGH;
     if (base + above === 0) this.newcomers.mark(slot);
