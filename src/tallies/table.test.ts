@@ -187,40 +187,43 @@ describe("numbers", () => {
     expect(table.add(slot, 1)).toBe(11 + added);
   });
 
-  test.each([0, 5, 2 ** 32 - 3])("are added whole, though all is flushed between any two looks of an add (%d)", (base) => {
-    const worker = CounterTable.attach(table.share(), 1);
-    const load = Atomics.load;
-    const slot = loaded("article/1", base);
-    let expected = base;
-    let steps = 0;
-    for (let isOver = false; !isOver; steps++) {
-      let left = steps;
-      const before = expected;
-      Atomics.load = ((words: Int32Array, at: number) => {
-        if (left-- === 0) {
-          Atomics.load = load;
-          // As often as it takes to move the base, too.
-          for (let i = 0; i < 1_100; i++) {
-            table.add(slot, 1_000_000);
-            if (i % 100 === 0) flush();
+  test.each([0, 5, 2 ** 32 - 3])(
+    "are added whole, though all is flushed between any two looks of an add (%d)",
+    (base) => {
+      const worker = CounterTable.attach(table.share(), 1);
+      const load = Atomics.load;
+      const slot = loaded("article/1", base);
+      let expected = base;
+      let steps = 0;
+      for (let isOver = false; !isOver; steps++) {
+        let left = steps;
+        const before = expected;
+        Atomics.load = ((words: Int32Array, at: number) => {
+          if (left-- === 0) {
+            Atomics.load = load;
+            // As often as it takes to move the base, too.
+            for (let i = 0; i < 1_100; i++) {
+              table.add(slot, 1_000_000);
+              if (i % 100 === 0) flush();
+            }
+            flush();
+            expected += 1_100 * 1_000_000;
           }
-          flush();
-          expected += 1_100 * 1_000_000;
-        }
-        return load(words, at);
-      }) as typeof Atomics.load;
-      worker.enter();
-      const count = worker.add(slot, 2);
-      worker.leave();
-      isOver = Atomics.load !== load;
-      Atomics.load = load;
-      expected += 2;
-      // It is one instant: before all the others or after them.
-      expect(`step ${steps}: ${count === before + 2 ? expected : count}`).toBe(`step ${steps}: ${expected}`);
-    }
-    expect(steps).toBeGreaterThan(8);
-    expect(table.shown(slot)).toBe(expected);
-  });
+          return load(words, at);
+        }) as typeof Atomics.load;
+        worker.enter();
+        const count = worker.add(slot, 2);
+        worker.leave();
+        isOver = Atomics.load !== load;
+        Atomics.load = load;
+        expected += 2;
+        // It is one instant: before all the others or after them.
+        expect(`step ${steps}: ${count === before + 2 ? expected : count}`).toBe(`step ${steps}: ${expected}`);
+      }
+      expect(steps).toBeGreaterThan(8);
+      expect(table.shown(slot)).toBe(expected);
+    },
+  );
 
   test("end at 2^53 - 1", () => {
     const slot = loaded("article/1", COUNT_MAX - 2);
