@@ -2,7 +2,7 @@ import { SHARDS } from "../arithmetic/shard.ts";
 import { type HybridClock, stampAt } from "../arithmetic/stamp.ts";
 import { isSystemError, Problem } from "../errors.ts";
 import { wallMs } from "../lib/fault.ts";
-import { LogBroken, type LogWriter } from "../local/log.ts";
+import type { LogWriter } from "../local/log.ts";
 import { FrameWriter, type LogRecord, NO_SLOT } from "../records.ts";
 import type { Parcel } from "./lane.ts";
 import type { Act, Logged } from "./messages.ts";
@@ -66,7 +66,7 @@ export class ActsLog {
         const end = this.#log.append(bytes, false);
         parcels.push({ partition, bytes, end, frame: { source: this.#source, records: numbers } });
       } catch (error) {
-        if (error instanceof LogBroken || !isSystemError(error)) throw error;
+        if (!isSystemError(error)) throw error;
         trouble = error.message;
         this.#takeBack(numbers);
         for (const place of places) logged[place] = null;

@@ -64,10 +64,10 @@ export class BulkDesk {
     if (typeof appended === "string") return reply(null);
     const { parcels, records } = appended;
     for (const { frame, bytes, end } of parcels) index.add(frame, end, bytes.length);
-    fault("upload.cluster.appended");
+    fault("cluster-upload.appended");
     const isShipped = await lane.ship(parcels);
     if (!isShipped) outbox.sync();
-    fault("upload.cluster.shipped");
+    fault("cluster-upload.shipped");
     void this.#put(source, records)
       .then((isShown) => reply({ isShipped, isShown }))
       .catch(fatal);
@@ -83,7 +83,7 @@ export class BulkDesk {
         due = due.filter((_, i) => !Array.isArray(answers[i]));
         for (const { shard } of due) await shards.repair(shard);
       }
-      fault("upload.cluster.put");
+      fault("cluster-upload.put");
     } catch (error) {
       if (!isAway(error)) throw error;
     }

@@ -1,7 +1,8 @@
 import { isSystemError } from "../errors.ts";
 import { wallMs } from "../lib/fault.ts";
-import { LogBroken, type LogWriter } from "../local/log.ts";
-import { FrameWriter, type LogRecord, NO_SLOT } from "../records.ts";
+import { recordOf } from "../local/event-record.ts";
+import type { LogWriter } from "../local/log.ts";
+import { FrameWriter, type LogRecord } from "../records.ts";
 import type { NumberedParcel } from "./acts-log.ts";
 import type { StampedEvent } from "./messages.ts";
 
@@ -14,7 +15,7 @@ export interface BulkAppended {
 /**
  * Appends blocks of numbered events to the outbox, a frame for each partition. Numbers and stamps came with them, and a frame
  * holds all of a block for its shards, so two nodes with the same block write the same frame, and the projector decides it
- * whole.
+ * whole. For the same reason one that counts nothing is a tally by 0, whatever rules say there.
  */
 export class BulkLog {
   readonly #log: LogWriter;
@@ -29,14 +30,14 @@ export class BulkLog {
   append(source: string, events: readonly StampedEvent[]): BulkAppended | string {
     const nowMs = wallMs();
     const records: LogRecord[][] = Array.from({ length: this.#partitions }, () => []);
-    for (const event of events) records[event.shard % this.#partitions]?.push(recordOf(event, nowMs));
+    for (const event of events) records[event.shard % this.#partitions]?.push(recordOf(event, event.stamp, nowMs));
     try {
       const parcels = records.flatMap((each, partition) =>
         each.length === 0 ? [] : [this.#frame(source, partition, each)],
       );
       return { parcels, records: records.filter((each) => each.length > 0) };
     } catch (error) {
-      if (error instanceof LogBroken || !isSystemError(error)) throw error;
+      if (!isSystemError(error)) throw error;
       return error.message;
     }
   }
@@ -48,13 +49,4 @@ export class BulkLog {
     const bytes = writer.finish();
     return { partition, bytes, end: this.#log.append(bytes, false), frame: { source, records } };
   }
-}
-
-/** One that counts nothing is a tally by 0: the block is a group of the same numbers on every node, whatever rules say there. */
-function recordOf({ kind, shard, n, metric, subject, actor, by, atMs, stamp }: StampedEvent, nowMs: number): LogRecord {
-  const head = { shard, n, metric, subject, once: undefined };
-  const past = atMs !== null;
-  if (kind === "relation") return { kind, ...head, past, actor, stamp };
-  if (kind === "void") return { kind, ...head };
-  return { kind, ...head, past, amount: by, atMs: atMs ?? nowMs, slot: NO_SLOT, notedAfter: 0 };
 }

@@ -1,9 +1,14 @@
+import { stampAt } from "../arithmetic/stamp.ts";
 import { Problem, unavailable } from "../errors.ts";
+import { wallMs } from "../lib/fault.ts";
 import { ACT_WAIT_MS_MAX } from "../limits.ts";
+import { recordOf } from "../local/event-record.ts";
 import type { Metric, Subject } from "../model.ts";
 import type { Bulk, HotAdds, NumberedEvent, UploadClaim, UploadSource } from "../ports/bulk.ts";
 import type { OnceKey } from "../ports/counting.ts";
-import type { BulkCommand, BulkOutcome } from "./writer-messages.ts";
+import { FrameWriter } from "../records.ts";
+import type { Taken } from "./numbered.ts";
+import type { BulkCommand } from "./writer-messages.ts";
 
 const AGAIN_MS = 4;
 
@@ -20,14 +25,15 @@ export interface BulkNeeds {
 }
 
 /**
- * A worker's end of BulkWriter. The writer logs nothing of counters that are not loaded, so they are loaded first: as many
- * events as the table has room for go together, and the others follow. It knows all numbers, so where they are cut does not
- * matter here.
+ * A worker's way to NumberedAppends. The writer logs nothing of counters that are not loaded, so they are loaded first, here, where
+ * no act waits for that: as many events as the table has room for go together, and the others follow. The writer knows all
+ * numbers, so where they are cut does not matter here.
  */
 export class EmbeddedBulk implements Bulk {
   readonly adds: HotAdds;
   readonly #needs: BulkNeeds;
-  readonly #waiting = new Map<number, (outcome: BulkOutcome) => void>();
+  readonly #waiting = new Map<number, (taken: Taken) => void>();
+  readonly #frame = new FrameWriter();
   #lastId = 0;
 
   constructor(needs: BulkNeeds) {
@@ -63,10 +69,10 @@ export class EmbeddedBulk implements Bulk {
   }
 
   /** The writer has answered. */
-  take({ id, outcome }: { id: number; outcome: BulkOutcome }): void {
+  take({ id, taken }: { id: number; taken: Taken }): void {
     const resolve = this.#waiting.get(id);
     this.#waiting.delete(id);
-    resolve?.(outcome);
+    resolve?.(taken);
   }
 
   /** Up to where the counters of `events` are loaded. */
@@ -81,13 +87,24 @@ export class EmbeddedBulk implements Bulk {
   /** False: not now, but soon. */
   async #send(source: string, events: NumberedEvent[]): Promise<boolean> {
     const id = ++this.#lastId;
-    const { promise, resolve } = Promise.withResolvers<BulkOutcome>();
+    const { promise, resolve } = Promise.withResolvers<Taken>();
     this.#waiting.set(id, resolve);
-    this.#needs.send({ id, source, events });
-    const outcome = await promise;
-    if (outcome === "refused") throw unavailable("events could not be made durable; send them again");
-    if (outcome === "gap")
+    this.#needs.send({ id, frame: this.#frameOf(source, events) });
+    const { status } = await promise;
+    if (status === "refused") throw unavailable("events could not be made durable; send them again");
+    if (status === "wrong")
       throw new Problem("key-reused", "the Idempotency-Key was forgotten, as its upload took too long");
-    return outcome === "done";
+    return status === "taken";
+  }
+
+  #frameOf(source: string, events: NumberedEvent[]): Uint8Array {
+    const nowMs = wallMs();
+    this.#frame.begin(source);
+    for (const event of events) {
+      const { kind, by, active, atMs } = event;
+      const stamp = kind !== "relation" ? 0 : atMs === null ? Number(active) : stampAt(atMs, active);
+      this.#frame.add(recordOf(kind === "tally" && by === 0 ? { ...event, kind: "void" } : event, stamp, nowMs));
+    }
+    return Uint8Array.from(this.#frame.finish());
   }
 }

@@ -4,7 +4,7 @@ import { isSystemError, Problem } from "../errors.ts";
 import { fault, wallMs } from "../lib/fault.ts";
 import { encodeUtf8 } from "../lib/utf8.ts";
 import { SUBJECT_SCRATCH_BYTES } from "../limits.ts";
-import { LogBroken, type LogWriter } from "../local/log.ts";
+import type { LogWriter } from "../local/log.ts";
 import type { OnceKeys } from "../local/once-keys.ts";
 import { COUNT_MAX, type Subject } from "../model.ts";
 import type { OnceKey } from "../ports/counting.ts";
@@ -101,7 +101,7 @@ export class WriterJobs {
       return this.#do(job);
     } catch (error) {
       if (error instanceof Problem) return { status: "refused", detail: error.message };
-      if (error instanceof LogBroken || !isSystemError(error)) throw error;
+      if (!isSystemError(error)) throw error;
       return { status: "refused", detail: `the log cannot be written: ${error.message}` };
     } finally {
       this.#table.leave();

@@ -97,12 +97,12 @@ export class WriterLink {
     return (await this.#asked("job", (id) => ({ kind: "job", id, job }))).reply;
   }
 
-  /** As `NumberedAppends.append`. */
+  /** A frame of an import. */
   async appendNumbered(frame: Uint8Array): Promise<Taken> {
     return (await this.#asked("numbered", (id) => ({ kind: "numbered", id, frame }))).taken;
   }
 
-  /** As `NumberedAppends.lastOf`. */
+  /** The last numbers that the log has of an import. */
   async lastOf(source: string): Promise<number[]> {
     return (await this.#asked("last-of", (id) => ({ kind: "last-of", id, source }))).last;
   }

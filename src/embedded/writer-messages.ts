@@ -1,6 +1,5 @@
 import type { MessagePort } from "node:worker_threads";
 import type { Time } from "../arithmetic/stamp.ts";
-import type { NumberedEvent } from "../ports/bulk.ts";
 import type { ActRingShare } from "./acts.ts";
 import type { NodeShare } from "./attach.ts";
 import type { Taken } from "./numbered.ts";
@@ -28,22 +27,14 @@ export type WriterCommand =
   | { kind: "last-of"; id: number; source: string }
   | { kind: "stop" };
 
-/** A worker to the writer: events of one source, to be logged together. */
+/** A worker to the writer: a frame of an upload's events. */
 export interface BulkCommand {
   id: number;
-  source: string;
-  events: NumberedEvent[];
+  frame: Uint8Array;
 }
 
-/**
- * `not-loaded`: a counter is not in the table; `busy`: the overlay is full until the projector is further, or an erasure or a merge is under way; `gap`: numbers
- * are missing before these, since the source was forgotten meanwhile; `refused`: the disk or a bound. Only of `done` there
- * is something in the log.
- */
-export type BulkOutcome = "done" | "not-loaded" | "busy" | "gap" | "refused";
-
 /** The writer to a worker: an act's reply waits in the ring (0), or this. */
-export type WriterReply = 0 | { id: number; outcome: BulkOutcome };
+export type WriterReply = 0 | { id: number; taken: Taken };
 
 export type WriterMessage =
   | { kind: "ready" }

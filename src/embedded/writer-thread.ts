@@ -6,15 +6,17 @@ import { wallMs } from "../lib/fault.ts";
 import { Garbage } from "../lib/garbage.ts";
 import { LogHead, LogWriter } from "../local/log.ts";
 import { OnceKeys } from "../local/once-keys.ts";
-import { Uploads } from "../local/uploads.ts";
+import { readFrame } from "../records.ts";
 import { PastChanges } from "../tallies/past-changes.ts";
 import { CounterTable } from "../tallies/table.ts";
 import { ActReceiver } from "./acts.ts";
-import { BulkWriter } from "./bulk-writer.ts";
+import { Bases } from "./bases.ts";
 import { Holds } from "./holds.ts";
-import { NumberedAppends } from "./numbered.ts";
+import { ImportSources } from "./import-sources.ts";
+import { NumberedAppends, type NumberedSource, type Taken } from "./numbered.ts";
 import { OverlayWriter } from "./overlay.ts";
 import { SqliteLedgerReader } from "./reads.ts";
+import { Uploads } from "./uploads.ts";
 import { Visits } from "./visits.ts";
 import { Writer } from "./writer.ts";
 import { WriterJobs } from "./writer-jobs.ts";
@@ -51,22 +53,14 @@ function main(data: WriterData): void {
   const clock = new HybridClock(data.clock);
   const holds = new Holds();
   const board = new SketchBoard(data.node.sketches);
-  const past = new PastChanges(data.node.past);
+  const bases = new Bases(table, new PastChanges(data.node.past));
   const visits = new Visits({ ledger, applied: () => applied.position, board });
-  const writer = new Writer({ log, table, overlay, ledger, keys, visits, past, source: data.source, clock, holds });
-  const jobs = new WriterJobs({ log, table, overlay, ledger, keys, visits, source: data.jobSource, clock, holds });
-  const numbered = new NumberedAppends({
-    log,
-    table,
-    overlay,
-    ledger,
-    holds,
-    visits,
-    past,
-    applied: () => applied.position,
-  });
+  const parts = { log, table, bases, overlay, ledger, keys, clock, holds, visits };
+  const writer = new Writer({ ...parts, source: data.source });
+  const jobs = new WriterJobs({ ...parts, source: data.jobSource });
+  const numbered = new NumberedAppends(parts);
+  const imports = new ImportSources(ledger, () => applied.position);
   const uploads = new Uploads(ledger.uploads());
-  const bulk = new BulkWriter({ log, table, overlay, ledger, clock, holds, past, uploads });
   const joined = new Map<number, { receiver: ActReceiver; wake: MessagePort }>();
   let receivers: ActReceiver[] = [];
   let stopping = false;
@@ -91,53 +85,48 @@ function main(data: WriterData): void {
         tell({ kind: "job", id: message.id, reply: jobs.do(message.job) });
         break;
       case "numbered":
-        append(message.id, message.frame);
+        tell({ kind: "numbered", id: message.id, taken: append(message.frame, (name) => imports.of(name)) });
         break;
       case "last-of":
-        tell({ kind: "last-of", id: message.id, last: Array.from(numbered.lastOf(message.source)) });
+        tell({ kind: "last-of", id: message.id, last: Array.from(imports.of(message.source).last) });
         break;
       case "stop":
         stopping = true;
     }
   };
-  const append = (id: number, frame: Uint8Array): void => {
-    garbage.add(Math.ceil(frame.length / ACT_BYTES));
-    const taken = numbered.append(frame);
-    tell({ kind: "numbered", id, taken });
-    if (taken.status === "refused") disk(taken.why);
-    else if (taken.status === "taken") disk(null);
+  const append = (bytes: Uint8Array, sourceOf: (name: string) => NumberedSource | null): Taken => {
+    const { source: name, records } = readFrame(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length));
+    garbage.add(records.length);
+    const source = sourceOf(name);
+    return source ? numbered.append(source, records) : { status: "refused", why: "too many uploads are remembered" };
   };
   const note = (id: number, frame: Uint8Array): void => {
     garbage.add(Math.ceil(frame.length / ACT_BYTES));
     try {
       tell({ kind: "noted", id, end: log.append(frame) });
-      writer.trouble = null;
-      disk(null);
     } catch (error) {
       if (!isSystemError(error)) throw error;
       tell({ kind: "refused", id, message: error.message });
-      disk(error.message);
     }
   };
   /** What waits at the workers' ports, one of each in a round, so that acts are not kept waiting. */
   const takeBulk = (): boolean => {
-    let taken = 0;
+    let messages = 0;
     for (const { wake } of joined.values()) {
       const got = receiveMessageOnPort(wake);
       if (!got) continue;
-      taken++;
-      const { id, source, events } = got.message as BulkCommand;
-      wake.postMessage({ id, outcome: bulk.append(source, events) } satisfies WriterReply);
-      disk(bulk.trouble);
-      garbage.add(events.length);
+      messages++;
+      const { id, frame } = got.message as BulkCommand;
+      const taken = append(frame, (name) => uploads.of(name, wallMs()));
+      wake.postMessage({ id, taken } satisfies WriterReply);
     }
-    if (taken > 0) Atomics.sub(door, 1, taken);
-    return taken > 0;
+    if (messages > 0) Atomics.sub(door, 1, messages);
+    return messages > 0;
   };
   let trouble: string | null = null;
-  const disk = (now: string | null): void => {
-    if (now === trouble) return;
-    trouble = now;
+  const tellDisk = (): void => {
+    if (log.trouble === trouble) return;
+    trouble = log.trouble;
     tell({ kind: "disk", trouble });
   };
 
@@ -151,8 +140,8 @@ function main(data: WriterData): void {
     const acts = writer.run(receivers);
     const hasBulk = Atomics.load(door, 1) > 0 && takeBulk();
     garbage.add(acts);
+    tellDisk();
     if (acts > 0) {
-      disk(writer.trouble);
       for (const { receiver, wake } of joined.values()) if (receiver.mustWake()) wake.postMessage(0);
       continue;
     }

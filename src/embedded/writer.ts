@@ -5,11 +5,10 @@ import { isSystemError, Problem } from "../errors.ts";
 import { copyBytes } from "../lib/bytes.ts";
 import { fault, wallMs } from "../lib/fault.ts";
 import { ACT_WAIT_MS_MAX, BATCH_ACTS_MAX } from "../limits.ts";
-import { LogBroken, type LogWriter } from "../local/log.ts";
+import type { LogWriter } from "../local/log.ts";
 import type { OnceKeys } from "../local/once-keys.ts";
 import type { Position } from "../ports/log.ts";
 import { FrameWriter, NO_SLOT, type RecordOnce } from "../records.ts";
-import type { PastChanges } from "../tallies/past-changes.ts";
 import type { CounterTable } from "../tallies/table.ts";
 import {
   type Act,
@@ -26,7 +25,8 @@ import {
   VISIT,
   VISITORS,
 } from "./acts.ts";
-import { Holds } from "./holds.ts";
+import type { Bases } from "./bases.ts";
+import type { Holds } from "./holds.ts";
 import { type OverlayWriter, RegisterKey } from "./overlay.ts";
 import { rankIn, type Visit, type Visits } from "./visits.ts";
 
@@ -73,8 +73,6 @@ interface Decided {
  */
 export class Writer {
   readonly clock: HybridClock;
-  /** Why the disk refused the last frame, null where it took it. */
-  trouble: string | null = null;
   readonly #log: LogWriter;
   readonly #table: CounterTable;
   readonly #overlay: OverlayWriter;
@@ -82,9 +80,8 @@ export class Writer {
   readonly #keys: OnceKeys;
   readonly #holds: Holds;
   readonly #visits: Visits;
-  readonly #past: PastChanges;
+  readonly #bases: Bases;
   readonly #source: string;
-  readonly #now: () => number;
   readonly #last = new Float64Array(SHARDS);
   readonly #frame = new FrameWriter();
   readonly #batch: Decided[] = [];
@@ -98,24 +95,22 @@ export class Writer {
     overlay: OverlayWriter;
     ledger: WriterLedger;
     keys: OnceKeys;
-    holds?: Holds;
+    holds: Holds;
     visits: Visits;
-    past: PastChanges;
+    bases: Bases;
     source: string;
     clock: HybridClock;
-    now?: () => number;
   }) {
     this.#log = parts.log;
     this.#table = parts.table;
     this.#overlay = parts.overlay;
     this.#ledger = parts.ledger;
     this.#keys = parts.keys;
-    this.#holds = parts.holds ?? new Holds();
+    this.#holds = parts.holds;
     this.#visits = parts.visits;
-    this.#past = parts.past;
+    this.#bases = parts.bases;
     this.#source = parts.source;
     this.clock = parts.clock;
-    this.#now = parts.now ?? Date.now;
   }
 
   /** One batch from all rings; how many acts it held. Throws LogBroken when the process must end. */
@@ -144,7 +139,7 @@ export class Writer {
   /** Acts that have waited too long are refused, so that whoever was told "not done" can rely on it; without room, only they. */
   #gather(receiver: ActReceiver, hasRoom: boolean): void {
     const act = receiver.act;
-    const nowMs = this.#now();
+    const nowMs = Date.now();
     while (this.#batch.length < BATCH_ACTS_MAX) {
       const waitedMs = receiver.nextWaits(nowMs);
       const isStale = waitedMs > ACT_WAIT_MS_MAX;
@@ -293,12 +288,9 @@ export class Writer {
     if (this.#frame.count === 0) return this.#log.head;
     const before = this.#log.head;
     try {
-      const end = this.#log.append(this.#frame.finish());
-      this.trouble = null;
-      return end;
+      return this.#log.append(this.#frame.finish());
     } catch (error) {
-      if (error instanceof LogBroken || !isSystemError(error)) throw error;
-      this.trouble = error.message;
+      if (!isSystemError(error)) throw error;
       this.#takeBack();
       return before;
     }
@@ -329,9 +321,7 @@ export class Writer {
     }
     const delta = countDelta(seen, stamp);
     const grown = decided.by > 0 ? decided.by : delta;
-    if (grown !== 0 && decided.isPast) {
-      this.#past.tell(metric, decided.subject, grown, () => this.#table.addToBase(slot, grown));
-    } else if (grown !== 0) this.#table.addToBase(slot, grown);
+    this.#bases.move(slot, grown, decided);
     fault("writer.counted");
     if (decided.key && stamp !== seen) this.#overlay.put(metric, decided.key, 0, stamp, end);
     fault("writer.shown");

@@ -65,7 +65,7 @@ export class LogWriter {
   #fd = -1;
   #fileStart: Position = 0;
   /** The next file could not be made: why, and when to try again. Until then smaller frames must not go by. */
-  #refused: { error: unknown; untilMs: number } | null = null;
+  #refused: { error: Error; untilMs: number } | null = null;
   #frame = Buffer.allocUnsafe(64 * 1024);
   readonly #isLoose: boolean;
   /** Frames were written that the disk may not have. */
@@ -90,6 +90,11 @@ export class LogWriter {
 
   get head(): Position {
     return this.#head.position;
+  }
+
+  /** Why the disk refused the last frame, null where it took it. */
+  get trouble(): string | null {
+    return this.#refused?.error.message ?? null;
   }
 
   /**
@@ -160,6 +165,7 @@ export class LogWriter {
       this.#openFile(start);
       this.#refused = null;
     } catch (error) {
+      if (!isSystemError(error)) throw error;
       this.#refused = { error, untilMs: now + RETRY_MS };
       throw error;
     }

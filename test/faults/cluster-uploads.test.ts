@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { UPLOAD_POINTS } from "../support/fault-points.ts";
+import { CLUSTER_UPLOAD_POINTS } from "../support/fault-points.ts";
 import { random } from "../support/random.ts";
 import { runTally, TestServer } from "../support/server.ts";
 import { sharedServices } from "../support/services.ts";
@@ -44,8 +44,7 @@ class Nodes {
   }
 }
 
-const points = UPLOAD_POINTS.filter((point) => point.startsWith("upload.cluster."));
-const cases = points.flatMap((point) => [1, 4].map((times) => [point, times] as const));
+const cases = CLUSTER_UPLOAD_POINTS.flatMap((point) => [1, 4].map((times) => [point, times] as const));
 
 test.each(cases)(
   `a node that dies at %s, the %ith time: sent again to another one it counts once (SEED=${SEED})`,

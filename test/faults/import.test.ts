@@ -1,10 +1,10 @@
 import { describe, expect, test } from "bun:test";
 import { manyLines, withSites } from "../support/archive.ts";
 import { EMBEDDED } from "../support/contract.ts";
-import { IMPORT_POINTS } from "../support/fault-points.ts";
+import { NUMBERED_POINTS } from "../support/fault-points.ts";
 
 describe("a server that dies while an import is under way", () => {
-  test.each(IMPORT_POINTS)(
+  test.each(NUMBERED_POINTS)(
     "at %s: the same import again, and every line counts once",
     async (point) => {
       await withSites(EMBEDDED, 1, async (site) => {
@@ -28,6 +28,6 @@ describe("a server that dies while an import is under way", () => {
   );
 
   test("there are such points", () => {
-    expect(IMPORT_POINTS.length).toBeGreaterThan(2);
+    expect(NUMBERED_POINTS.length).toBeGreaterThan(2);
   });
 });

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { UPLOAD_POINTS } from "../support/fault-points.ts";
+import { NUMBERED_POINTS } from "../support/fault-points.ts";
 import { random } from "../support/random.ts";
 import { inFolder, runTally, TestServer } from "../support/server.ts";
 import { UploadBody } from "../support/upload-body.ts";
@@ -14,8 +14,7 @@ async function verified(data: string): Promise<void> {
 }
 
 describe(`an upload with a key (SEED=${SEED})`, () => {
-  const here = UPLOAD_POINTS.filter((point) => !point.startsWith("upload.cluster."));
-  const cases = here.flatMap((point) => [1, 3, 6].map((times) => [point, times] as const));
+  const cases = NUMBERED_POINTS.flatMap((point) => [1, 3, 6].map((times) => [point, times] as const));
 
   test.each(cases)("at %s, the %ith time: sent again it counts once", async (point, times) => {
     await inFolder(async (data) => {

@@ -13,7 +13,7 @@ const ALL: readonly string[] = [...new Glob("**/*.ts").scanSync(SRC)]
 
 /** Those that a server on one machine comes by, whatever its settings. */
 export const FAULT_POINTS = ALL.filter(
-  (point) => !/^(?:cluster|cluster-admin|visitors|admin|upload|import|webhook)\./.test(point),
+  (point) => !/^(?:cluster|cluster-admin|visitors|admin|cluster-upload|numbered|webhook)\./.test(point),
 );
 
 /** Those that need a metric with `unique`. */
@@ -23,11 +23,9 @@ export const VISITOR_POINTS = ALL.filter((point) => point.startsWith("visitors."
 export const ADMIN_POINTS = ALL.filter((point) => point.startsWith("admin."));
 export const CLUSTER_ADMIN_POINTS = ALL.filter((point) => point.startsWith("cluster-admin."));
 
-/** Those that it comes by while an upload with a key is under way. */
-export const UPLOAD_POINTS = ALL.filter((point) => point.startsWith("upload."));
-
-/** Those that it comes by while `tally import` brings something in. */
-export const IMPORT_POINTS = ALL.filter((point) => point.startsWith("import."));
+/** Those that it comes by while an upload with a key is under way, or `tally import` brings something in. */
+export const NUMBERED_POINTS = ALL.filter((point) => point.startsWith("numbered."));
+export const CLUSTER_UPLOAD_POINTS = ALL.filter((point) => point.startsWith("cluster-upload."));
 
 /** Those that a cluster's node comes by while it is under load. */
 export const CLUSTER_POINTS = ALL.filter((point) => /^(?:cluster|flusher)\./.test(point));
