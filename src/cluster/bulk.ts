@@ -57,6 +57,12 @@ export class ClusterBulk implements Bulk {
     return { isShown, began: () => (began ??= ask()) };
   }
 
+  /** What is on its way into the ledger is not among them: claims and sketches know those who come twice. */
+  taken(source: string): Promise<Float64Array> {
+    this.#known.delete(source);
+    return this.#lastOf(source);
+  }
+
   async append({ source, claim }: UploadSource, events: readonly NumberedEvent[]): Promise<boolean> {
     const last = await this.#lastOf(source);
     const fresh = events.filter(({ shard, n }) => n > (last[shard] as number));

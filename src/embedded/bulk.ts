@@ -8,7 +8,7 @@ import type { Bulk, HotAdds, NumberedEvent, UploadClaim, UploadSource } from "..
 import type { OnceKey } from "../ports/counting.ts";
 import { FrameWriter } from "../records.ts";
 import type { Taken } from "./numbered.ts";
-import type { BulkCommand } from "./writer-messages.ts";
+import type { BulkCommand, BulkReply } from "./writer-messages.ts";
 
 const AGAIN_MS = 4;
 
@@ -32,7 +32,7 @@ export interface BulkNeeds {
 export class EmbeddedBulk implements Bulk {
   readonly adds: HotAdds;
   readonly #needs: BulkNeeds;
-  readonly #waiting = new Map<number, (taken: Taken) => void>();
+  readonly #waiting = new Map<number, (answer: Taken | Float64Array) => void>();
   readonly #frame = new FrameWriter();
   #lastId = 0;
 
@@ -52,6 +52,10 @@ export class EmbeddedBulk implements Bulk {
     return { isShown: true, began: async () => Date.now() };
   }
 
+  async taken(source: string): Promise<Float64Array> {
+    return (await this.#ask((id) => ({ id, source }))) as Float64Array;
+  }
+
   async append({ source }: UploadSource, events: readonly NumberedEvent[]): Promise<boolean> {
     let deadline = performance.now() + ACT_WAIT_MS_MAX;
     for (let from = 0; from < events.length; ) {
@@ -69,10 +73,10 @@ export class EmbeddedBulk implements Bulk {
   }
 
   /** The writer has answered. */
-  take({ id, taken }: { id: number; taken: Taken }): void {
+  take({ id, answer }: BulkReply): void {
     const resolve = this.#waiting.get(id);
     this.#waiting.delete(id);
-    resolve?.(taken);
+    resolve?.(answer);
   }
 
   /** Up to where the counters of `events` are loaded. */
@@ -86,15 +90,20 @@ export class EmbeddedBulk implements Bulk {
 
   /** False: not now, but soon. */
   async #send(source: string, events: NumberedEvent[]): Promise<boolean> {
-    const id = ++this.#lastId;
-    const { promise, resolve } = Promise.withResolvers<Taken>();
-    this.#waiting.set(id, resolve);
-    this.#needs.send({ id, frame: this.#frameOf(source, events) });
-    const { status } = await promise;
+    const frame = this.#frameOf(source, events);
+    const { status } = (await this.#ask((id) => ({ id, frame }))) as Taken;
     if (status === "refused") throw unavailable("events could not be made durable; send them again");
     if (status === "wrong")
       throw new Problem("key-reused", "the Idempotency-Key was forgotten, as its upload took too long");
     return status === "taken";
+  }
+
+  #ask(command: (id: number) => BulkCommand): Promise<Taken | Float64Array> {
+    const id = ++this.#lastId;
+    const { promise, resolve } = Promise.withResolvers<Taken | Float64Array>();
+    this.#waiting.set(id, resolve);
+    this.#needs.send(command(id));
+    return promise;
   }
 
   #frameOf(source: string, events: NumberedEvent[]): Uint8Array {

@@ -29,6 +29,12 @@ export class Uploads {
     }
   }
 
+  /** By shard: the last number of the source's running life. */
+  lastOf(source: string, nowMs: number): Float64Array {
+    const known = this.#uploads.get(source);
+    return known && known.loggedMs + UPLOAD_KEPT_MS > nowMs ? known.last.slice() : new Float64Array(SHARDS);
+  }
+
   /** The source's running life, a new one if there is none; null where there is no room for another. */
   of(source: string, nowMs: number): NumberedSource | null {
     const known = this.#uploads.get(source);

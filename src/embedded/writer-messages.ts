@@ -27,14 +27,12 @@ export type WriterCommand =
   | { kind: "last-of"; id: number; source: string }
   | { kind: "stop" };
 
-/** A worker to the writer: a frame of an upload's events. */
-export interface BulkCommand {
-  id: number;
-  frame: Uint8Array;
-}
+/** A worker to the writer: a frame of an upload's events, or the question which numbers of a source the log has. */
+export type BulkCommand = { id: number } & ({ frame: Uint8Array } | { source: string });
 
 /** The writer to a worker: an act's reply waits in the ring (0), or this. */
-export type WriterReply = 0 | { id: number; taken: Taken };
+export type WriterReply = 0 | BulkReply;
+export type BulkReply = { id: number; answer: Taken | Float64Array };
 
 export type WriterMessage =
   | { kind: "ready" }

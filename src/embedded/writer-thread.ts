@@ -116,9 +116,12 @@ function main(data: WriterData): void {
       const got = receiveMessageOnPort(wake);
       if (!got) continue;
       messages++;
-      const { id, frame } = got.message as BulkCommand;
-      const taken = append(frame, (name) => uploads.of(name, wallMs()));
-      wake.postMessage({ id, taken } satisfies WriterReply);
+      const message = got.message as BulkCommand;
+      const answer =
+        "frame" in message
+          ? append(message.frame, (name) => uploads.of(name, wallMs()))
+          : uploads.lastOf(message.source, wallMs());
+      wake.postMessage({ id: message.id, answer } satisfies WriterReply);
     }
     if (messages > 0) Atomics.sub(door, 1, messages);
     return messages > 0;

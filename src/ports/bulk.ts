@@ -57,6 +57,11 @@ export interface Bulk {
    */
   claim(metric: Metric, subject: Subject, once: OnceKey): Promise<UploadClaim>;
   /**
+   * By shard: up to which number events of a source were taken before, so that what else happens with an event need not
+   * happen again. May be lower than it is, never higher.
+   */
+  taken(source: string): Promise<Float64Array>;
+  /**
    * Events of one source, in the order in which it has numbered them: of each shard those that follow on the last `append`
    * (of anybody), or any that were given before. Every `append` of the source cuts its events at the same places.
    */

@@ -19,6 +19,7 @@ import { stats } from "./stats.suite.ts";
 import { streams } from "./streams.suite.ts";
 import { tallies } from "./tallies.suite.ts";
 import { top, topAfterAdmin } from "./top.suite.ts";
+import { uploadVisitors } from "./upload-visitors.suite.ts";
 import { uploads } from "./uploads.suite.ts";
 import { webhooks } from "./webhooks.suite.ts";
 
@@ -49,6 +50,7 @@ export function wholeContract(deployment: Deployment): void {
     webhooks(deployment);
     eventsAccess(deployment);
     distinct(deployment);
+    uploadVisitors(deployment);
   });
 }
 
@@ -72,5 +74,6 @@ export function storedContract(deployment: Deployment): void {
     topAfterAdmin(api);
     rules(deployment);
     distinct(deployment);
+    uploadVisitors(deployment);
   });
 }

@@ -6,11 +6,12 @@ import { CLUSTER_UPLOAD_POINTS } from "../support/fault-points.ts";
 import { random } from "../support/random.ts";
 import { runTally, TestServer } from "../support/server.ts";
 import { sharedServices } from "../support/services.ts";
-import { UploadBody } from "../support/upload-body.ts";
+import { UploadBody, uploadConfig } from "../support/upload-body.ts";
 
 const SEED = Number(process.env.SEED ?? Date.now() % 100_000);
 const KILLS = 8;
 const dice = random(SEED);
+const METRICS = ["--config", uploadConfig()];
 
 /** Nodes of one cluster, each with a directory of its own that outlives it. */
 class Nodes {
@@ -28,12 +29,12 @@ class Nodes {
   }
 
   start(node: number, fault?: string): Promise<TestServer> {
-    const args = [...this.flags, "--flush-ms", "50"];
+    const args = [...this.flags, ...METRICS, "--flush-ms", "50"];
     return TestServer.start({ data: join(this.#folder, String(node)), args, ...(fault && { fault }) });
   }
 
   async verified(): Promise<void> {
-    const { status, stdout, stderr } = await runTally(["verify", ...this.flags]);
+    const { status, stdout, stderr } = await runTally(["verify", ...this.flags, ...METRICS]);
     expect(status, stdout + stderr).toBe(0);
   }
 

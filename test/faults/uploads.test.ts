@@ -2,14 +2,15 @@ import { describe, expect, test } from "bun:test";
 import { NUMBERED_POINTS } from "../support/fault-points.ts";
 import { random } from "../support/random.ts";
 import { inFolder, runTally, TestServer } from "../support/server.ts";
-import { UploadBody } from "../support/upload-body.ts";
+import { UploadBody, uploadConfig } from "../support/upload-body.ts";
 
 const SEED = Number(process.env.SEED ?? Date.now() % 100_000);
 const KILLS = 25;
 const dice = random(SEED);
+const METRICS = ["--config", uploadConfig()];
 
 async function verified(data: string): Promise<void> {
-  const { status, stdout, stderr } = await runTally(["verify", "--data", data]);
+  const { status, stdout, stderr } = await runTally(["verify", "--data", data, ...METRICS]);
   expect(status, stdout + stderr).toBe(0);
 }
 
@@ -19,11 +20,11 @@ describe(`an upload with a key (SEED=${SEED})`, () => {
   test.each(cases)("at %s, the %ith time: sent again it counts once", async (point, times) => {
     await inFolder(async (data) => {
       const body = new UploadBody({ mark: "p", lines: 14_000, seed: dice.below(1e9) });
-      const dying = await TestServer.start({ data, fault: `${point}:${times}` });
+      const dying = await TestServer.start({ data, args: METRICS, fault: `${point}:${times}` });
       expect(await body.send(dying.url)).toBeNull();
       expect((await dying.ended).signal).toBe("SIGKILL");
       expect(dying.stderr).toContain(`fault: ${point}`);
-      const server = await TestServer.start({ data });
+      const server = await TestServer.start({ data, args: METRICS });
       expect(await body.send(server.url)).toBe(200);
       await body.expectOnce(server.url);
       expect(await server.stop()).toEqual({ status: 0, signal: null });
@@ -40,7 +41,7 @@ describe(`an upload with a key (SEED=${SEED})`, () => {
           const mark = `k${kill}-${bodies.length}`;
           bodies.push(new UploadBody({ mark, lines: 5_000 + dice.below(40_000), seed: dice.below(1e9) }));
         }
-        const server = await TestServer.start({ data, args: ["--workers", "2"] });
+        const server = await TestServer.start({ data, args: [...METRICS, "--workers", "2"] });
         const sent = bodies.map((body) => body.send(server.url));
         await Promise.race([Bun.sleep(dice.below(700)), Promise.all(sent)]);
         await server.kill();
@@ -48,7 +49,7 @@ describe(`an upload with a key (SEED=${SEED})`, () => {
         done.push(...bodies.filter((_, i) => statuses[i] === 200));
         bodies = bodies.filter((_, i) => statuses[i] !== 200);
       }
-      const server = await TestServer.start({ data });
+      const server = await TestServer.start({ data, args: METRICS });
       for (const body of bodies) expect(await body.send(server.url)).toBe(200);
       for (const body of [...bodies, ...done.slice(-4)]) expect(await body.send(server.url)).toBe(200);
       for (const body of [...bodies, ...done]) await body.expectOnce(server.url);
@@ -59,7 +60,7 @@ describe(`an upload with a key (SEED=${SEED})`, () => {
 
   test("waits for room where the table holds fewer counters than a block", async () => {
     await inFolder(async (data) => {
-      const server = await TestServer.start({ data, args: ["--counters-max", "1000", "--flush-ms", "50"] });
+      const server = await TestServer.start({ data, args: [...METRICS, "--counters-max", "1000", "--flush-ms", "50"] });
       const body = new UploadBody({ mark: "small", lines: 9_000, seed: SEED, subjects: 3_000 });
       expect(await body.send(server.url)).toBe(200);
       expect(await body.send(server.url)).toBe(200);

@@ -27,6 +27,7 @@ export class MemoryCounting implements Counting {
     add: (metric, subject, by) =>
       void this.#tallies.set(`${metric} ${subject}`, (this.#tallies.get(`${metric} ${subject}`) ?? 0) + by),
     claim: async () => ({ isShown: true, began: async () => 0 }),
+    taken: async () => new Float64Array(256),
     append: async () => true,
   };
   readonly #tallies = new Map<string, number>();

@@ -4,8 +4,8 @@ import { encodeUtf8 } from "../../lib/utf8.ts";
 import { EVENT_LINE_BYTES_MAX, SUBJECT_SCRATCH_BYTES, UPLOAD_BLOCK_BYTES, UPLOAD_BLOCK_LINES } from "../../limits.ts";
 import { type Metric, typeOf } from "../../model.ts";
 import { type NumberedEvent, UPLOAD, type UploadClaim } from "../../ports/bulk.ts";
-import { codeFor } from "../visitor.ts";
-import { type BulkEvent, NotNow, type RawEvent, type TallyEvent } from "./event.ts";
+import { type BulkEvent, NotNow, type RawEvent } from "./event.ts";
+import { KeyedVisits, type LineVisit } from "./keyed-visits.ts";
 import type { LineTaker } from "./line-reader.ts";
 import { lineText } from "./line-text.ts";
 import type { Scanner } from "./scan.ts";
@@ -22,13 +22,13 @@ interface Stream {
   readonly numbers: Float64Array;
   /** Of the block that is being read. */
   events: NumberedEvent[];
+  /** Those of them that rules or sketches have a say in. */
+  visits: LineVisit[];
 }
 
 /** A block that is whole. */
 interface Block {
-  streams: { stream: Stream; events: NumberedEvent[] }[];
-  /** Rules that decide what counts. */
-  visits: Promise<void>[];
+  streams: { stream: Stream; events: NumberedEvent[]; visits: LineVisit[] }[];
   accepted: number;
 }
 
@@ -58,11 +58,11 @@ export class KeyedEvents implements LineTaker {
   readonly #hash = createHash("sha256");
   #digest: string | null = null;
   #claimed: UploadClaim | null = null;
+  #visits: KeyedVisits | null = null;
   #line = 0;
   #blockLines = 0;
   #blockBytes = 0;
   #blockAccepted = 0;
-  readonly #visits: Promise<void>[] = [];
   /** The block before, on its way into the log while this one is read. */
   #appending: Promise<void> = Promise.resolve();
 
@@ -133,36 +133,16 @@ export class KeyedEvents implements LineTaker {
       const event = check.event(raw);
       if (event.kind === "tally" && check.isPlain(event.metric))
         this.#scanner.learn(event.metric, typeOf(event.subject));
+      const isTimed = event.at !== undefined;
       const numbered = this.#number(event.metric, event.subject, asNumbered(event));
       this.#blockAccepted++;
-      if (event.kind === "tally" && !check.isPlain(event.metric)) this.#visits.push(this.#visit(event, numbered));
+      if (event.kind === "tally" && !check.isPlain(event.metric))
+        this.#stream(event.metric, isTimed).visits.push({ event, numbered, line: this.#line });
     } catch (error) {
       report.refuse(this.#line, error);
       if (raw === undefined || !(error instanceof NotNow)) return;
       this.#number(check.metric(raw.metric), raw.subject, { kind: "void", ...NONE, atMs: raw.at ?? null });
     }
-  }
-
-  /**
-   * The rules of its tally: a line that they leave out is taken all the same, and counts nothing. The claim is the line's,
-   * so a repeat finds its own. Sketches take whoever comes twice once.
-   */
-  async #visit(event: TallyEvent, numbered: NumberedEvent): Promise<void> {
-    const { metric, subject, by, actor, at } = event;
-    const { rules, visit, stats, counting } = this.#parts;
-    const line = `${this.#key} ${this.#line}`;
-    if (at === undefined) {
-      const verdict = await rules.judge(metric, visit, { subject, actor, line });
-      if (verdict.reason !== null) {
-        stats.leftOut(metric.id, verdict.reason, by);
-        numbered.by = 0;
-        return;
-      }
-    }
-    const visitor = await codeFor(metric, event, () => rules.nameOf(visit));
-    if (visitor === undefined) return;
-    if (at === undefined) await counting.visit(metric, subject, visitor);
-    else await counting.addOnce(metric, subject, 0, undefined, at, visitor);
   }
 
   #number(
@@ -183,7 +163,7 @@ export class KeyedEvents implements LineTaker {
     const name = `${metric.id}${isTimed ? "t" : ""}`;
     let stream = this.#streams.get(name);
     if (!stream) {
-      stream = { source: name, metric, numbers: new Float64Array(SHARDS), events: [] };
+      stream = { source: name, metric, numbers: new Float64Array(SHARDS), events: [], visits: [] };
       this.#streams.set(name, stream);
     }
     return stream;
@@ -193,13 +173,13 @@ export class KeyedEvents implements LineTaker {
     this.#digest ??= this.#hash.digest("hex");
     const streams = [...this.#streams.values()].filter(({ events }) => events.length > 0);
     const block: Block = {
-      streams: streams.map((stream) => ({ stream, events: stream.events })),
-      visits: this.#visits.splice(0),
+      streams: streams.map((stream) => ({ stream, events: stream.events, visits: stream.visits })),
       accepted: this.#blockAccepted,
     };
-    // They are waited for, and heard of, where the block is appended.
-    for (const visit of block.visits) visit.catch(() => undefined);
-    for (const stream of streams) stream.events = [];
+    for (const stream of streams) {
+      stream.events = [];
+      stream.visits = [];
+    }
     this.#blockLines = 0;
     this.#blockBytes = 0;
     this.#blockAccepted = 0;
@@ -209,17 +189,34 @@ export class KeyedEvents implements LineTaker {
     this.#appending.catch(() => undefined);
   }
 
-  async #append({ streams, visits, accepted }: Block): Promise<void> {
+  /**
+   * Visitors are asked about when the key is surely this body's, and the lines are whole: a body that is refused, and a line
+   * that never comes, have taken nobody's turn. Before the events are in the log: the other way round a visitor would count
+   * twice who is sent again after a crash between the two.
+   */
+  async #append({ streams, accepted }: Block): Promise<void> {
     const { counting, stats, report } = this.#parts;
     await this.#claim(streams[0]);
-    await Promise.all(visits);
     const claim = this.#claimed;
     if (claim === null) return;
-    for (const { stream, events } of streams) {
-      if (!(await counting.bulk.append({ source: this.#sourceOf(stream), claim }, events))) report.isLater = true;
-      stats.counted(stream.metric.id, amountOf(events));
+    for (const { stream, events, visits } of streams) {
+      const source = this.#sourceOf(stream);
+      const { fresh, leftOut } = await this.#visited(source, events, visits);
+      if (!(await counting.bulk.append({ source, claim }, fresh))) report.isLater = true;
+      stats.counted(stream.metric.id, amountOf(fresh));
+      for (const { reason, by } of leftOut) stats.leftOut(stream.metric.id, reason, by);
     }
     report.accepted += accepted;
+  }
+
+  /** Those events of a block that are not known to be taken, as the rules leave them. */
+  async #visited(source: string, events: NumberedEvent[], visits: readonly LineVisit[]) {
+    if (visits.length === 0) return { fresh: events, leftOut: [] };
+    const taken = await this.#parts.counting.bulk.taken(source);
+    const isFresh = ({ shard, n }: NumberedEvent) => n > (taken[shard] as number);
+    this.#visits ??= new KeyedVisits(this.#parts, `${this.#key} ${this.#digest}`);
+    const leftOut = await this.#visits.make(visits.filter(({ numbered }) => isFresh(numbered)));
+    return { fresh: events.filter(isFresh), leftOut };
   }
 
   /** Takes the key before anything counts, in the name of the first event; 422 where it has named another body. */
