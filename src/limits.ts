@@ -22,6 +22,13 @@ export const KNOWN_NAMES = 3;
  * follows 100,000 and asks for four lists with millions of actors. A page of a hundred posts takes thousands.
  */
 export const KNOWN_LOOKS_MAX = 500_000;
+/**
+ * Answers that take more looks are found a slice at a time, so that the thread's other requests wait for a slice and not for all
+ * of it. One after the other, each on a snapshot of the ledger of its own; those that wait cost a page's body each.
+ */
+export const KNOWN_LOOKS_AT_ONCE = 4_000;
+export const KNOWN_SLICE_MS = 4;
+export const KNOWN_WAITING_MAX = 32;
 
 /** Subjects that one page of the list of all looks at: where so many in a row show nothing (deleted ones), it ends early. */
 export const COUNTED_LOOKS_MAX = 10_000;

@@ -82,7 +82,7 @@ export class KnownReader {
     const all = counts.reduce((sum, count) => sum + count, 0);
     if (all <= WALKED_MAX) return { walked: lists, looked: [] };
     const followed = await this.#parts.ledger.actorCount(relation.id, actor, type);
-    if (knownPlan(followed, counts) === "by actors") return { walked: lists, looked: [] };
+    if (knownPlan(followed, counts).plan === "by actors") return { walked: lists, looked: [] };
     return {
       walked: lists.filter(({ count }) => count <= followed),
       looked: lists.filter(({ count }) => count > followed),

@@ -50,11 +50,13 @@ export interface EmbeddedShare extends NodeShare {
 /** A request thread's part of an embedded node. */
 export function attachEmbedded(share: EmbeddedShare, press: () => void) {
   const door = new Int32Array(share.door);
-  const ledger = new SqliteLedgerReader(share.ledgerPath, share.filters);
+  const openLedger = () => new SqliteLedgerReader(share.ledgerPath, share.filters);
+  const ledger = openLedger();
   const counting = new EmbeddedCounting({
     table: CounterTable.attach(share.table, share.thread),
     overlay: new Overlay(share.overlay),
     ledger,
+    openLedger,
     acts: new ActSender(share.ring),
     sketches: new SketchBoard(share.sketches),
     calls: {

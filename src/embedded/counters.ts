@@ -125,7 +125,20 @@ export function reading<T>(read: () => T): T {
   try {
     return read();
   } catch (error) {
-    if (error instanceof Problem) throw error;
-    throw unavailable(`the ledger cannot be read: ${error instanceof Error ? error.message : error}`);
+    throw asProblem(error);
   }
+}
+
+/** The same of what takes some time. */
+export async function readingLater<T>(read: Promise<T>): Promise<T> {
+  try {
+    return await read;
+  } catch (error) {
+    throw asProblem(error);
+  }
+}
+
+function asProblem(error: unknown): Problem {
+  if (error instanceof Problem) return error;
+  return unavailable(`the ledger cannot be read: ${error instanceof Error ? error.message : error}`);
 }

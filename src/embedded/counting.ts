@@ -20,9 +20,9 @@ import { ActDesk, type Waiting } from "./act-desk.ts";
 import { type ActSender, ADD_ONCE, RELATE } from "./acts.ts";
 import { EmbeddedBulk } from "./bulk.ts";
 import { CountedReader } from "./counted.ts";
-import { Counters, NOT_NOW, reading } from "./counters.ts";
+import { Counters, NOT_NOW, reading, readingLater } from "./counters.ts";
+import { LongPages } from "./long-pages.ts";
 import { type Overlay, RegisterKey } from "./overlay.ts";
-import { PageReader } from "./pages.ts";
 import type { SqliteLedgerReader } from "./reads.ts";
 import { type AskWriter, Visiting } from "./visiting.ts";
 import type { BulkCommand } from "./writer-messages.ts";
@@ -52,7 +52,7 @@ export class EmbeddedCounting implements Counting {
   readonly #overlay: Overlay;
   readonly #ledger: SqliteLedgerReader;
   readonly #desk: ActDesk;
-  readonly #pages: PageReader;
+  readonly #pages: LongPages;
   readonly #counted: CountedReader;
   readonly #key = new RegisterKey();
   readonly #visiting: Visiting;
@@ -61,6 +61,8 @@ export class EmbeddedCounting implements Counting {
     table: CounterTable;
     overlay: Overlay;
     ledger: SqliteLedgerReader;
+    /** Another connection of this thread. */
+    openLedger: () => SqliteLedgerReader;
     acts: ActSender;
     sketches: SketchBoard;
     calls: Calls;
@@ -69,7 +71,7 @@ export class EmbeddedCounting implements Counting {
     this.#overlay = parts.overlay;
     this.#ledger = parts.ledger;
     this.#counted = new CountedReader(parts.table, parts.ledger);
-    this.#pages = new PageReader(parts.overlay, parts.ledger);
+    this.#pages = new LongPages({ overlay: parts.overlay, ledger: parts.ledger, open: parts.openLedger });
     this.#desk = new ActDesk({ acts: parts.acts, seed: parts.overlay.seed, ring: parts.calls.ring });
     this.#visiting = new Visiting({ board: parts.sketches, ask: (act) => this.#ask(act) });
     this.bulk = new EmbeddedBulk({
@@ -141,9 +143,9 @@ export class EmbeddedCounting implements Counting {
     return mine;
   }
 
-  page(query: PageQuery): Page {
-    const counts = this.#counters.ofAll(query.subjects, query.metrics);
-    return reading(() => this.#pages.read(query, counts));
+  page(query: PageQuery): Page | Promise<Page> {
+    const page = reading(() => this.#pages.read(query, () => this.#counters.ofAll(query.subjects, query.metrics)));
+    return page instanceof Promise ? readingLater(page) : page;
   }
 
   actors(metric: Metric, subject: Subject, query: ListQuery): ListPage {
@@ -208,6 +210,7 @@ export class EmbeddedCounting implements Counting {
   }
 
   close(): void {
+    this.#pages.close();
     this.#desk.close();
   }
 

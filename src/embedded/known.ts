@@ -1,6 +1,7 @@
 import { TOP } from "../arithmetic/place.ts";
 import { isActive, type Stamp } from "../arithmetic/stamp.ts";
-import { knownActors, knownPlan } from "../local/known.ts";
+import type { Sliced } from "../lib/slices.ts";
+import { type KnownPlan, knownActors, knownPlan } from "../local/known.ts";
 import type { Actor, Metric, Subject } from "../model.ts";
 import type { Known, KnownActors } from "../ports/counting.ts";
 import { type Overlay, type OverlayItem, RegisterKey } from "./overlay.ts";
@@ -24,8 +25,15 @@ export interface KnownQuestion {
   onTheWay: OverlayItem[];
 }
 
-/** Rows of a list in one statement. */
-const CHUNK = 2_000;
+/** What it takes to answer it. */
+export interface KnownWork extends KnownQuestion {
+  plan: KnownPlan;
+  looks: number;
+}
+
+/** Rows of a list in one statement, and looks between two ends of a slice: each below a millisecond. */
+const CHUNK = 500;
+const STEP = 256;
 
 /**
  * Whom an actor follows among the actors of some relations. Both sides are the ledger's rows with what was on its way laid
@@ -61,42 +69,54 @@ export class KnownReader {
     return { actor, known, lists, onTheWay: follows.filter(({ id }) => id.startsWith(`${known.type}/`)) };
   }
 
-  /** Reads the ledger, in the snapshot of its caller. */
-  read(question: KnownQuestion): KnownActors[] {
-    const { actor, known, lists } = question;
+  /** Reads the ledger, as `read` does: in the same snapshot of their caller. */
+  plan(question: KnownQuestion): KnownWork {
+    const { actor, known, lists, onTheWay } = question;
+    const followed = this.#ledger.actorCount(known.relation.id, actor, known.type) + onTheWay.length;
+    const lengths = lists.map(({ count, onTheWay }) => count + onTheWay.length);
+    return { ...question, ...knownPlan(followed, lengths) };
+  }
+
+  *read(work: KnownWork): Sliced<KnownActors[]> {
+    const { actor, known, lists } = work;
     const { relation, type } = known;
-    const newest = new Map(question.onTheWay.map(({ id, stamp }) => [id, stamp]));
+    const newest = new Map(work.onTheWay.map(({ id, stamp }) => [id, stamp]));
     const isFollowing = (id: Actor): boolean => {
       const subject = `${type}/${id}`;
       const stored = this.#ledger.register(relation.id, subject, actor);
       return isActive(Math.max(stored, newest.get(subject) ?? 0));
     };
-    const plan = knownPlan(
-      this.#ledger.actorCount(relation.id, actor, type) + newest.size,
-      lists.map(({ count, onTheWay }) => count + onTheWay.length),
-    );
-    if (plan === "by actors") return lists.map((list) => knownActors(this.#among(list, isFollowing)));
-    const followed = this.#followed(question, isFollowing);
-    return lists.map((list) => {
-      const isShort = list.count + list.onTheWay.length <= followed.size;
-      return knownActors(isShort ? this.#among(list, (id) => followed.has(id)) : this.#of(followed, list));
-    });
+    const answer: KnownActors[] = [];
+    const followed = work.plan === "by followed" ? yield* this.#followed(work, isFollowing) : null;
+    for (const list of lists) {
+      const isShort = followed === null || list.count + list.onTheWay.length <= followed.size;
+      const isFollowed = followed === null ? isFollowing : (id: Actor) => followed.has(id);
+      const found = yield* isShort ? this.#among(list, isFollowed) : this.#of(followed, list);
+      answer.push(knownActors(found));
+      yield;
+    }
+    return answer;
   }
 
-  #followed({ actor, known, onTheWay }: KnownQuestion, isFollowing: (id: Actor) => boolean): Set<Actor> {
+  *#followed({ actor, known, onTheWay }: KnownQuestion, isFollowing: (id: Actor) => boolean): Sliced<Set<Actor>> {
     const from = known.type.length + 1;
     const followed = new Set<Actor>();
-    this.#ledger.eachSubject(known.relation.id, actor, known.type, (subject) => followed.add(subject.slice(from)));
+    for (const { subject } of this.#ledger.subjectsOfType(known.relation.id, actor, known.type)) {
+      followed.add(subject.slice(from));
+      if (followed.size % STEP === 0) yield;
+    }
+    let looks = 0;
     for (const { id } of onTheWay) {
       const other = id.slice(from);
       if (isFollowing(other)) followed.add(other);
       else followed.delete(other);
+      if (++looks % STEP === 0) yield;
     }
     return followed;
   }
 
   /** Walks the list. */
-  #among(list: List, isFollowed: (id: Actor) => boolean): Map<Actor, Stamp> {
+  *#among(list: List, isFollowed: (id: Actor) => boolean): Sliced<Map<Actor, Stamp>> {
     const found = new Map<Actor, Stamp>();
     if (list.count + list.onTheWay.length === 0) return found;
     for (let before = TOP; ; ) {
@@ -105,8 +125,11 @@ export class KnownReader {
       const last = rows.at(-1);
       if (!last || rows.length < CHUNK) break;
       before = { stamp: last.stamp, id: last.actor };
+      yield;
     }
+    let looks = 0;
     for (const { id, stamp } of list.onTheWay) {
+      if (++looks % STEP === 0) yield;
       if (stamp <= this.#ledger.register(list.metric, list.subject, id)) continue;
       if (isActive(stamp) && isFollowed(id)) found.set(id, stamp);
       else found.delete(id);
@@ -115,10 +138,12 @@ export class KnownReader {
   }
 
   /** Walks the followed. */
-  #of(followed: ReadonlySet<Actor>, list: List): Map<Actor, Stamp> {
+  *#of(followed: ReadonlySet<Actor>, list: List): Sliced<Map<Actor, Stamp>> {
     const found = new Map<Actor, Stamp>();
     const newest = new Map(list.onTheWay.map(({ id, stamp }) => [id, stamp]));
+    let looks = 0;
     for (const id of followed) {
+      if (++looks % STEP === 0) yield;
       const stored = this.#ledger.register(list.metric, list.subject, id);
       const stamp = Math.max(stored, newest.get(id) ?? 0);
       if (isActive(stamp)) found.set(id, stamp);

@@ -1,10 +1,14 @@
 import { isActive, type Stamp } from "../arithmetic/stamp.ts";
+import { atOnce, type Sliced } from "../lib/slices.ts";
 import { ofRelations } from "../local/known.ts";
 import type { Actor, Metric, Subject } from "../model.ts";
 import type { Page, PageQuery } from "../ports/counting.ts";
-import { KnownReader } from "./known.ts";
+import { type KnownQuestion, KnownReader } from "./known.ts";
 import { type Overlay, RegisterKey } from "./overlay.ts";
 import type { SqliteLedgerReader } from "./reads.ts";
+
+/** What a page says of its actor. */
+type OfActor = Omit<Page, "counts">;
 
 /** A page on one machine: the overlay first, the ledger in one snapshot second, as in EmbeddedCounting. */
 export class PageReader {
@@ -21,18 +25,38 @@ export class PageReader {
 
   /**
    * All but the counts, which are given: those come from the table, and what it lacks must not be read in an old snapshot,
-   * as it is installed there.
+   * as it is installed there. Null: it takes so many looks that it is not for others to wait for.
    */
-  read({ subjects, metrics, actor, known }: PageQuery, counts: number[]): Page {
+  read(query: PageQuery, counts: readonly number[], looksMax: number): OfActor | null {
+    const work = this.#begin(query, counts);
+    if (work === null) return { mine: [], known: [] };
+    return this.#ledger.snapshot(() => {
+      const known = work.question && this.#known.plan(work.question);
+      if (known && known.looks > looksMax) return null;
+      return { mine: this.#mine(work), known: known ? atOnce(this.#known.read(known)) : [] };
+    });
+  }
+
+  /** The same, cut into pieces. The connection is its alone until it ends, and the snapshot begins with the first piece. */
+  *sliced(query: PageQuery, counts: readonly number[]): Sliced<OfActor> {
+    const work = this.#begin(query, counts);
+    if (work === null) return { mine: [], known: [] };
+    const release = this.#ledger.hold();
+    try {
+      const mine = this.#mine(work);
+      return { mine, known: work.question ? yield* this.#known.read(this.#known.plan(work.question)) : [] };
+    } finally {
+      release();
+    }
+  }
+
+  /** What is on its way: before the snapshot. */
+  #begin({ subjects, metrics, actor, known }: PageQuery, counts: readonly number[]): PageWork | null {
     const relations = metrics.filter(({ kind }) => kind === "relation");
-    if (actor === null || relations.length === 0) return { counts, mine: [], known: [] };
+    if (actor === null || relations.length === 0) return null;
     const onTheWay = this.#onTheWay(subjects, actor, relations);
-    const likers = known && this.#known.prepare({ actor, known, subjects, relations }, ofRelations(metrics, counts));
-    return this.#ledger.snapshot(() => ({
-      counts,
-      mine: this.#mine({ subjects, actor, relations }, onTheWay),
-      known: likers ? this.#known.read(likers) : [],
-    }));
+    const question = known && this.#known.prepare({ actor, known, subjects, relations }, ofRelations(metrics, counts));
+    return { subjects, actor, relations, onTheWay, question };
   }
 
   /** The actor's stamps that are on their way, subject by subject; null: none of them has any. */
@@ -52,10 +76,7 @@ export class PageReader {
     return stamps;
   }
 
-  #mine(
-    { subjects, actor, relations }: { subjects: readonly Subject[]; actor: Actor; relations: readonly Metric[] },
-    onTheWay: Stamp[] | null,
-  ): boolean[] {
+  #mine({ subjects, actor, relations, onTheWay }: PageWork): boolean[] {
     const places = new Map(relations.map(({ id }, j) => [id, j]));
     const stamps = onTheWay ?? new Array<Stamp>(subjects.length * relations.length).fill(0);
     this.#ledger.registersOfActor(actor, subjects, (i, metric, stamp) => {
@@ -66,4 +87,13 @@ export class PageReader {
     });
     return stamps.map(isActive);
   }
+}
+
+interface PageWork {
+  subjects: readonly Subject[];
+  actor: Actor;
+  relations: readonly Metric[];
+  /** Null: the actor has nothing on its way. */
+  onTheWay: Stamp[] | null;
+  question: KnownQuestion | null;
 }

@@ -32,14 +32,22 @@ export class SqliteLedgerReader implements LedgerReader {
   /** Runs several reads on one commit. */
   snapshot<T>(reads: () => T): T {
     if (this.#inSnapshot) return reads();
-    this.#sql.begin.run();
-    this.#inSnapshot = true;
+    const release = this.hold();
     try {
       return reads();
     } finally {
+      release();
+    }
+  }
+
+  /** All reads are on one commit, that of the first of them, until it is released: for who shares the connection with nobody. */
+  hold(): () => void {
+    this.#sql.begin.run();
+    this.#inSnapshot = true;
+    return () => {
       this.#inSnapshot = false;
       this.#sql.end.run();
-    }
+    };
   }
 
   position(): number {
@@ -114,9 +122,9 @@ export class SqliteLedgerReader implements LedgerReader {
     }
   }
 
-  /** Every subject of the type that the actor has the relation active on, in no order. */
-  eachSubject(metric: number, actor: Actor, type: string, visit: (subject: Subject) => void): void {
-    for (const { subject } of this.#sql.subjectsOfType.iterate(actor, metric, ...rangeOf(type))) visit(subject);
+  /** Every subject of the type that the actor has the relation active on, in no order; one who asks at a time. */
+  subjectsOfType(metric: number, actor: Actor, type: string): Iterable<{ subject: Subject }> {
+    return this.#sql.subjectsOfType.iterate(actor, metric, ...rangeOf(type));
   }
 
   newestActors(metric: number, subject: Subject, before: Place, limit: number): ActorItem[] {

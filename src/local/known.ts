@@ -1,4 +1,4 @@
-import { newestFirst } from "../arithmetic/place.ts";
+import { newestFirst, type Place } from "../arithmetic/place.ts";
 import type { Stamp } from "../arithmetic/stamp.ts";
 import { badInput } from "../errors.ts";
 import { KNOWN_LOOKS_MAX, KNOWN_NAMES } from "../limits.ts";
@@ -16,22 +16,29 @@ export type KnownPlan =
  * The cheaper way, by how many are followed and how long the lists are. A page's posts have tens of likes, so usually
  * nobody reads who follows 100,000 people; one who follows 200 does not walk through a million likes either.
  */
-export function knownPlan(followed: number, lists: readonly number[]): KnownPlan {
+export function knownPlan(followed: number, lists: readonly number[]): { plan: KnownPlan; looks: number } {
   const byActors = sum(lists);
   if (byActors <= followed) return within("by actors", byActors);
   return within("by followed", followed + sum(lists.map((length) => Math.min(length, followed))));
 }
 
-function within(plan: KnownPlan, looks: number): KnownPlan {
-  if (looks <= KNOWN_LOOKS_MAX) return plan;
+function within(plan: KnownPlan, looks: number): { plan: KnownPlan; looks: number } {
+  if (looks <= KNOWN_LOOKS_MAX) return { plan, looks };
   const message = `takes ${looks} looks here, and at most ${KNOWN_LOOKS_MAX} are allowed: ask for fewer subjects or metrics`;
   throw badInput("/known", message);
 }
 
 /** The answer for one list: who of it is followed, with the stamp of what they did. */
 export function knownActors(found: ReadonlyMap<Actor, Stamp>): KnownActors {
-  const places = Array.from(found, ([id, stamp]) => ({ id, stamp }));
-  const first = places.sort(newestFirst).slice(0, KNOWN_NAMES);
+  const first: Place[] = [];
+  // Hundreds of thousands are found, and three are named: so no sort of all.
+  for (const [id, stamp] of found) {
+    const last = first[KNOWN_NAMES - 1];
+    if (last && stamp < last.stamp) continue;
+    first.push({ id, stamp });
+    first.sort(newestFirst);
+    if (first.length > KNOWN_NAMES) first.pop();
+  }
   return { count: found.size, actors: first.map(({ id }) => id) };
 }
 

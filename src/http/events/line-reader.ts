@@ -1,3 +1,4 @@
+import { othersTurn } from "../../lib/slices.ts";
 import { EVENT_LINE_BYTES_MAX, EVENT_SLICE_BYTES } from "../../limits.ts";
 
 const NEWLINE = 0x0a;
@@ -96,11 +97,6 @@ export class LineReader {
       at = end;
     }
   }
-}
-
-/** Whoever else waits for this thread comes first. */
-function othersTurn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
 }
 
 /** A slice is as much as one thread works on without looking up. It ends with a line. */
