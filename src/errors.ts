@@ -50,7 +50,7 @@ export class Problem extends Error {
 
 /** 400 that names the place. */
 export function badInput(at: string, message: string): Problem {
-  return new Problem("bad-input", `${at}: ${message}`, { errors: [{ at, message }] });
+  return new Problem("bad-input", at ? `${at}: ${message}` : message, { errors: [{ at, message }] });
 }
 
 /** 503 with Retry-After: a bound is full, or nothing can make it durable. */

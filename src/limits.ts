@@ -33,8 +33,11 @@ export const KNOWN_WAITING_MAX = 32;
 /** Subjects that one page of the list of all looks at: where so many in a row show nothing (deleted ones), it ends early. */
 export const COUNTED_LOOKS_MAX = 10_000;
 
-/** What Bun reads of a body before the handler sees it; larger ones are 413. */
-export const REQUEST_BYTES_MAX = 256 * MiB;
+/**
+ * Above every bound of ours: Bun's own 413 is a bare one, without a problem or a request id. No body is read further than
+ * its route's bound, and where a route reads none Bun closes the connection.
+ */
+export const REQUEST_BYTES_MAX = 2 ** 50;
 
 /** A body of events. It is never held: the bound only keeps one caller from staying for ever. */
 export const EVENT_BODY_BYTES_MAX = 256 * MiB;

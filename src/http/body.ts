@@ -27,16 +27,36 @@ async function bytesOf(call: Call, bytesMax: number): Promise<Uint8Array> {
   if (request.body === null) return new Uint8Array(0);
   const length = Number(request.headers.get("content-length") ?? Number.NaN);
   if (length > bytesMax) throw tooLarge(bytesMax);
-  // With a length Bun reads no more than that, and all at once is faster than by chunks.
-  if (length >= 0) return request.bytes();
-  const chunks: Uint8Array[] = [];
-  let total = 0;
-  for await (const chunk of request.body) {
-    total += chunk.length;
-    if (total > bytesMax) throw tooLarge(bytesMax);
-    chunks.push(chunk);
+  refuseEncoding(call);
+  try {
+    // With a length Bun reads no more than that, and all at once is faster than by chunks.
+    if (length >= 0) return await request.bytes();
+    const chunks: Uint8Array[] = [];
+    let total = 0;
+    for await (const chunk of request.body) {
+      total += chunk.length;
+      if (total > bytesMax) throw tooLarge(bytesMax);
+      chunks.push(chunk);
+    }
+    return Buffer.concat(chunks);
+  } catch (error) {
+    throw cutOr(error);
   }
-  return Buffer.concat(chunks);
+}
+
+/** A connection that ended before its body did is nobody's fault here; nobody gets this answer either. */
+export function cutOr(error: unknown): unknown {
+  // Bun's word for it.
+  const isCut = error instanceof Error && error.name === "AbortError";
+  return isCut ? new Problem("bad-input", "the connection broke in the middle of the body") : error;
+}
+
+/** Bodies come as they are: one that is compressed would be read as text, and found wrong line by line. */
+export function refuseEncoding({ headers }: Pick<Call, "headers">): void {
+  const coding = headers["content-encoding"];
+  if (coding === undefined || /^\s*(?:identity)?\s*$/i.test(coding)) return;
+  const detail = `a body here has no Content-Encoding; not ${coding}`;
+  throw new Problem("wrong-content-type", detail, { headers: { "accept-encoding": "identity" } });
 }
 
 function jsonTextOf(body: Uint8Array, contentType: string | undefined): string {

@@ -2,10 +2,11 @@ import { Problem } from "../errors.ts";
 import { Garbage } from "../lib/garbage.ts";
 import { EVENT_BODY_BYTES_MAX } from "../limits.ts";
 import { accepted, done } from "./answer.ts";
+import { cutOr, refuseEncoding } from "./body.ts";
 import type { Call } from "./call.ts";
 import type { HandlerDeps } from "./deps.ts";
 import { EventCheck } from "./events/event.ts";
-import { formatOf } from "./events/format.ts";
+import { type EventFormat, formatOf } from "./events/format.ts";
 import { KeyedEvents } from "./events/keyed.ts";
 import { LineReader } from "./events/line-reader.ts";
 import { EventReport } from "./events/report.ts";
@@ -32,15 +33,27 @@ export function eventHandlers({ catalog, counting, rules, stats }: HandlerDeps) 
         garbage.add(1);
       }
     } catch (error) {
-      throw isCut(error) ? new Problem("bad-input", "the connection broke in the middle of the body") : error;
+      throw cutOr(error);
+    }
+  }
+
+  /** Undefined where there is nothing to read. */
+  async function formatIn(call: Call): Promise<EventFormat | undefined> {
+    if (call.request.body === null) return undefined;
+    refuseEncoding(call);
+    try {
+      return formatOf(call.headers["content-type"]);
+    } catch (error) {
+      if (await isEmpty(call)) return undefined;
+      throw error;
     }
   }
 
   return {
     async post(call: Call): Promise<Response> {
       const report = new EventReport();
-      if (call.request.body !== null) {
-        const format = formatOf(call.headers["content-type"]);
+      const format = await formatIn(call);
+      if (format !== undefined) {
         if (Number(call.headers["content-length"]) > EVENT_BODY_BYTES_MAX) throw tooLarge();
         const key = onceKeyOf(call, ["events"]);
         const check = new EventCheck(key === undefined ? catalog : catalog.frozen(), call.caller);
@@ -74,7 +87,10 @@ function tooLarge(): Problem {
   );
 }
 
-/** Bun's word for a connection that ends before the body does. */
-function isCut(error: unknown): boolean {
-  return error instanceof Error && error.name === "AbortError";
+/** A body of unknown length may be none, and then needs no type. What is read of it is lost: this is for who refuses it. */
+async function isEmpty({ request, headers }: Call): Promise<boolean> {
+  if (request.body === null) return true;
+  if (headers["content-length"] !== undefined) return false;
+  for await (const chunk of request.body) if (chunk.length > 0) return false;
+  return true;
 }

@@ -16,7 +16,8 @@ import { addEvent, codeFor, type TallyEvent } from "./visitor.ts";
 type Answer = Response | Promise<Response>;
 /** Nothing given. */
 const NONE = {};
-const MINIMAL = /(?:^|[,;])\s*return\s*=\s*"?minimal"?\s*(?:[,;]|$)/i;
+/** The first one holds, where it is said more than once (RFC 7240). */
+const RETURN = /(?:^|[,;])\s*return\s*=\s*"?([a-z]+)"?\s*(?:[,;]|$)/i;
 
 /** What is asked of `/v1/subjects/{type}/{id}` and below. The input is checked; bodies and queries by their schemas. */
 export function subjectHandlers({ catalog, counting, rules, stats }: HandlerDeps) {
@@ -182,7 +183,7 @@ function leftOut(call: Call, count: number | null): Response {
 
 function wantsMinimal(call: Call): boolean {
   const { prefer } = call.headers;
-  return prefer !== undefined && MINIMAL.test(prefer);
+  return prefer !== undefined && RETURN.exec(prefer)?.[1]?.toLowerCase() === "minimal";
 }
 
 function minimal(call: Call): Response {

@@ -7,8 +7,9 @@ import type { Catalog } from "./catalog.ts";
 import { secondOf } from "./history.ts";
 import { LIMIT_DEFAULT, ListQuery } from "./input.ts";
 
+const UNKNOWN = `must be one of ${WINDOWS.join(", ")}`;
 export const TopQuery = z.object({
-  window: z.enum(WINDOWS, { error: `must be one of ${WINDOWS.join(", ")}` }).optional(),
+  window: z.enum(WINDOWS, { error: ({ input }) => (Array.isArray(input) ? "must be given once" : UNKNOWN) }).optional(),
   limit: ListQuery.shape.limit,
 });
 type TopInput = z.infer<typeof TopQuery>;

@@ -3,6 +3,7 @@ import { type Deployment, useServer } from "../support/contract.ts";
 import { access } from "./access.suite.ts";
 import { admin } from "./admin.suite.ts";
 import { at } from "./at.suite.ts";
+import { bodies } from "./bodies.suite.ts";
 import { cors } from "./cors.suite.ts";
 import { counted } from "./counted.suite.ts";
 import { distinct } from "./distinct.suite.ts";
@@ -31,6 +32,7 @@ export function wholeContract(deployment: Deployment): void {
     counted(api);
     uploads(api);
     http(api);
+    bodies(api);
     ids(api);
     history(api);
     lists(api);
