@@ -255,6 +255,18 @@ describe("wrong settings", () => {
     expect(deployment(settings({}))).toBe("embedded");
   });
 
+  test("what is not in this version is taken, and said by those who would have it", () => {
+    const argv = ["--rate-limit=1:2", "--grpc-port=0"];
+    const given = { argv, env: { TALLY_JWT_SECRET: "a" }, yaml: "jwksUrl: https://a/keys" };
+    expect(load({ ...given, listens: true }).warnings.map((line) => line.replaceAll(folder, ""))).toEqual([
+      expect.stringMatching(/^jwksUrl \(\/tally.yaml\) has no effect yet: JWTs come in a later version/),
+      expect.stringMatching(/^TALLY_JWT_SECRET has no effect yet: JWTs/),
+      expect.stringMatching(/^--rate-limit has no effect yet: Comes in a later version/),
+    ]);
+    expect(load(given).warnings).toEqual([]);
+    expect(load({ listens: true }).warnings).toEqual([]);
+  });
+
   test("variables that are no settings only warn; Kubernetes' own do not even that", () => {
     const env = { TALLY_PROT: "1", TALLY_PORT: "tcp://10.0.0.1:80", TALLY_SERVICE_HOST: "a", TALLY_PORT_80_TCP: "b" };
     const { settings: read, warnings } = load({ env });

@@ -43,7 +43,9 @@ test.each([
 });
 
 test("what is not in this version yet ends with 69", () => {
-  expect(tally("key")).toEqual({ status: 69, out: "", err: "tally: key is not in this version yet\n" });
+  const NOT_YET = { status: 69, out: "", err: "tally: key is not in this version yet\n" };
+  expect(tally("key")).toEqual(NOT_YET);
+  expect(tally("key", "create", "--role", "write", "--name", "web")).toEqual(NOT_YET);
   expect(tally("help").out).not.toMatch(/^ {2}key /m);
 });
 

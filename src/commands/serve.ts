@@ -9,7 +9,7 @@ import { Usage } from "../telemetry/usage.ts";
 import { VERSION } from "../version.ts";
 import type { Health } from "../workers/messages.ts";
 import { Pool } from "../workers/pool.ts";
-import { cannotListen } from "./listening.ts";
+import { cannotListen, ownPort } from "./listening.ts";
 import { Stopping } from "./stopping.ts";
 
 /** The server: open → start → wait for a signal → stop. */
@@ -88,9 +88,11 @@ class Server {
     );
     this.#pool = pool;
     pool.onChange(() => this.#tellHealth());
-    const url = await pool.start().catch((error) => {
-      throw cannotListen(settings, error);
-    });
+    const url = await ownPort(settings)
+      .then(() => pool.start())
+      .catch((error) => {
+        throw cannotListen(settings, error);
+      });
     this.#tellHealth();
     return url;
   }

@@ -68,7 +68,14 @@ export const COMMANDS = {
     },
     run: async ({ settings, args }) => (await import("./import.ts")).run(settings, args),
   },
-  key: { summary: "API keys" },
+  key: {
+    summary: "API keys",
+    words: "create|list|revoke",
+    options: {
+      role: { type: "string", doc: "read, count, write or admin" },
+      name: { type: "string", doc: "what it is for" },
+    },
+  },
   version: {
     summary: "which version this is",
     run: async () => (await import("./version.ts")).run(),

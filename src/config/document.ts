@@ -37,7 +37,8 @@ function settingSection(name: SettingName): string {
     `default: ${defaultText(name) ? `\`${defaultText(name)}\`` : "none"}`,
     setting.reload && "SIGHUP applies a change",
   ];
-  const more = setting.more ? `\n${setting.more}\n` : "";
+  const said = [setting.more, setting.later].filter(Boolean);
+  const more = said.length > 0 ? `\n${said.join("\n")}\n` : "";
   const example = setting.example ? `\n\`\`\`yaml\n${name}: ${setting.example}\n\`\`\`\n` : "";
   return [
     `### \`${name}\`\n`,
@@ -61,7 +62,9 @@ function fileSection(name: SettingName): string {
   const setting = SETTINGS[name];
   const shownDefault = setting.example && defaultText(name) ? `Default: ${defaultText(name)}` : "";
   const unit = setting.unit && !setting.doc.includes(setting.unit) ? ` (${setting.unit})` : "";
-  const remarks = [`${setting.doc}${unit}`, ...(setting.more ?? "").split("\n"), shownDefault].filter(Boolean);
+  const remarks = [`${setting.doc}${unit}`, ...(setting.more ?? "").split("\n"), setting.later, shownDefault].filter(
+    Boolean,
+  );
   const value = setting.example ?? fileDefault(name);
   return [...remarks.map((line) => `# ${line}`), ...`${name}: ${value}`.split("\n").map((line) => `#${line}`), ""].join(
     "\n",

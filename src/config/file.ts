@@ -31,8 +31,8 @@ export function readSettingsFile(asked: string | undefined): SettingsFile {
 function parseSettingsFile(path: string, text: string): SettingsFile {
   const result: SettingsFile = { path, settings: new Map(), problems: [] };
   const lines = new LineCounter();
-  // Pretty errors would quote the line, and with it a secret.
-  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, logLevel: "silent" });
+  // Pretty errors would quote the line, and with it a secret. Silent, a second document would be left out without a word.
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, logLevel: "error" });
   for (const error of document.errors) {
     const { line, col } = lines.linePos(error.pos[0]);
     result.problems.push({ name: `${path}:${line}:${col}`, message: `is no valid YAML (${error.code.toLowerCase()})` });

@@ -45,7 +45,15 @@ export function loadSettings({ args, env, listens = false }: Sources): Loaded {
     if (broken) problems.push(problemOf(broken.name, given.get(broken.name), broken.message));
   }
   if (problems.length > 0) throw new SettingsError(problems);
-  return { settings, warnings: variables.warnings };
+  return { settings, warnings: [...variables.warnings, ...(listens ? notYet(given, settings) : [])] };
+}
+
+/** What was asked for and is not in this version: accepted, so that nobody has to change it twice, and said. */
+function notYet(given: GivenSettings, settings: Settings): string[] {
+  return [...given].flatMap(([name, { name: spelled }]) => {
+    const { later } = SETTINGS[name];
+    return later === undefined || !settings[name] ? [] : `${spelled} has no effect yet: ${later}`;
+  });
 }
 
 function readOne(name: SettingName, given: Given | undefined): { value: unknown; problems: SettingProblem[] } {

@@ -26,6 +26,8 @@ export interface Setting<T = unknown> {
   doc: string;
   /** What the docs say beyond it. */
   more?: string;
+  /** What it governs is not in this version: what the docs and the log say of it. */
+  later?: string;
   /** How to hide the value where it is shown: all of it, the passwords in a URL, the secrets of role:secret. */
   secret?: "all" | "url" | "keys";
   /** SIGHUP applies it. */
@@ -69,7 +71,7 @@ export const SETTINGS: Table = {
     schema: schema.count(0, 65535),
     default: 50051,
     doc: "gRPC port; 0 turns gRPC off",
-    more: "gRPC comes in a later version; until then nothing listens there.",
+    later: "gRPC comes in a later version; until then nothing listens there.",
   },
   grpcType: {
     group: "serving",
@@ -227,6 +229,7 @@ export const SETTINGS: Table = {
     schema: schema.text,
     default: null,
     doc: "accepts JWTs signed with it (HS256)",
+    later: "JWTs come in a later version; until then none is accepted, and callers without a key are anonymous.",
     secret: "all",
     example: '"replace-me-with-32-random-bytes"',
   },
@@ -237,6 +240,7 @@ export const SETTINGS: Table = {
     default: null,
     doc: "accepts JWTs signed with these keys",
     more: "RS256, ES256 and EdDSA.",
+    later: "JWTs come in a later version; until then none is accepted, and callers without a key are anonymous.",
     secret: "url",
     example: "https://example.org/.well-known/jwks.json",
   },
@@ -273,6 +277,7 @@ export const SETTINGS: Table = {
     unit: "requests a second : requests at once",
     doc: "what each caller may ask",
     more: "A token bucket for each key, else actor, else address.",
+    later: "Comes in a later version; until then nobody is held back.",
     reload: true,
     example: "50:100",
   },

@@ -158,6 +158,19 @@ test("a port that is taken: exit 78 and one line that names it", async () => {
   await other.stop(true);
 }, 30_000);
 
+test("the port of another Tally is taken too, though its threads share it", async () => {
+  await inFolder(async (data) => {
+    const server = await TestServer.start({ data: join(data, "one") });
+    const { port } = new URL(server.url);
+    const second = await runTally(["serve", "--data", join(data, "two"), "--port", port, "--grpc-port", "0"]);
+    expect([second.status, second.stderr]).toEqual([78, expect.stringContaining(`port ${port} of 127.0.0.1 is taken`)]);
+    expect(await server.stop()).toEqual(ENDED_WELL);
+    const after = await TestServer.start({ data: join(data, "two"), args: ["--port", port] });
+    expect(new URL(after.url).port).toBe(port);
+    expect(await after.stop()).toEqual(ENDED_WELL);
+  });
+}, 30_000);
+
 test("SIGHUP reads tally.yaml again: a new metric counts on every thread, a wrong file changes nothing", async () => {
   await inFolder(async (data) => {
     const config = join(data, "tally.yaml");
