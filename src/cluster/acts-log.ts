@@ -48,7 +48,7 @@ export class ActsLog {
   }
 
   /** Null for an act that is not in the log: the disk or the clock refused it. The frames are its own until the next call. */
-  append(acts: readonly Act[]): { logged: (Logged | null)[]; parcels: NumberedParcel[]; trouble: string | null } {
+  append(acts: readonly Act[]): { logged: (Logged | null)[]; parcels: NumberedParcel[] } {
     const logged: (Logged | null)[] = new Array(acts.length).fill(null);
     const nowMs = wallMs();
     for (const frame of this.#frames) {
@@ -58,7 +58,6 @@ export class ActsLog {
     }
     for (const [place, act] of acts.entries()) logged[place] = this.#add(act, place, nowMs);
     const parcels: NumberedParcel[] = [];
-    let trouble: string | null = null;
     for (const [partition, { writer, places, numbers }] of this.#frames.entries()) {
       if (writer.count === 0) continue;
       const bytes = writer.finish();
@@ -67,12 +66,11 @@ export class ActsLog {
         parcels.push({ partition, bytes, end, frame: { source: this.#source, records: numbers } });
       } catch (error) {
         if (!isSystemError(error)) throw error;
-        trouble = error.message;
         this.#takeBack(numbers);
         for (const place of places) logged[place] = null;
       }
     }
-    return { logged, parcels, trouble };
+    return { logged, parcels };
   }
 
   #add(act: Act, place: number, nowMs: number): Logged | null {

@@ -25,7 +25,6 @@ interface BulkDeskParts {
   lane: Lane;
   hot: HotStore;
   shards: Shards;
-  onDisk(trouble: string | null): void;
   /** Redis may lack something of the shard: whoever looks after that puts it again. */
   lost(shard: number): void;
 }
@@ -57,11 +56,10 @@ export class BulkDesk {
   async next(): Promise<void> {
     const bulk = this.#waiting.shift();
     if (!bulk) return;
-    const { outbox, index, lane, onDisk } = this.#parts;
+    const { outbox, index, lane } = this.#parts;
     const { source, events, reply } = bulk;
     const appended = this.#log.append(source, events);
-    onDisk(typeof appended === "string" ? appended : null);
-    if (typeof appended === "string") return reply(null);
+    if (appended === null) return reply(null);
     const { parcels, records } = appended;
     for (const { frame, bytes, end } of parcels) index.add(frame, end, bytes.length);
     fault("cluster-upload.appended");

@@ -26,8 +26,8 @@ export class BulkLog {
     this.#partitions = parts.partitions;
   }
 
-  /** Or why the disk refused it. Then some partitions may have theirs: it is to be sent again. */
-  append(source: string, events: readonly StampedEvent[]): BulkAppended | string {
+  /** Null: the disk refused it. Then some partitions may have theirs: it is to be sent again. */
+  append(source: string, events: readonly StampedEvent[]): BulkAppended | null {
     const nowMs = wallMs();
     const records: LogRecord[][] = Array.from({ length: this.#partitions }, () => []);
     for (const event of events) records[event.shard % this.#partitions]?.push(recordOf(event, event.stamp, nowMs));
@@ -38,7 +38,7 @@ export class BulkLog {
       return { parcels, records: records.filter((each) => each.length > 0) };
     } catch (error) {
       if (!isSystemError(error)) throw error;
-      return error.message;
+      return null;
     }
   }
 

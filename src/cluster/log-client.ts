@@ -2,35 +2,40 @@ import type { MessagePort } from "node:worker_threads";
 import type { Distinct } from "../distinct/sketches.ts";
 import { unavailable } from "../errors.ts";
 import { Batcher } from "../lib/batcher.ts";
+import { Questions } from "../lib/questions.ts";
 import { LOOKS_AT_ONCE } from "../limits.ts";
 import { HotStoreAway } from "../ports/hot-store.ts";
-import type { Act, BulkLogged, FromLog, Logged, StampedEvent, ToLog, Visit } from "./messages.ts";
-
-interface Waiting {
-  resolve(answer: never): void;
-  reject(error: unknown): void;
-}
+import type {
+  Act,
+  BulkLogged,
+  FromLog,
+  LogAnswers,
+  Logged,
+  LogQuestion,
+  StampedEvent,
+  ToLog,
+  Visit,
+} from "./messages.ts";
 
 /** A request thread's way to the log thread. What gathers within one turn of the event loop travels together. */
 export class LogClient {
   readonly #port: MessagePort;
-  readonly #waiting = new Map<number, Waiting>();
+  readonly #asked = new Questions<FromLog["answer"]>();
   readonly #acts: Batcher<Act, Logged | null>;
   readonly #visits: Batcher<Visit, number | null>;
-  #lastId = 0;
 
   constructor(port: MessagePort) {
     this.#port = port;
     // Many flights: the log thread gathers them, while one send is under way.
-    this.#acts = new Batcher((acts) => this.#ask<(Logged | null)[]>({ kind: "acts", id: 0, acts }), {
+    this.#acts = new Batcher((acts) => this.#ask<"acts">({ kind: "acts", acts }), {
       itemsMax: LOOKS_AT_ONCE,
       flightsMax: 64,
     });
-    this.#visits = new Batcher((visits) => this.#ask<(number | null)[]>({ kind: "visits", id: 0, visits }), {
+    this.#visits = new Batcher((visits) => this.#ask<"visits">({ kind: "visits", visits }), {
       itemsMax: LOOKS_AT_ONCE,
       flightsMax: 64,
     });
-    port.on("message", (message: FromLog) => this.#take(message));
+    port.on("message", ({ id, answer }: FromLog) => this.#asked.answer(id, answer));
   }
 
   /** Resolves when it is durable: in Kafka, or, while Kafka is away, on this node's disk. */
@@ -49,19 +54,19 @@ export class LogClient {
 
   /** Null where it cannot be known. */
   distinct(metric: number, subject: string): Promise<Distinct | null> {
-    return this.#ask<Distinct | null>({ kind: "distinct", id: 0, metric, subject });
+    return this.#ask<"distinct">({ kind: "distinct", metric, subject });
   }
 
   /** The same for a block of events of one source. Where it is refused, sending it again is safe. */
   async appendBulk(source: string, events: StampedEvent[]): Promise<BulkLogged> {
-    const logged = await this.#ask<BulkLogged | null>({ kind: "bulk", id: 0, source, events });
+    const logged = await this.#ask<"bulk">({ kind: "bulk", source, events });
     if (logged === null) throw unavailable("events could not be made durable; send them again");
     return logged;
   }
 
   /** The end of the shard's partition of the log, as it is now. */
   async end(shard: number): Promise<number> {
-    const end = await this.#ask<number | null>({ kind: "end", id: 0, shard });
+    const end = await this.#ask<"end">({ kind: "end", shard });
     if (end === null) throw new HotStoreAway("the end of the log cannot be asked for: Kafka is away");
     return end;
   }
@@ -70,32 +75,8 @@ export class LogClient {
     this.#port.close();
   }
 
-  #ask<R>(message: ToLog): Promise<R> {
-    const id = ++this.#lastId;
-    return new Promise<R>((resolve, reject) => {
-      this.#waiting.set(id, { resolve, reject });
-      this.#port.postMessage({ ...message, id });
-    });
-  }
-
-  #take(message: FromLog): void {
-    const waiting = this.#waiting.get(message.id);
-    this.#waiting.delete(message.id);
-    switch (message.kind) {
-      case "logged":
-        waiting?.resolve(message.logged as never);
-        break;
-      case "bulk":
-        waiting?.resolve(message.logged as never);
-        break;
-      case "end":
-        waiting?.resolve(message.end as never);
-        break;
-      case "visited":
-        waiting?.resolve(message.ranks as never);
-        break;
-      case "distinct":
-        waiting?.resolve(message.distinct as never);
-    }
+  #ask<K extends keyof LogAnswers>(question: LogQuestion & { kind: K }): Promise<LogAnswers[K]> {
+    const send = (id: number) => this.#port.postMessage({ ...question, id } satisfies ToLog);
+    return this.#asked.ask(send) as Promise<LogAnswers[K]>;
   }
 }

@@ -1,5 +1,5 @@
-import { type MessagePort, parentPort } from "node:worker_threads";
-import type { FromLog, LogMessage, StoreName } from "./messages.ts";
+import { parentPort } from "node:worker_threads";
+import type { LogMessage, StoreName } from "./messages.ts";
 
 /** The log thread to main. */
 export function tell(message: LogMessage): void {
@@ -8,10 +8,6 @@ export function tell(message: LogMessage): void {
 
 export function tellStore(name: StoreName, problem: string | null): void {
   tell({ kind: "store", name, state: { isUp: problem === null, detail: problem ?? "" } });
-}
-
-export function reply(port: MessagePort, message: FromLog): void {
-  port.postMessage(message);
 }
 
 /** What only a bug or a broken disk can do: the process must end, and the next start reads what is on the disk. */

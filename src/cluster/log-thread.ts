@@ -19,8 +19,8 @@ import { ensureTopics } from "./kafka/topics.ts";
 import { Lane, type Parcel, shardOfFrame } from "./lane.ts";
 import { ACTS, isActs, LOG_THREAD, type LogData } from "./log-data.ts";
 import { LogEnds } from "./log-ends.ts";
-import { fatal, reply, tell, tellStore } from "./log-tell.ts";
-import type { Act, FromLog, LogCommand, Logged, ToLog } from "./messages.ts";
+import { fatal, tell, tellStore } from "./log-tell.ts";
+import type { Act, FromLog, LogCommand, Logged, LogQuestion, ToLog } from "./messages.ts";
 import { groupsOf, Notes } from "./notes.ts";
 import { OutboxIndex } from "./outbox-index.ts";
 import { type Due, Resend } from "./resend.ts";
@@ -114,7 +114,6 @@ class LogThread {
       lane: this.#actLane,
       hot: this.#hot,
       shards: this.#shards,
-      onDisk: (trouble) => this.#onDisk(trouble),
       lost: (shard) => void this.#epochs.delete(shard),
     });
     this.#beganAt = this.#head.position;
@@ -147,22 +146,22 @@ class LogThread {
 
   #join(thread: number, port: MessagePort): void {
     this.#joined.set(thread, port);
-    port.on("message", (message: ToLog) => void this.#ask(message).then((answer) => reply(port, answer), fatal));
+    const reply = (id: number, answer: FromLog["answer"]) => port.postMessage({ id, answer } satisfies FromLog);
+    port.on("message", (asked: ToLog) => void this.#ask(asked).then((answer) => reply(asked.id, answer), fatal));
   }
 
-  async #ask(message: ToLog): Promise<FromLog> {
-    const { kind, id } = message;
-    switch (kind) {
+  async #ask(question: LogQuestion): Promise<FromLog["answer"]> {
+    switch (question.kind) {
       case "acts":
-        return { kind: "logged", id, logged: await this.#log(message.acts) };
+        return this.#log(question.acts);
       case "bulk":
-        return { kind, id, logged: await this.#bulk.log(message.source, message.events, () => void this.#pump()) };
+        return this.#bulk.log(question.source, question.events, () => void this.#pump());
       case "end":
-        return { kind, id, end: await this.#ends.of(message.shard).catch(() => null) };
+        return this.#ends.of(question.shard).catch(() => null);
       case "visits":
-        return { kind: "visited", id, ranks: await this.#visits.visits(message.visits) };
+        return this.#visits.visits(question.visits);
       case "distinct":
-        return { kind, id, distinct: await this.#visits.distinct(message.metric, message.subject) };
+        return this.#visits.distinct(question.metric, question.subject);
     }
   }
 
@@ -184,6 +183,7 @@ class LogThread {
         const batch = this.#queue.splice(0);
         if (batch.length > 0) await this.#take(batch);
         await this.#bulk.next();
+        this.#tellDisk();
       }
     } catch (error) {
       fatal(error);
@@ -194,8 +194,7 @@ class LogThread {
 
   async #take(batch: readonly Waiting[]): Promise<void> {
     const all = batch.flatMap(({ acts }) => acts);
-    const { logged, parcels, trouble } = this.#acts.append(all);
-    this.#onDisk(trouble);
+    const { logged, parcels } = this.#acts.append(all);
     for (const { frame, bytes, end } of parcels) this.#index.add(frame, end, bytes.length);
     fault("cluster.acts.appended");
     const isShipped = await this.#actLane.ship(parcels);
@@ -218,7 +217,6 @@ class LogThread {
       this.#notes.appending(records);
       const end = this.#outbox.append(frame);
       this.#index.add({ source, records }, end, frame.length);
-      this.#onDisk(null);
       fault("cluster.note.appended");
       tell({ kind: "noted", id, end });
       const partition = (records[0]?.shard ?? 0) % this.#data.partitions;
@@ -227,8 +225,8 @@ class LogThread {
     } catch (error) {
       if (!isSystemError(error)) throw error;
       tell({ kind: "refused", id, message: error.message });
-      this.#onDisk(error.message);
     }
+    this.#tellDisk();
   }
 
   /** What fails here is put again by `#look`, once the store is back. */
@@ -267,7 +265,8 @@ class LogThread {
     tellStore("mysql", isAway(mysql) ? String(mysql) : null);
     tellStore("redis", this.#hot.state.up && hidden === null ? null : this.#hot.state.reason || "has just come back");
     tellStore("kafka", this.#producers.every(({ isUp }) => isUp) ? null : "away");
-    if (this.#trouble !== null) this.#onDisk(this.#outbox.probe());
+    this.#outbox.probe();
+    this.#tellDisk();
     if (!this.#isStopping) this.#lookTimer = setTimeout(this.#look, LOOK_MS);
   };
 
@@ -373,7 +372,8 @@ class LogThread {
     }
   }
 
-  #onDisk(trouble: string | null): void {
+  #tellDisk(): void {
+    const { trouble } = this.#outbox;
     if (trouble === this.#trouble) return;
     this.#trouble = trouble;
     tell({ kind: "disk", trouble });

@@ -55,24 +55,32 @@ export interface BulkLogged {
   isShown: boolean;
 }
 
-/** A request thread to the log thread. */
-export type ToLog =
-  | { kind: "acts"; id: number; acts: Act[] }
-  | { kind: "end"; id: number; shard: number }
-  | { kind: "visits"; id: number; visits: Visit[] }
-  | { kind: "distinct"; id: number; metric: number; subject: string }
-  | { kind: "bulk"; id: number; source: string; events: StampedEvent[] };
+/** What a request thread asks of the log thread. */
+export type LogQuestion =
+  | { kind: "acts"; acts: Act[] }
+  | { kind: "end"; shard: number }
+  | { kind: "visits"; visits: Visit[] }
+  | { kind: "distinct"; metric: number; subject: string }
+  | { kind: "bulk"; source: string; events: StampedEvent[] };
 
-/**
- * `logged`: durable, but for those (null) that are not in the log. `visited`: the same, with what each one's register is at
- * least in both sketches. `distinct`: null where it is not known.
- */
-export type FromLog =
-  | { kind: "logged"; id: number; logged: (Logged | null)[] }
-  | { kind: "end"; id: number; end: number | null }
-  | { kind: "visited"; id: number; ranks: (number | null)[] }
-  | { kind: "distinct"; id: number; distinct: Distinct | null }
-  | { kind: "bulk"; id: number; logged: BulkLogged | null };
+export type ToLog = LogQuestion & { id: number };
+
+/** What the log thread answers to each. */
+export interface LogAnswers {
+  /** Durable, but for those (null) that are not in the log. */
+  acts: (Logged | null)[];
+  end: number | null;
+  /** As with acts; what each one's register is at least in both sketches. */
+  visits: (number | null)[];
+  /** Null where it is not known. */
+  distinct: Distinct | null;
+  bulk: BulkLogged | null;
+}
+
+export interface FromLog {
+  id: number;
+  answer: LogAnswers[keyof LogAnswers];
+}
 
 /** Main to the log thread. */
 export type LogCommand =

@@ -144,16 +144,16 @@ export class LogWriter {
     closeSync(this.#fd);
   }
 
-  /** Why the disk would refuse the next file now; null: it would take it. For those who append nothing while it is full. */
-  probe(): string | null {
+  /** Ends the trouble where the disk would take the next file now. For those who append nothing while it is full. */
+  probe(): void {
+    const refused = this.#refused;
+    if (refused === null) return;
     try {
       if (!existsSync(join(this.#folder, SPARE))) makeSpare(this.#folder);
-      // Or the next frame would still be told of the refusal before.
       this.#refused = null;
-      return null;
     } catch (error) {
       if (!isSystemError(error)) throw error;
-      return error.message;
+      refused.error = error;
     }
   }
 
