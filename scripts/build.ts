@@ -10,7 +10,7 @@ const ENTRIES = [
   "src/main.ts",
   "src/workers/thread.ts",
   "src/embedded/writer-thread.ts",
-  "src/projector/thread.ts",
+  "src/embedded/projector-thread.ts",
   "src/embedded/verify-thread.ts",
   "src/embedded/ranker-thread.ts",
   "src/cluster/log-thread.ts",

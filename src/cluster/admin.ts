@@ -1,5 +1,6 @@
 import type { MessagePort } from "node:worker_threads";
 import { badInput, Problem, unavailable } from "../errors.ts";
+import { Questions } from "../lib/questions.ts";
 import { LAG_MS_MAX, SHARED_JOB_MS_MAX } from "../limits.ts";
 import { type Actor, COUNT_MAX, type Metric, type Subject } from "../model.ts";
 import type { Admin, Erased } from "../ports/admin.ts";
@@ -45,15 +46,11 @@ const POLL_MS = 10;
  */
 export class ClusterAdmin implements Admin {
   readonly #parts: AdminParts;
-  readonly #waiting = new Map<number, (reply: JobReply) => void>();
-  #nextId = 0;
+  readonly #asked = new Questions<JobReply>();
 
   constructor(parts: AdminParts) {
     this.#parts = parts;
-    parts.port.on("message", (reply: JobReply) => {
-      this.#waiting.get(reply.id)?.(reply);
-      this.#waiting.delete(reply.id);
-    });
+    parts.port.on("message", (reply: JobReply) => this.#asked.answer(reply.id, reply));
   }
 
   async set(metric: Metric, subject: Subject, count: number, once?: OnceKey): Promise<number | null> {
@@ -103,16 +100,12 @@ export class ClusterAdmin implements Admin {
 
   close(): void {
     this.#parts.port.close();
-    for (const [id, take] of this.#waiting) take({ id, refused: "the server stops" });
-    this.#waiting.clear();
+    this.#asked.answerAll({ id: 0, refused: "the server stops" });
   }
 
   async #log(request: JobRequest): Promise<LoggedJob> {
-    const id = ++this.#nextId;
-    const reply = await new Promise<JobReply>((resolve) => {
-      this.#waiting.set(id, resolve);
-      this.#parts.port.postMessage({ id, request } satisfies JobMessage);
-    });
+    const { port } = this.#parts;
+    const reply = await this.#asked.ask((id) => port.postMessage({ id, request } satisfies JobMessage));
     if ("logged" in reply) return reply.logged;
     throw unavailable(`the log cannot be written: ${reply.refused}`);
   }

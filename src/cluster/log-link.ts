@@ -1,13 +1,11 @@
-import { MessageChannel, type MessagePort, Worker } from "node:worker_threads";
-import { threadEntry } from "../lib/thread-entry.ts";
+import { MessageChannel, type MessagePort } from "node:worker_threads";
+import { Questions } from "../lib/questions.ts";
+import { Thread } from "../lib/threads.ts";
 import type { Position } from "../ports/log.ts";
 import type { LogData } from "./log-data.ts";
 import type { LogCommand, LogMessage, StoreName, StoreState } from "./messages.ts";
 
-interface Note {
-  resolve(end: Position): void;
-  reject(error: Error): void;
-}
+type NoteReply = Extract<LogMessage, { id: number }>;
 
 export interface LogEvents {
   disk(trouble: string | null): void;
@@ -20,22 +18,17 @@ export interface LogEvents {
 
 /** Main's end of the log thread. */
 export class LogLink {
-  readonly #worker: Worker;
+  readonly #thread: Thread;
   readonly #commands: MessagePort;
-  readonly #notes = new Map<number, Note>();
-  #lastNote = 0;
-  #stopped: (() => void) | null = null;
+  readonly #notes = new Questions<NoteReply>();
 
   private constructor(data: Omit<LogData, "commands">, events: LogEvents, ready: () => void) {
     const { port1, port2 } = new MessageChannel();
     this.#commands = port1;
     const workerData: LogData = { ...data, commands: port2 };
-    this.#worker = new Worker(threadEntry("cluster/log-thread.ts"), { workerData, transferList: [port2] });
-    this.#worker.on("message", (message: LogMessage) => this.#take(message, events, ready));
-    this.#worker.on("error", events.died);
-    this.#worker.on("exit", (code) => {
-      if (!this.#stopped) events.died(new Error(`the log thread ended with ${code}`));
-    });
+    const parts = { name: "log thread", workerData, transferList: [port2], died: events.died };
+    this.#thread = new Thread("cluster/log-thread.ts", parts);
+    this.#thread.worker.on("message", (message: LogMessage) => this.#take(message, events, ready));
   }
 
   /** Resolves when the thread takes acts. */
@@ -50,12 +43,10 @@ export class LogLink {
   }
 
   /** Appends a note; resolves when it is durable, rejects when nothing of it was written. */
-  append(frame: Uint8Array): Promise<Position> {
-    return new Promise((resolve, reject) => {
-      const id = ++this.#lastNote;
-      this.#notes.set(id, { resolve, reject });
-      this.#command({ kind: "note", id, frame });
-    });
+  async append(frame: Uint8Array): Promise<Position> {
+    const reply = await this.#notes.ask((id) => this.#command({ kind: "note", id, frame }));
+    if (reply.kind === "refused") throw new Error(reply.message);
+    return reply.end;
   }
 
   /** A request thread's way to the log. */
@@ -70,10 +61,7 @@ export class LogLink {
   }
 
   async stop(): Promise<void> {
-    await new Promise<void>((resolve) => {
-      this.#stopped = resolve;
-      this.#command({ kind: "stop" });
-    });
+    await this.#thread.stop(() => this.#command({ kind: "stop" }));
     this.#commands.close();
   }
 
@@ -83,10 +71,8 @@ export class LogLink {
         ready();
         break;
       case "noted":
-        this.#takeNote(message.id)?.resolve(message.end);
-        break;
       case "refused":
-        this.#takeNote(message.id)?.reject(new Error(message.message));
+        this.#notes.answer(message.id, message);
         break;
       case "disk":
         events.disk(message.trouble);
@@ -98,17 +84,11 @@ export class LogLink {
         events.caughtUp();
         break;
       case "stopped":
-        this.#stopped?.();
+        this.#thread.stopped();
     }
   }
 
   #command(command: LogCommand, transfer: MessagePort[] = []): void {
     this.#commands.postMessage(command, transfer);
-  }
-
-  #takeNote(id: number): Note | undefined {
-    const note = this.#notes.get(id);
-    this.#notes.delete(id);
-    return note;
   }
 }

@@ -1,6 +1,6 @@
-import { MessageChannel, type MessagePort, Worker } from "node:worker_threads";
+import { MessageChannel, type MessagePort } from "node:worker_threads";
 import type { Settings } from "../config.ts";
-import { threadEntry } from "../lib/thread-entry.ts";
+import { Thread } from "../lib/threads.ts";
 import type { Reading } from "../telemetry/prometheus.ts";
 import type { ProjectorCommand, ProjectorData, ProjectorMessage, StoreName, StoreState } from "./messages.ts";
 
@@ -13,24 +13,20 @@ export interface ProjectorEvents {
 
 /** Main's end of the projector thread. */
 export class ProjectorLink {
-  readonly #worker: Worker;
+  readonly #thread: Thread;
   readonly #commands: MessagePort;
-  #stopped: (() => void) | null = null;
   progress: Progress = { records: 0, lag: 0, lagMs: 0, deadLetters: 0, losses: 0 };
 
   constructor(data: { settings: Settings; partitions: number }, events: ProjectorEvents) {
     const { port1, port2 } = new MessageChannel();
     this.#commands = port1;
     const workerData: ProjectorData = { ...data, commands: port2 };
-    this.#worker = new Worker(threadEntry("cluster/projector-thread.ts"), { workerData, transferList: [port2] });
-    this.#worker.on("message", (message: ProjectorMessage) => {
+    const parts = { name: "projector", workerData, transferList: [port2], died: events.died };
+    this.#thread = new Thread("cluster/projector-thread.ts", parts);
+    this.#thread.worker.on("message", (message: ProjectorMessage) => {
       if (message.kind === "store") events.store(message.name, message.state);
-      else if (message.kind === "stopped") this.#stopped?.();
+      else if (message.kind === "stopped") this.#thread.stopped();
       else if (message.kind === "progress") this.progress = message;
-    });
-    this.#worker.on("error", events.died);
-    this.#worker.on("exit", (code) => {
-      if (!this.#stopped) events.died(new Error(`the projector ended with ${code}`));
     });
   }
 
@@ -48,10 +44,7 @@ export class ProjectorLink {
   }
 
   async stop(): Promise<void> {
-    await new Promise<void>((resolve) => {
-      this.#stopped = resolve;
-      this.#commands.postMessage({ kind: "stop" } satisfies ProjectorCommand);
-    });
+    await this.#thread.stop(() => this.#commands.postMessage({ kind: "stop" } satisfies ProjectorCommand));
     this.#commands.close();
   }
 }

@@ -1,6 +1,5 @@
-import { Worker } from "node:worker_threads";
 import type { Settings } from "../config.ts";
-import { threadEntry } from "../lib/thread-entry.ts";
+import { Thread } from "../lib/threads.ts";
 
 export interface RankerData {
   settings: Settings;
@@ -12,25 +11,15 @@ export interface RankerCommand {
 
 /** Main's end of the ranker thread. */
 export class RankerLink {
-  readonly #worker: Worker;
-  readonly #ended: Promise<void>;
-  #isStopping = false;
+  readonly #thread: Thread;
 
-  constructor(data: RankerData, died: (error: unknown) => void) {
-    this.#worker = new Worker(threadEntry("cluster/ranker-thread.ts"), { workerData: data });
-    this.#worker.on("error", died);
-    this.#ended = new Promise((resolve) => {
-      this.#worker.on("exit", (code) => {
-        resolve();
-        if (!this.#isStopping) died(new Error(`the ranker ended with ${code}`));
-      });
-    });
+  constructor(workerData: RankerData, died: (error: unknown) => void) {
+    this.#thread = new Thread("cluster/ranker-thread.ts", { name: "ranker", workerData, died });
   }
 
   /** Another node's leads then; what this one has not kept yet stays among the ledger's changes. */
   async stop(): Promise<void> {
-    this.#isStopping = true;
-    this.#worker.postMessage({ kind: "stop" } satisfies RankerCommand);
-    await Promise.race([this.#ended, Bun.sleep(2_000)]);
+    const stop = () => this.#thread.worker.postMessage({ kind: "stop" } satisfies RankerCommand);
+    await Promise.race([this.#thread.stop(stop), Bun.sleep(2_000)]);
   }
 }

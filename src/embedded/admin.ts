@@ -1,5 +1,6 @@
 import type { MessagePort } from "node:worker_threads";
 import { Problem, unavailable } from "../errors.ts";
+import { Questions } from "../lib/questions.ts";
 import type { Actor, Metric, Subject } from "../model.ts";
 import type { Admin, Erased } from "../ports/admin.ts";
 import type { Counting, OnceKey } from "../ports/counting.ts";
@@ -11,16 +12,12 @@ type Reply = Extract<AdminReply, { counts: Map<number, number> }>;
 export class EmbeddedAdmin implements Admin {
   readonly #port: MessagePort;
   readonly #counting: Pick<Counting, "counts">;
-  readonly #waiting = new Map<number, (reply: AdminReply) => void>();
-  #nextId = 0;
+  readonly #asked = new Questions<AdminReply>();
 
   constructor(port: MessagePort, counting: Pick<Counting, "counts">) {
     this.#port = port;
     this.#counting = counting;
-    port.on("message", (reply: AdminReply) => {
-      this.#waiting.get(reply.id)?.(reply);
-      this.#waiting.delete(reply.id);
-    });
+    port.on("message", (reply: AdminReply) => this.#asked.answer(reply.id, reply));
   }
 
   async set(metric: Metric, subject: Subject, count: number, once?: OnceKey): Promise<number> {
@@ -43,18 +40,12 @@ export class EmbeddedAdmin implements Admin {
 
   close(): void {
     this.#port.close();
-    for (const [id, take] of this.#waiting) {
-      take({ id, problem: { code: "unavailable", detail: "the server stops; what was asked may or may not be done" } });
-    }
-    this.#waiting.clear();
+    const detail = "the server stops; what was asked may or may not be done";
+    this.#asked.answerAll({ id: 0, problem: { code: "unavailable", detail } });
   }
 
   async #ask(request: AdminRequest): Promise<Reply> {
-    const id = ++this.#nextId;
-    const reply = await new Promise<AdminReply>((resolve) => {
-      this.#waiting.set(id, resolve);
-      this.#port.postMessage({ id, request } satisfies AdminMessage);
-    });
+    const reply = await this.#asked.ask((id) => this.#port.postMessage({ id, request } satisfies AdminMessage));
     if ("counts" in reply) return reply;
     const { code, detail } = reply.problem;
     throw code === "unavailable" ? unavailable(detail) : new Problem(code, detail);

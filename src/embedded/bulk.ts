@@ -1,6 +1,7 @@
 import { stampAt } from "../arithmetic/stamp.ts";
 import { Problem, unavailable } from "../errors.ts";
 import { wallMs } from "../lib/fault.ts";
+import { Questions } from "../lib/questions.ts";
 import { ACT_WAIT_MS_MAX } from "../limits.ts";
 import { recordOf } from "../local/event-record.ts";
 import type { Metric, Subject } from "../model.ts";
@@ -32,9 +33,8 @@ export interface BulkNeeds {
 export class EmbeddedBulk implements Bulk {
   readonly adds: HotAdds;
   readonly #needs: BulkNeeds;
-  readonly #waiting = new Map<number, (answer: Taken | Float64Array) => void>();
+  readonly #asked = new Questions<Taken | Float64Array>();
   readonly #frame = new FrameWriter();
-  #lastId = 0;
 
   constructor(needs: BulkNeeds) {
     this.#needs = needs;
@@ -74,9 +74,7 @@ export class EmbeddedBulk implements Bulk {
 
   /** The writer has answered. */
   take({ id, answer }: BulkReply): void {
-    const resolve = this.#waiting.get(id);
-    this.#waiting.delete(id);
-    resolve?.(answer);
+    this.#asked.answer(id, answer);
   }
 
   /** Up to where the counters of `events` are loaded. */
@@ -99,11 +97,7 @@ export class EmbeddedBulk implements Bulk {
   }
 
   #ask(command: (id: number) => BulkCommand): Promise<Taken | Float64Array> {
-    const id = ++this.#lastId;
-    const { promise, resolve } = Promise.withResolvers<Taken | Float64Array>();
-    this.#waiting.set(id, resolve);
-    this.#needs.send(command(id));
-    return promise;
+    return this.#asked.ask((id) => this.#needs.send(command(id)));
   }
 
   #frameOf(source: string, events: NumberedEvent[]): Uint8Array {

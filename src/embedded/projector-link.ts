@@ -1,5 +1,4 @@
-import { Worker } from "node:worker_threads";
-import { threadEntry } from "../lib/thread-entry.ts";
+import { Thread } from "../lib/threads.ts";
 import type { Position } from "../ports/log.ts";
 import type { MilestoneRule } from "../ports/milestones.ts";
 import { ProjectorControl, type ProjectorShare } from "../projector/control.ts";
@@ -20,29 +19,19 @@ export interface ProjectorData {
 /** Main's end of the projector thread. */
 export class ProjectorLink {
   readonly control: ProjectorControl;
-  readonly #ended: Promise<void>;
-  #isStopping = false;
+  readonly #thread: Thread;
   #downSince: Date | null = null;
 
   constructor(data: Omit<ProjectorData, "share">, head: SharedArrayBuffer, died: (error: unknown) => void) {
     const share = ProjectorControl.allocate(head);
     this.control = new ProjectorControl(share);
     const workerData: ProjectorData = { ...data, share };
-    const worker = new Worker(threadEntry("projector/thread.ts"), { workerData });
-    worker.on("error", died);
-    this.#ended = new Promise((resolve) => {
-      worker.on("exit", (code) => {
-        resolve();
-        if (!this.#isStopping) died(new Error(`the projector ended with ${code}`));
-      });
-    });
+    this.#thread = new Thread("embedded/projector-thread.ts", { name: "projector", workerData, died });
   }
 
   /** Resolves when the ledger has the log up to `position` and the thread has ended. */
-  async stop(position: Position): Promise<void> {
-    this.#isStopping = true;
-    this.control.stop(position);
-    await this.#ended;
+  stop(position: Position): Promise<void> {
+    return this.#thread.stop(() => this.control.stop(position));
   }
 
   /** For /readyz. */

@@ -1,5 +1,5 @@
-import { MessageChannel, type MessagePort, Worker } from "node:worker_threads";
-import { threadEntry } from "../lib/thread-entry.ts";
+import { MessageChannel, type MessagePort } from "node:worker_threads";
+import { Thread } from "../lib/threads.ts";
 import type { LogSetup } from "../telemetry/log.ts";
 
 /** What main hands to the thread that ranks. */
@@ -14,19 +14,10 @@ export type RankerCommand = { kind: "join"; port: MessagePort } | { kind: "stop"
 
 /** Main's end of the ranker thread. */
 export class RankerLink {
-  readonly #worker: Worker;
-  readonly #ended: Promise<void>;
-  #isStopping = false;
+  readonly #thread: Thread;
 
-  constructor(data: RankerData, died: (error: unknown) => void) {
-    this.#worker = new Worker(threadEntry("embedded/ranker-thread.ts"), { workerData: data });
-    this.#worker.on("error", died);
-    this.#ended = new Promise((resolve) => {
-      this.#worker.on("exit", (code) => {
-        resolve();
-        if (!this.#isStopping) died(new Error(`the ranker ended with ${code}`));
-      });
-    });
+  constructor(workerData: RankerData, died: (error: unknown) => void) {
+    this.#thread = new Thread("embedded/ranker-thread.ts", { name: "ranker", workerData, died });
   }
 
   /** A request thread's way to it. */
@@ -37,13 +28,11 @@ export class RankerLink {
   }
 
   /** What it has not kept yet stays among the ledger's changes. */
-  async stop(): Promise<void> {
-    this.#isStopping = true;
-    this.#command({ kind: "stop" });
-    await this.#ended;
+  stop(): Promise<void> {
+    return this.#thread.stop(() => this.#command({ kind: "stop" }));
   }
 
   #command(command: RankerCommand, transfer: MessagePort[] = []): void {
-    this.#worker.postMessage(command, transfer);
+    this.#thread.worker.postMessage(command, transfer);
   }
 }

@@ -1,5 +1,5 @@
 import { Worker } from "node:worker_threads";
-import { threadEntry } from "../lib/thread-entry.ts";
+import { threadEntry } from "../lib/threads.ts";
 import type { Metric } from "../model.ts";
 import type { Say, Verified } from "../ports/verified.ts";
 import type { CounterTable } from "../tallies/table.ts";

@@ -1,6 +1,6 @@
 import { type Transferable, Worker } from "node:worker_threads";
 import type { Settings } from "../config.ts";
-import { threadEntry } from "../lib/thread-entry.ts";
+import { threadEntry } from "../lib/threads.ts";
 import { DRAIN_MS_MAX, WORKER_BACKOFF_MS_MAX } from "../limits.ts";
 import type { Metric } from "../model.ts";
 import { log } from "../telemetry/log.ts";

@@ -2,6 +2,7 @@ import { type MessagePort, parentPort, workerData } from "node:worker_threads";
 import { createHandler, type Handler } from "../http/app.ts";
 import { problemAnswer } from "../http/problem.ts";
 import { Garbage } from "../lib/garbage.ts";
+import { Questions } from "../lib/questions.ts";
 import { DRAIN_MS_MAX, REQUEST_BYTES_MAX } from "../limits.ts";
 import { openThread, type ThreadShare } from "../open.ts";
 import { Watch } from "../streams/watch.ts";
@@ -22,14 +23,12 @@ function main(data: WorkerData, main: MessagePort): void {
   const tell = (message: FromWorker) => main.postMessage(message);
   const thread = openThread(data.share as ThreadShare, () => tell({ kind: "press" }));
   const stats = new RequestStats(data.requestStats, data.index);
-  const asked = new Map<number, (text: string | null) => void>();
-  let questions = 0;
-  const ask = (what: Scraped) =>
-    new Promise<string>((resolve, reject) => {
-      const id = ++questions;
-      asked.set(id, (text) => (text === null ? reject(new Error("main could not render the metrics")) : resolve(text)));
-      tell({ kind: "scrape", id, what });
-    });
+  const questions = new Questions<string | null>();
+  const ask = async (what: Scraped): Promise<string> => {
+    const text = await questions.ask((id) => tell({ kind: "scrape", id, what }));
+    if (text === null) throw new Error("main could not render the metrics");
+    return text;
+  };
   const streams = new Watch({
     counting: thread.counting,
     past: thread.past,
@@ -75,8 +74,7 @@ function main(data: WorkerData, main: MessagePort): void {
   main.on("message", (message: ToWorker) => {
     switch (message.kind) {
       case "answer":
-        asked.get(message.id)?.(message.text);
-        asked.delete(message.id);
+        questions.answer(message.id, message.text);
         break;
       case "settings":
         ({ settings, metrics } = message);

@@ -1,11 +1,11 @@
 import { setPriority } from "node:os";
 import { workerData } from "node:worker_threads";
-import { SqliteLedgerWriter } from "../embedded/ledger.ts";
-import type { ProjectorData } from "../embedded/projector-link.ts";
 import { FileLogReader, LogHead } from "../local/log.ts";
+import { ProjectorControl } from "../projector/control.ts";
+import { Projector } from "../projector/projector.ts";
 import { log, setUpLog } from "../telemetry/log.ts";
-import { ProjectorControl } from "./control.ts";
-import { Projector } from "./projector.ts";
+import { SqliteLedgerWriter } from "./ledger.ts";
+import type { ProjectorData } from "./projector-link.ts";
 
 /** Stands back for the threads that answer (Linux: the priority is the thread's), unless it may not come forward again. */
 const NICE = 5;
