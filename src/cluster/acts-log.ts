@@ -4,9 +4,9 @@ import { isSystemError, Problem } from "../errors.ts";
 import { wallMs } from "../lib/fault.ts";
 import type { LogWriter } from "../local/log.ts";
 import { FrameWriter, type LogRecord, NO_SLOT } from "../records.ts";
-import type { Parcel } from "./lane.ts";
 import type { Act, Logged } from "./messages.ts";
 import type { NumberedFrame } from "./outbox-index.ts";
+import type { Parcel } from "./parcels.ts";
 
 /** A frame for one partition: where its acts stand among those given, and their numbers. */
 interface OpenFrame {

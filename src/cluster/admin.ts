@@ -38,8 +38,8 @@ const POLL_MS = 10;
  * nobody need be held back, and killed anywhere the record is in the log or it is not. The answer waits for the ledger and for
  * Redis, so that every later read shows it; where one of them is away it is 202.
  *
- * An erasure of an actor is one record for each shard, and one message for each partition: a node that dies between two of
- * them has erased some partitions' part. Nobody was told then, and erasing again does the rest.
+ * An erasure of an actor is one record for each shard, and one message for each partition, but one frame of the node's outbox:
+ * of a node that dies between two messages the rest goes out when it is back, by itself.
  *
  * A merge stands in the log of `from`. What was acknowledged of `to` before must not come behind it, so the ledger is waited for
  * first to have `to`'s partition up to its end.

@@ -42,7 +42,6 @@ export class JobLog {
   readonly #flusher: Flusher;
   readonly #append: (frame: Uint8Array) => Promise<unknown>;
   readonly #source: string;
-  readonly #partitions: number;
   readonly #last = new Float64Array(SHARDS);
   readonly #ports = new Map<number, MessagePort>();
 
@@ -51,13 +50,11 @@ export class JobLog {
     flusher: Flusher;
     append: (frame: Uint8Array) => Promise<unknown>;
     source: string;
-    partitions: number;
   }) {
     this.#table = parts.table;
     this.#flusher = parts.flusher;
     this.#append = parts.append;
     this.#source = parts.source + JOBS;
-    this.#partitions = parts.partitions;
   }
 
   /** Answers what comes from a request thread, until it has left. */
@@ -86,19 +83,11 @@ export class JobLog {
     const slots = () =>
       counters.map(({ metric, subject }) => this.#table.find(metric, subject)).filter((slot) => slot >= 0);
     return this.#flusher.around(slots, Date.now(), async () => {
-      const records: [number, number][] = [];
-      for (const part of this.#parts(recordsOf(request))) records.push(...(await this.#write(part)));
-      return { source: this.#source, records };
+      return { source: this.#source, records: await this.#write(recordsOf(request)) };
     });
   }
 
-  /** A frame is of one partition. */
-  #parts(records: Unnumbered<LogRecord>[]): Unnumbered<LogRecord>[][] {
-    const parts: Unnumbered<LogRecord>[][] = Array.from({ length: this.#partitions }, () => []);
-    for (const record of records) parts[record.shard % this.#partitions]?.push(record);
-    return parts.filter((part) => part.length > 0);
-  }
-
+  /** In one frame, also what is of several partitions (parcels.ts): killed here it is in the outbox whole or not at all. */
   async #write(records: readonly Unnumbered<LogRecord>[]): Promise<[number, number][]> {
     const frame = new FrameWriter();
     frame.begin(this.#source);

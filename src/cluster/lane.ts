@@ -2,21 +2,14 @@ import type { LogReader, Position } from "../ports/log.ts";
 import { frameSource } from "../records.ts";
 import { KafkaAway } from "./kafka/client.ts";
 import type { KafkaProducer } from "./kafka/producer.ts";
-
-/** A frame of the outbox, which is one message. */
-export interface Parcel {
-  partition: number;
-  bytes: Buffer;
-  /** Where it ends in the outbox. */
-  end: Position;
-}
+import { type Parcel, parcelsOf } from "./parcels.ts";
 
 const READ_BYTES = 4 * 1024 * 1024;
 const AGAIN_MS = 50;
 
 /**
  * One queue from the outbox into Kafka: frames of its own sources, in their order, one send under way. While anything waits
- * in the outbox everything queues behind it.
+ * in the outbox everything queues behind it. A frame of which Kafka has only some partitions' parts goes again as a whole.
  *
  *     direct ──(a send fails)──▸ draining ──(the outbox's end is reached)──▸ direct
  *
@@ -26,7 +19,7 @@ export class Lane {
   readonly #producer: KafkaProducer;
   readonly #reader: LogReader;
   readonly #isMine: (source: string) => boolean;
-  readonly #partitionOf: (frame: Buffer) => number;
+  readonly #partitions: number;
   /** Up to here Kafka has this lane's frames. */
   #shipped: Position;
   #isDraining = false;
@@ -40,13 +33,13 @@ export class Lane {
     reader: LogReader;
     head: () => Position;
     isMine: (source: string) => boolean;
-    partitionOf: (frame: Buffer) => number;
+    partitions: number;
     from: Position;
   }) {
     this.#producer = parts.producer;
     this.#reader = parts.reader;
     this.#isMine = parts.isMine;
-    this.#partitionOf = parts.partitionOf;
+    this.#partitions = parts.partitions;
     this.#shipped = parts.from;
     if (parts.from < parts.head()) void this.#drain();
   }
@@ -113,16 +106,11 @@ export class Lane {
       // Nothing is awaited between this look and the end of draining: no frame can come in between.
       if (!last) break;
       const mine = frames.filter(({ bytes }) => this.#isMine(frameSource(bytes)));
-      const parcels = mine.map(({ bytes, next }) => ({ partition: this.#partitionOf(bytes), bytes, end: next }));
+      const parcels = mine.flatMap(({ bytes, next }) => parcelsOf(bytes, next, this.#partitions));
       const rewinds = this.#rewinds;
       if (!(await this.#send(parcels))) await Bun.sleep(AGAIN_MS);
       else if (this.#rewinds === rewinds) this.#shipped = last.next;
     }
     this.#isDraining = false;
   }
-}
-
-/** The shard of a frame's first record: behind version, source and count stand kind and shard. */
-export function shardOfFrame(frame: Buffer): number {
-  return frame[2 + frameSource(frame).length + 4 + 1] as number;
 }

@@ -16,13 +16,14 @@ import { HiddenActs } from "./hidden-acts.ts";
 import { logTopic } from "./kafka/client.ts";
 import { KafkaProducer } from "./kafka/producer.ts";
 import { ensureTopics } from "./kafka/topics.ts";
-import { Lane, type Parcel, shardOfFrame } from "./lane.ts";
+import { Lane } from "./lane.ts";
 import { ACTS, isActs, LOG_THREAD, type LogData } from "./log-data.ts";
 import { LogEnds } from "./log-ends.ts";
 import { fatal, tell, tellStore } from "./log-tell.ts";
 import type { Act, FromLog, LogCommand, Logged, LogQuestion, ToLog } from "./messages.ts";
 import { groupsOf, Notes } from "./notes.ts";
 import { OutboxIndex } from "./outbox-index.ts";
+import { parcelsOf } from "./parcels.ts";
 import { type Due, Resend } from "./resend.ts";
 import { Shards } from "./shards.ts";
 import { Standstill } from "./standstill.ts";
@@ -219,8 +220,7 @@ class LogThread {
       this.#index.add({ source, records }, end, frame.length);
       fault("cluster.note.appended");
       tell({ kind: "noted", id, end });
-      const partition = (records[0]?.shard ?? 0) % this.#data.partitions;
-      void this.#noteLane.ship([{ partition, bytes: frame, end }] satisfies Parcel[]).catch(fatal);
+      void this.#noteLane.ship(parcelsOf(frame, end, this.#data.partitions)).catch(fatal);
       void this.#putNote(source, records).catch(fatal);
     } catch (error) {
       if (!isSystemError(error)) throw error;
@@ -350,9 +350,8 @@ class LogThread {
 
   #lane(isMine: (source: string) => boolean): Lane {
     const reader = new FileLogReader(this.#data.logFolder, this.#head);
-    const partitionOf = (frame: Buffer) => shardOfFrame(frame) % this.#data.partitions;
-    const head = () => this.#head.position;
-    return new Lane({ producer: this.#producer(), reader, head, isMine, partitionOf, from: this.#reader.start() });
+    const parts = { producer: this.#producer(), reader, partitions: this.#data.partitions };
+    return new Lane({ ...parts, head: () => this.#head.position, isMine, from: this.#reader.start() });
   }
 
   /** What an earlier run left; the time of its newest stamp. */

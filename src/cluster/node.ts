@@ -94,7 +94,7 @@ export class ClusterNode {
     const append = (frame: Uint8Array) => parts.link.append(frame);
     const { table, source, partitions } = parts;
     const flusher = new Flusher({ table, append, source, partitions, bytesMax: NOTE_FRAME_BYTES });
-    this.#jobs = new JobLog({ table, flusher, append, source, partitions });
+    this.#jobs = new JobLog({ table, flusher, append, source });
     this.#keeper = new Keeper({
       table: parts.table,
       flusher,

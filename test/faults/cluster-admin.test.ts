@@ -77,6 +77,30 @@ test(`a node that dies while it asks for it: done again it is done (SEED=${SEED}
   await verifies(world);
 }, 300_000);
 
+test(`a node that dies once it is in its outbox: it is done by itself (SEED=${SEED})`, async () => {
+  let point = "";
+  await using world = await ClusterWorld.start({
+    seed: SEED,
+    isFaulty: true,
+    env: (node): Record<string, string> => (node === 0 && point !== "" ? { FAULT_POINT: point } : {}),
+  });
+  const model = new AdminModel();
+  for (const [round, job] of JOBS.entries()) {
+    await filled(world, 1, model, round);
+    await world.killNode(0);
+    point = "cluster-admin.appended";
+    await world.startNode(0);
+    const node = world.node(0);
+    expect(await ask(node, job)).toBeNull();
+    expect(await node.ended).toMatchObject({ signal: "SIGKILL" });
+    point = "";
+    await world.startNode(0);
+    done(model, job);
+    for (const each of [0, 1]) await shows(world.node(each), model);
+  }
+  await verifies(world);
+}, 300_000);
+
 test(`the projector dies, and Redis loses everything, in the midst of it (SEED=${SEED})`, async () => {
   const dice = random(SEED);
   await using world = await ClusterWorld.start({ seed: SEED, consumers: 1 });
