@@ -50,8 +50,15 @@ export abstract class Scanner {
   /** How a line begins that counts `metric` of a subject of this type. */
   protected abstract prefix(metric: string, type: string): { text: string; subjectAt: number };
 
+  /** What follows on the prefix: where the next line begins, -1 if this one must be read in full. */
+  protected abstract rest(idAt: number, end: number): number;
+
   /** The line at `at`, in bytes that end with a newline: where the next one begins; `at` itself if it must be read in full. */
-  abstract next(at: number, end: number): number;
+  next(at: number, end: number): number {
+    const idAt = this.#id(at, end);
+    const next = idAt < 0 ? -1 : this.rest(idAt, end);
+    return next < 0 ? at : next;
+  }
 
   begin(bytes: Uint8Array): void {
     this.#bytes = bytes;
@@ -78,7 +85,7 @@ export abstract class Scanner {
   }
 
   /** Where the id begins, -1 if the line begins in no way that is known. */
-  protected id(at: number, end: number): number {
+  #id(at: number, end: number): number {
     let prefix = this.#last;
     if (prefix === null || !this.#isAt(prefix, at, end)) {
       prefix = this.#find(at, end);
@@ -152,9 +159,7 @@ export class TextScanner extends Scanner {
     return { text: `${metric} ${type}/`, subjectAt: metric.length + 1 };
   }
 
-  next(at: number, end: number): number {
-    const idAt = this.id(at, end);
-    if (idAt < 0) return at;
+  protected rest(idAt: number): number {
     const bytes = this.bytes;
     let to = idAt;
     for (
@@ -162,12 +167,10 @@ export class TextScanner extends Scanner {
       byte > BLANK && byte < DELETE && byte !== PERCENT;
       byte = bytes[++to] as number
     );
-    if (!this.isId(idAt, to)) return at;
+    if (!this.isId(idAt, to)) return -1;
     this.by = 1;
     const rest = bytes[to] === BLANK ? this.amount(to + 1) : to;
-    if (rest < 0) return at;
-    const next = this.lineEnd(rest);
-    return next < 0 ? at : next;
+    return rest < 0 ? -1 : this.lineEnd(rest);
   }
 }
 
@@ -178,9 +181,7 @@ export class JsonScanner extends Scanner {
     return { text: `${before}${type}/`, subjectAt: before.length };
   }
 
-  next(at: number, end: number): number {
-    const idAt = this.id(at, end);
-    if (idAt < 0) return at;
+  protected rest(idAt: number, end: number): number {
     const bytes = this.bytes;
     let to = idAt;
     for (
@@ -188,17 +189,15 @@ export class JsonScanner extends Scanner {
       byte >= BLANK && byte < DELETE && byte !== QUOTE && byte !== BACKSLASH;
       byte = bytes[++to] as number
     );
-    if (bytes[to] !== QUOTE || !this.isId(idAt, to)) return at;
+    if (bytes[to] !== QUOTE || !this.isId(idAt, to)) return -1;
     this.by = 1;
     let rest = to + 1;
     if (bytes[rest] === COMMA) {
-      if (rest + 6 >= end) return at;
-      if (this.view.getInt32(rest, true) !== BY_LOW || this.view.getInt16(rest + 4, true) !== BY_HIGH) return at;
+      if (rest + 6 >= end) return -1;
+      if (this.view.getInt32(rest, true) !== BY_LOW || this.view.getInt16(rest + 4, true) !== BY_HIGH) return -1;
       rest = this.amount(rest + 6);
-      if (rest < 0) return at;
+      if (rest < 0) return -1;
     }
-    if (bytes[rest] !== BRACE) return at;
-    const next = this.lineEnd(rest + 1);
-    return next < 0 ? at : next;
+    return bytes[rest] === BRACE ? this.lineEnd(rest + 1) : -1;
   }
 }
