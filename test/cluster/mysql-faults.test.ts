@@ -1,29 +1,14 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import { LedgerConnection, PATIENT } from "../../src/cluster/mysql/connection.ts";
 import { MysqlLedgerWriter } from "../../src/cluster/mysql/ledger.ts";
 import type { AppliedMessages, LogMessage } from "../../src/cluster/mysql/messages.ts";
-import { prepareLedger } from "../../src/cluster/mysql/open-ledger.ts";
-import { MysqlLedgerReader } from "../../src/cluster/mysql/reads.ts";
 import { type CountDifference, recount } from "../../src/cluster/mysql/recount.ts";
 import { LedgerUnavailable } from "../../src/ports/ledger.ts";
 import { random } from "../support/random.ts";
-import { MysqlServer, TcpProxy } from "../support/services.ts";
-import { LIKES, like, message, PARTITIONS, shardOf, subjectIn, TOPIC, VIEWS, view } from "./mysql-support.ts";
+import { TcpProxy } from "../support/services.ts";
+import { LIKES, like, message, OwnMysql, shardOf, subjectIn, TOPIC, VIEWS, view } from "./mysql-support.ts";
 
-let server: MysqlServer;
-beforeAll(async () => {
-  server = await MysqlServer.start({ durable: false });
-}, 60_000);
-afterAll(() => server.close());
-
-let url: string;
-let reader: MysqlLedgerReader;
-beforeEach(async () => {
-  url = await server.createDatabase();
-  await prepareLedger(url);
-  reader = new MysqlLedgerReader(url, { partitions: PARTITIONS });
-});
-afterEach(() => reader.close());
+const mysql = new OwnMysql();
 
 const HURRIED = { connectMs: 1_000, queryMs: 1_500 };
 const SUBJECTS = Array.from({ length: 40 }, (_, i) => `article/${i}`);
@@ -54,9 +39,9 @@ async function until(writer: MysqlLedgerWriter, messages: LogMessage[]): Promise
 }
 
 async function expectExactly(batches: number): Promise<void> {
-  while (reader.isAway) await Bun.sleep(10);
+  while (mysql.reader.isAway) await Bun.sleep(10);
   for (const subject of SUBJECTS) {
-    const counts = [await reader.count(VIEWS, subject), await reader.count(LIKES, subject)];
+    const counts = [await mysql.reader.count(VIEWS, subject), await mysql.reader.count(LIKES, subject)];
     expect(counts).toEqual([batches, batches]);
   }
   expect(await differences()).toEqual([]);
@@ -64,22 +49,22 @@ async function expectExactly(batches: number): Promise<void> {
 
 async function differences(repair = false): Promise<CountDifference[]> {
   const found: CountDifference[] = [];
-  for await (const difference of recount(url, { repair, rows: 10 })) found.push(difference);
+  for await (const difference of recount(mysql.url, { repair, rows: 10 })) found.push(difference);
   return found;
 }
 
 describe("the writer", () => {
   test("goes through a server that is killed in the middle of it, again and again", async () => {
-    const writer = new MysqlLedgerWriter(url, { deadlines: HURRIED });
+    const writer = new MysqlLedgerWriter(mysql.url, { deadlines: HURRIED });
     const { below } = random(3);
     let isDone = false;
     let kills = 0;
     const killing = (async () => {
       while (!isDone) {
         await Bun.sleep(20 + below(120)); // no condition: anywhere in a batch
-        await server.kill();
+        await mysql.server.kill();
         kills++;
-        await server.start();
+        await mysql.server.start();
       }
     })();
     let batches = 0;
@@ -91,8 +76,8 @@ describe("the writer", () => {
   }, 60_000);
 
   test("does not count twice when the answer to its commit is lost", async () => {
-    const proxy = await TcpProxy.start(server.port);
-    const writer = new MysqlLedgerWriter(proxy.via(url), { deadlines: { connectMs: 500, queryMs: 500 } });
+    const proxy = await TcpProxy.start(mysql.server.port);
+    const writer = new MysqlLedgerWriter(proxy.via(mysql.url), { deadlines: { connectMs: 500, queryMs: 500 } });
     const original = LedgerConnection.prototype.write;
     LedgerConnection.prototype.write = function (sql: string, timeoutMs?: number) {
       if (sql === "COMMIT") proxy.mute();
@@ -102,7 +87,7 @@ describe("the writer", () => {
       for (let batch = 0; batch < 3; batch++) {
         expect(await writer.apply(batchOf(batch), TOPIC).catch((it: unknown) => it)).toBeInstanceOf(LedgerUnavailable);
         // It is stored, and nobody was told.
-        expect(await reader.count(VIEWS, SUBJECTS[0] as string)).toBe(batch + 1);
+        expect(await mysql.reader.count(VIEWS, SUBJECTS[0] as string)).toBe(batch + 1);
         proxy.heal();
         expect(await writer.apply(batchOf(batch), TOPIC).catch((it: unknown) => it)).toBeInstanceOf(LedgerUnavailable);
         proxy.heal();
@@ -117,8 +102,8 @@ describe("the writer", () => {
   }, 60_000);
 
   test("whose network is lost in the middle of a transaction does not keep the others out for long", async () => {
-    const proxy = await TcpProxy.start(server.port);
-    const lost = new MysqlLedgerWriter(proxy.via(url), { deadlines: { connectMs: 300, queryMs: 300, idleS: 2 } });
+    const proxy = await TcpProxy.start(mysql.server.port);
+    const lost = new MysqlLedgerWriter(proxy.via(mysql.url), { deadlines: { connectMs: 300, queryMs: 300, idleS: 2 } });
     const original = LedgerConnection.prototype.write;
     LedgerConnection.prototype.write = function (sql: string, timeoutMs?: number) {
       if (sql === "COMMIT") proxy.hang();
@@ -129,20 +114,20 @@ describe("the writer", () => {
     } finally {
       LedgerConnection.prototype.write = original;
     }
-    const writer = new MysqlLedgerWriter(url);
+    const writer = new MysqlLedgerWriter(mysql.url);
     expect((await writer.apply(batchOf(0), TOPIC)).records).toBe(2 * SUBJECTS.length);
     await Promise.all([writer.close(), lost.close(), proxy.close()]);
     await expectExactly(1);
   }, 30_000);
 
   test("says that the server is away, and needs nothing to go on when it is back", async () => {
-    const writer = new MysqlLedgerWriter(url, { deadlines: HURRIED });
+    const writer = new MysqlLedgerWriter(mysql.url, { deadlines: HURRIED });
     await until(writer, batchOf(0));
-    await server.stop();
+    await mysql.server.stop();
     const error = await writer.apply(batchOf(1), TOPIC).catch((it: unknown) => it);
     expect(error).toBeInstanceOf(LedgerUnavailable);
     expect((error as Error).message).not.toContain("INSERT");
-    await server.start();
+    await mysql.server.start();
     expect((await writer.apply(batchOf(1), TOPIC)).records).toBe(2 * SUBJECTS.length);
     await writer.close();
     await expectExactly(2);
@@ -151,15 +136,15 @@ describe("the writer", () => {
 
 describe("a recount", () => {
   test("finds what was changed behind the ledger's back, beside a writer, and mends it under a new version", async () => {
-    const writer = new MysqlLedgerWriter(url);
+    const writer = new MysqlLedgerWriter(mysql.url);
     for (let batch = 0; batch < 3; batch++) await until(writer, batchOf(batch));
     const [first, second, third] = SUBJECTS as [string, string, string];
-    const connection = await LedgerConnection.open(url, PATIENT);
+    const connection = await LedgerConnection.open(mysql.url, PATIENT);
     await connection.write(`UPDATE counts SET count = 7 WHERE subject = '${first}' AND metric = ${VIEWS}`);
     await connection.write(`DELETE FROM counts WHERE subject = '${second}' AND metric = ${LIKES}`);
     await connection.write(`DELETE FROM relations WHERE subject = '${third}' AND actor = 'x1'`);
     connection.close();
-    const before = await reader.shards();
+    const before = await mysql.reader.shards();
     let isWriting = true;
     let batch = 3;
     const writing = (async () => {
@@ -183,25 +168,25 @@ describe("a recount", () => {
     expect(await differences()).toEqual([]);
     isWriting = false;
     await writing;
-    const after = await reader.shards();
+    const after = await mysql.reader.shards();
     const shard = shardOf(first);
     const touched = [first, second, third].filter((subject) => shardOf(subject) === shard).length;
     const risen = (after[shard]?.version ?? 0) - (before[shard]?.version ?? 0);
     expect(risen).toBe(batch - 3 + touched);
-    expect(await reader.count(VIEWS, first)).toBe(batch);
-    expect(await reader.count(LIKES, third)).toBe(batch - 1);
+    expect(await mysql.reader.count(VIEWS, first)).toBe(batch);
+    expect(await mysql.reader.count(LIKES, third)).toBe(batch - 1);
     await writer.close();
   }, 60_000);
 
   test("of nothing, of one subject with more rows than a page, and of pages that end anywhere", async () => {
     expect(await differences()).toEqual([]);
-    const writer = new MysqlLedgerWriter(url);
+    const writer = new MysqlLedgerWriter(mysql.url);
     const large = subjectIn(9);
     const likes = Array.from({ length: 300 }, (_, i) => like(i + 1, large, `a${i}`, 2 * i + 1));
     await writer.apply([message(0, "m", ...likes), ...batchOf(0)], TOPIC);
     await writer.close();
     for (const rows of [1, 2, 7, 40, 1_000]) {
-      const pages = recount(url, { rows });
+      const pages = recount(mysql.url, { rows });
       const { value, done } = await pages.next();
       expect([value, done]).toEqual([1 + 2 * SUBJECTS.length - (SUBJECTS.includes(large) ? 1 : 0), true]);
     }

@@ -1,32 +1,18 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "bun:test";
+import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { TOP } from "../../src/arithmetic/place.ts";
 import { LedgerConnection, PATIENT } from "../../src/cluster/mysql/connection.ts";
 import { MysqlLedgerWriter } from "../../src/cluster/mysql/ledger.ts";
-import { prepareLedger } from "../../src/cluster/mysql/open-ledger.ts";
 import { MysqlLedgerReader } from "../../src/cluster/mysql/reads.ts";
 import { LedgerUnavailable } from "../../src/ports/ledger.ts";
-import { MysqlServer, TcpProxy } from "../support/services.ts";
-import { key, LIKES, like, message, PARTITIONS, subjectIn, TOPIC, VIEWS, view } from "./mysql-support.ts";
+import { TcpProxy } from "../support/services.ts";
+import { key, LIKES, like, message, OwnMysql, PARTITIONS, subjectIn, TOPIC, VIEWS, view } from "./mysql-support.ts";
 
-let server: MysqlServer;
-beforeAll(async () => {
-  server = await MysqlServer.start({ durable: false });
-}, 60_000);
-afterAll(() => server.close());
-
-let url: string;
+const mysql = new OwnMysql();
 let writer: MysqlLedgerWriter;
-let reader: MysqlLedgerReader;
-beforeEach(async () => {
-  url = await server.createDatabase();
-  await prepareLedger(url);
-  writer = new MysqlLedgerWriter(url);
-  reader = new MysqlLedgerReader(url, { partitions: PARTITIONS });
+beforeEach(() => {
+  writer = new MysqlLedgerWriter(mysql.url);
 });
-afterEach(async () => {
-  await writer.close();
-  reader.close();
-});
+afterEach(() => writer.close());
 
 const A = subjectIn(1);
 const B = subjectIn(2);
@@ -47,19 +33,19 @@ describe("what is read together is of one commit", () => {
     let looks = 0;
     const seen = new Set<number>();
     for (; isWriting || looks < 20; looks++) {
-      const [hint, none] = await reader.hints([
+      const [hint, none] = await mysql.reader.hints([
         { ...register, shard: 1 },
         { ...never, shard: 1 },
       ]);
       expect(hint?.stamp).toBe(hint?.version ? 2 * hint.version + 1 : 0);
       expect([none?.stamp, none?.version]).toEqual([0, hint?.version]);
-      const [base, absent] = await reader.bases([
+      const [base, absent] = await mysql.reader.bases([
         { metric: VIEWS, subject: A, shard: 1 },
         { metric: VIEWS, subject: B, shard: 2 },
       ]);
       expect(base?.count).toBe(base?.version as number);
       expect(absent).toMatchObject({ count: 0, version: 0, incarnation: base?.incarnation as string });
-      const { version, stamps, stored } = await reader.versionOf(1, [register, never], keys);
+      const { version, stamps, stored } = await mysql.reader.versionOf(1, [register, never], keys);
       const v = version.version;
       expect(version).toEqual({
         shard: 1,
@@ -81,11 +67,11 @@ describe("what is read together is of one commit", () => {
     const some = actors.filter((_, i) => i % 2 === 0);
     await writer.apply([message(0, "n", ...some.map((actor, i) => like(i + 1, A, actor, 2 * i + 1)))], TOPIC);
     const registers = actors.map((actor) => ({ shard: 1, metric: LIKES, subject: A, actor }));
-    const hints = await reader.hints(registers);
+    const hints = await mysql.reader.hints(registers);
     expect(hints.map(({ stamp }) => stamp)).toEqual(actors.map((_, i) => (i % 2 === 0 ? i + 1 : 0)));
-    expect((await reader.versionOf(1, registers)).stamps).toEqual(hints.map(({ stamp }) => stamp));
-    expect(await reader.hints([])).toEqual([]);
-    expect(await reader.bases([])).toEqual([]);
+    expect((await mysql.reader.versionOf(1, registers)).stamps).toEqual(hints.map(({ stamp }) => stamp));
+    expect(await mysql.reader.hints([])).toEqual([]);
+    expect(await mysql.reader.bases([])).toEqual([]);
   });
 
   test("an actor's count with what is on its way", async () => {
@@ -97,23 +83,26 @@ describe("what is read together is of one commit", () => {
       { id: C, stamp: 21 },
       { id: "user/1", stamp: 23 },
     ];
-    expect(await reader.actorCountWith(LIKES, "x", undefined, onTheWay)).toBe(3);
-    expect(await reader.actorCountWith(LIKES, "x", "article", onTheWay)).toBe(2);
-    expect(await reader.actorCountWith(LIKES, "x", "article", [])).toBe(2);
+    expect(await mysql.reader.actorCountWith(LIKES, "x", undefined, onTheWay)).toBe(3);
+    expect(await mysql.reader.actorCountWith(LIKES, "x", "article", onTheWay)).toBe(2);
+    expect(await mysql.reader.actorCountWith(LIKES, "x", "article", [])).toBe(2);
   });
 
   test("a key with the version of its shard", async () => {
     const once = key(1, Date.now());
-    expect(await reader.keyHint(1, once.key)).toEqual({ known: null, version: 0 });
+    expect(await mysql.reader.keyHint(1, once.key)).toEqual({ known: null, version: 0 });
     await writer.apply([message(0, "n", view(1, A, 1, once), view(2, A, 1, key(2, Date.now() - 700_000)))], TOPIC);
-    expect(await reader.keyHint(1, once.key)).toEqual({ known: { body: once.body, atMs: once.atMs }, version: 1 });
-    expect((await reader.keyHint(1, key(2).key)).known).toBeNull();
+    expect(await mysql.reader.keyHint(1, once.key)).toEqual({
+      known: { body: once.body, atMs: once.atMs },
+      version: 1,
+    });
+    expect((await mysql.reader.keyHint(1, key(2).key)).known).toBeNull();
   });
 
   test("sources by name", async () => {
     await writer.apply([message(0, "n", view(1, A, 1)), message(0, "m", view(1, B, 1), view(2, B, 1))], TOPIC);
-    expect(await reader.lastOf(["m", "o"])).toEqual([{ source: "m", shard: 2, last: 2 }]);
-    const both = await reader.lastOf(["n", "m"]);
+    expect(await mysql.reader.lastOf(["m", "o"])).toEqual([{ source: "m", shard: 2, last: 2 }]);
+    const both = await mysql.reader.lastOf(["n", "m"]);
     expect(both.toSorted((a, b) => a.shard - b.shard)).toEqual([
       { source: "n", shard: 1, last: 1 },
       { source: "m", shard: 2, last: 2 },
@@ -122,7 +111,7 @@ describe("what is read together is of one commit", () => {
 });
 
 test("no list, look or sum reads more than it has to", async () => {
-  const connection = await LedgerConnection.open(url, PATIENT);
+  const connection = await LedgerConnection.open(mysql.url, PATIENT);
   const plans: string[] = [];
   const ask = connection.ask.bind(connection);
   const records = Array.from({ length: 400 }, (_, i) => like(i + 1, A, `a${i}`, 2 * i + 1));
@@ -134,19 +123,19 @@ test("no list, look or sum reads more than it has to", async () => {
     return original.call(this, sql, timeoutMs);
   };
   try {
-    await reader.hints([{ shard: 1, metric: LIKES, subject: A, actor: "a1" }]);
-    await reader.bases([{ shard: 1, metric: LIKES, subject: A }]);
-    await reader.versionOf(1, [{ metric: LIKES, subject: A, actor: "a1" }], [key(1).key]);
-    await reader.newestActors(LIKES, A, TOP, 10);
-    await reader.newestActors(LIKES, A, { stamp: 701, id: "a350" }, 10);
-    await reader.newestSubjects(LIKES, "a1", { stamp: 701, id: A }, 10);
-    await reader.newestSubjects(LIKES, "a1", { stamp: 701, id: A }, 10, "article");
-    await reader.actorCount(LIKES, "a1", "article");
-    await reader.count(LIKES, A);
-    await reader.countsOf(A);
-    await reader.registersOf(A, "a1");
-    await reader.keyHint(1, key(1).key);
-    await reader.lastOf(["n"]);
+    await mysql.reader.hints([{ shard: 1, metric: LIKES, subject: A, actor: "a1" }]);
+    await mysql.reader.bases([{ shard: 1, metric: LIKES, subject: A }]);
+    await mysql.reader.versionOf(1, [{ metric: LIKES, subject: A, actor: "a1" }], [key(1).key]);
+    await mysql.reader.newestActors(LIKES, A, TOP, 10);
+    await mysql.reader.newestActors(LIKES, A, { stamp: 701, id: "a350" }, 10);
+    await mysql.reader.newestSubjects(LIKES, "a1", { stamp: 701, id: A }, 10);
+    await mysql.reader.newestSubjects(LIKES, "a1", { stamp: 701, id: A }, 10, "article");
+    await mysql.reader.actorCount(LIKES, "a1", "article");
+    await mysql.reader.count(LIKES, A);
+    await mysql.reader.countsOf(A);
+    await mysql.reader.registersOf(A, "a1");
+    await mysql.reader.keyHint(1, key(1).key);
+    await mysql.reader.lastOf(["n"]);
   } finally {
     LedgerConnection.prototype.ask = original;
   }
@@ -166,7 +155,7 @@ describe("a server that is away", () => {
   /** How long a look takes that must fail. */
   async function refused(): Promise<number> {
     const startedAt = performance.now();
-    const error = await reader.count(VIEWS, A).then(
+    const error = await mysql.reader.count(VIEWS, A).then(
       () => null,
       (it: unknown) => it,
     );
@@ -174,57 +163,57 @@ describe("a server that is away", () => {
     return performance.now() - startedAt;
   }
   async function back(): Promise<void> {
-    while (reader.isAway) await Bun.sleep(5);
-    expect(await reader.count(VIEWS, A)).toBe(1);
+    while (mysql.reader.isAway) await Bun.sleep(5);
+    expect(await mysql.reader.count(VIEWS, A)).toBe(1);
   }
   beforeEach(() => writer.apply([message(0, "n", view(1, A, 1))], TOPIC));
 
   test("and silent costs the first ones a deadline, the others nothing, and is found again", async () => {
-    expect(await reader.count(VIEWS, A)).toBe(1);
-    await server.pause();
+    expect(await mysql.reader.count(VIEWS, A)).toBe(1);
+    await mysql.server.pause();
     try {
       const times = await Promise.all(Array.from({ length: 50 }, refused));
       expect(Math.max(...times)).toBeLessThan(2_500);
-      expect(reader.isAway).toBe(true);
+      expect(mysql.reader.isAway).toBe(true);
       expect(await refused()).toBeLessThan(50);
     } finally {
-      await server.resume();
+      await mysql.server.resume();
     }
     await back();
   }, 30_000);
 
   test("and dead is known at once, and found again", async () => {
-    expect(await reader.count(VIEWS, A)).toBe(1);
-    await server.kill();
+    expect(await mysql.reader.count(VIEWS, A)).toBe(1);
+    await mysql.server.kill();
     try {
       expect(await refused()).toBeLessThan(1_000);
       expect(await refused()).toBeLessThan(50);
     } finally {
-      await server.start();
+      await mysql.server.start();
     }
     await back();
   }, 30_000);
 
   test("from the start on is no trouble for making a reader", async () => {
-    const proxy = await TcpProxy.start(server.port);
+    const proxy = await TcpProxy.start(mysql.server.port);
     proxy.hang();
-    const there = new URL(url);
+    const there = new URL(mysql.url);
     there.port = String(proxy.port);
-    reader.close();
-    reader = new MysqlLedgerReader(there.href, { partitions: PARTITIONS });
+    mysql.reader.close();
+    mysql.reader = new MysqlLedgerReader(there.href, { partitions: PARTITIONS });
     expect(await refused()).toBeLessThan(2_500);
     expect(await refused()).toBeLessThan(50);
     proxy.heal();
     await back();
     // A connection that was lost while nobody used it is no reason to refuse anyone.
     proxy.reset();
-    expect(await reader.count(VIEWS, A)).toBe(1);
+    expect(await mysql.reader.count(VIEWS, A)).toBe(1);
     await proxy.close();
   }, 30_000);
 
   test("a reader that is closed says so, to those who wait too", async () => {
-    const waiting = Promise.allSettled(Array.from({ length: 20 }, () => reader.count(VIEWS, A)));
-    reader.close();
+    const waiting = Promise.allSettled(Array.from({ length: 20 }, () => mysql.reader.count(VIEWS, A)));
+    mysql.reader.close();
     for (const it of await waiting) expect(it.status).toBe("rejected");
     await refused();
   });

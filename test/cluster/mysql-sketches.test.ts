@@ -1,39 +1,23 @@
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "bun:test";
+import { afterEach, beforeEach, expect, test } from "bun:test";
 import { checkSketches, type StoredSketchDifference } from "../../src/cluster/mysql/check-sketches.ts";
 import { LedgerConnection, PATIENT } from "../../src/cluster/mysql/connection.ts";
 import { MysqlLedgerWriter } from "../../src/cluster/mysql/ledger.ts";
-import { prepareLedger } from "../../src/cluster/mysql/open-ledger.ts";
-import { MysqlLedgerReader } from "../../src/cluster/mysql/reads.ts";
 import { eraseSketches, mergeSketches } from "../../src/cluster/mysql/sketches.ts";
 import { codeOf } from "../../src/distinct/code.ts";
 import { ALL_TIME, dayOf } from "../../src/distinct/sketches.ts";
 import type { LogRecord } from "../../src/records.ts";
-import { MysqlServer } from "../support/services.ts";
-import { message, NOW_MS, PARTITIONS, shardOf, TOPIC, VIEWS } from "./mysql-support.ts";
+import { message, NOW_MS, OwnMysql, shardOf, TOPIC, VIEWS } from "./mysql-support.ts";
 
 const TODAY = dayOf(NOW_MS);
 const DAY_MS = 86_400_000;
 
-let server: MysqlServer;
-beforeAll(async () => {
-  server = await MysqlServer.start({ durable: false });
-}, 60_000);
-afterAll(() => server.close());
-
-let url: string;
-let reader: MysqlLedgerReader;
+const mysql = new OwnMysql();
 let writer: MysqlLedgerWriter;
 let offset = 0;
-beforeEach(async () => {
-  url = await server.createDatabase();
-  await prepareLedger(url);
-  reader = new MysqlLedgerReader(url, { partitions: PARTITIONS });
-  writer = new MysqlLedgerWriter(url, { now: () => NOW_MS });
+beforeEach(() => {
+  writer = new MysqlLedgerWriter(mysql.url, { now: () => NOW_MS });
 });
-afterEach(async () => {
-  reader.close();
-  await writer.close();
-});
+afterEach(() => writer.close());
 
 /** Visitors of one subject, as one message of a source of its own. */
 async function visit(subject: string, actors: readonly string[], atMs = NOW_MS): Promise<void> {
@@ -43,19 +27,19 @@ async function visit(subject: string, actors: readonly string[], atMs = NOW_MS):
 }
 
 async function countsOf(subject: string): Promise<(number | null)[]> {
-  const sketches = [ALL_TIME, TODAY, TODAY - 1].map((day) => reader.sketch(VIEWS, subject, day));
+  const sketches = [ALL_TIME, TODAY, TODAY - 1].map((day) => mysql.reader.sketch(VIEWS, subject, day));
   return (await Promise.all(sketches)).map((sketch) => sketch?.count ?? null);
 }
 
 async function using(work: (connection: LedgerConnection) => Promise<unknown>): Promise<void> {
-  const connection = await LedgerConnection.open(url, PATIENT);
+  const connection = await LedgerConnection.open(mysql.url, PATIENT);
   await work(connection);
   connection.close();
 }
 
 async function differences(repair = false): Promise<StoredSketchDifference[]> {
   const found: StoredSketchDifference[] = [];
-  for await (const difference of checkSketches(url, repair)) found.push(difference);
+  for await (const difference of checkSketches(mysql.url, repair)) found.push(difference);
   return found;
 }
 
@@ -63,7 +47,7 @@ test("pairs are asked for many at once", async () => {
   await visit("article/1", ["a", "b"]);
   await visit("article/é", ["a"], NOW_MS - DAY_MS);
   const names = ["article/1", "article/2", "article/é"].map((subject) => ({ metric: VIEWS, subject, day: TODAY }));
-  const pairs = await reader.sketches([...names, ...names]);
+  const pairs = await mysql.reader.sketches([...names, ...names]);
   const counts = pairs.map(({ today, all }) => [today?.count ?? null, all?.count ?? null]);
   const expected = [
     [2, 2],

@@ -1,6 +1,10 @@
+import { afterAll, afterEach, beforeAll, beforeEach } from "bun:test";
 import { shardOfSubject } from "../../src/arithmetic/shard.ts";
 import type { LogMessage } from "../../src/cluster/mysql/messages.ts";
+import { prepareLedger } from "../../src/cluster/mysql/open-ledger.ts";
+import { MysqlLedgerReader } from "../../src/cluster/mysql/reads.ts";
 import type { LogRecord, RecordOnce } from "../../src/records.ts";
+import { MysqlServer } from "../support/services.ts";
 
 export const VIEWS = 1;
 export const LIKES = 2;
@@ -44,4 +48,24 @@ export function key(number: number, atMs = NOW_MS): RecordOnce {
 
 export function message(offset: number, source: string, ...records: LogRecord[]): LogMessage {
   return { partition: partitionOf((records[0] as LogRecord).subject), offset, frame: { source, records } };
+}
+
+/** A MySQL of the file's own; for each test a new ledger in it, and its reader. */
+export class OwnMysql {
+  server!: MysqlServer;
+  url!: string;
+  reader!: MysqlLedgerReader;
+
+  constructor() {
+    beforeAll(async () => {
+      this.server = await MysqlServer.start({ durable: false });
+    }, 60_000);
+    afterAll(() => this.server.close());
+    beforeEach(async () => {
+      this.url = await this.server.createDatabase();
+      await prepareLedger(this.url);
+      this.reader = new MysqlLedgerReader(this.url, { partitions: PARTITIONS });
+    });
+    afterEach(() => this.reader.close());
+  }
 }
