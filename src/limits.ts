@@ -111,9 +111,8 @@ export const UPLOAD_BLOCK_BYTES = 256 * KiB;
 export const TEND_MS = 200;
 export const TEND_SOON_MS = 5;
 export const TEND_WORK_MS = 10;
-/** How often the log's old files are given up, and a disk that refused a frame is tried again. */
+/** How often the log's old files are given up. */
 export const TRIM_EVERY_MS = 2_000;
-export const PROBE_EVERY_MS = 1_000;
 /** What the last run left in the log is brought into the ledger before the server listens; this is a broken ledger. */
 export const CATCH_UP_MS_MAX = 600_000;
 

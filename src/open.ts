@@ -13,21 +13,13 @@ import type { Admin } from "./ports/admin.ts";
 import type { ExportSource, ImportTarget } from "./ports/archive.ts";
 import type { Counting } from "./ports/counting.ts";
 import type { Histories } from "./ports/histories.ts";
+import type { NodeEvents, NodePart } from "./ports/node.ts";
 import type { Rankings } from "./ports/rankings.ts";
 import type { Say, Verified } from "./ports/verified.ts";
 import type { Visitors } from "./ports/visitors.ts";
 import type { PastChanges } from "./tallies/past-changes.ts";
 import type { Reading } from "./telemetry/prometheus.ts";
 import type { LogLag } from "./telemetry/usage.ts";
-
-export interface NodeEvents {
-  /** What `parts` says has changed. */
-  changed(): void;
-  /** A thread without which nothing is safe has ended: the process must end too. */
-  broken(error: unknown): void;
-  /** Aborted when the process is to stop, also before it has started: nobody waits for stores any longer then. */
-  stopping?: AbortSignal;
-}
 
 /** The stores of this process, whichever they are: what main holds. */
 export interface Node {
@@ -40,7 +32,7 @@ export interface Node {
   /** Takes the metrics of new settings; throws StartError where a kind contradicts stored data. */
   configure(settings: Settings): Metric[] | Promise<Metric[]>;
   /** Parts that can be down on their own, for /readyz. */
-  parts(): Record<string, { status: "up" | "down"; since?: string; detail?: string }>;
+  parts(): Record<string, NodePart>;
   /** Whether nothing can be made durable. */
   readonly isUnable: boolean;
   readings(): Reading[];

@@ -1,10 +1,10 @@
 import type { Settings } from "../config.ts";
+import type { NodeEvents } from "../ports/node.ts";
 import { log } from "../telemetry/log.ts";
 import type { Reading } from "../telemetry/prometheus.ts";
 import type { Webhooks } from "../webhooks/webhooks.ts";
 import { ensureTopics } from "./kafka/topics.ts";
 import { prepareLedger } from "./mysql/open-ledger.ts";
-import type { NodeEvents } from "./node.ts";
 import { ProjectorLink } from "./projector-link.ts";
 import { StoreStates } from "./store-states.ts";
 import { openWebhooks, storesOf } from "./stores.ts";

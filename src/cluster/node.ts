@@ -6,13 +6,14 @@ import type { Files } from "../local/files.ts";
 import { Keeper } from "../local/keeper.ts";
 import type { DataLock } from "../local/lock.ts";
 import type { LogHead } from "../local/log.ts";
+import type { LogDisk } from "../local/log-disk.ts";
 import { sketchReadings } from "../local/sketch-readings.ts";
 import type { Metric } from "../model.ts";
 import { LedgerUnavailable } from "../ports/ledger.ts";
+import type { NodePart } from "../ports/node.ts";
 import { Flusher } from "../tallies/flusher.ts";
 import { Leaving } from "../tallies/leaving.ts";
 import type { CounterTable } from "../tallies/table.ts";
-import { log } from "../telemetry/log.ts";
 import type { Reading } from "../telemetry/prometheus.ts";
 import type { LogLag } from "../telemetry/usage.ts";
 import type { NodeVisitors } from "../visitors/visitors.ts";
@@ -29,17 +30,8 @@ import { NOTE_FRAME_BYTES } from "./note-frames.ts";
 import type { ProjectorLink } from "./projector-link.ts";
 import type { RankerLink } from "./ranker-link.ts";
 import { readRemembered, writeRemembered } from "./remembered.ts";
-import type { Part, StoreStates } from "./store-states.ts";
+import type { StoreStates } from "./store-states.ts";
 import { openWebhooks, storesOf } from "./stores.ts";
-
-export interface NodeEvents {
-  /** What `parts` says has changed. */
-  changed(): void;
-  /** A thread without which nothing is safe has ended: the process must end too. */
-  broken(error: unknown): void;
-  /** Aborted when the process is to stop, also before it has started: nobody waits for stores any longer then. */
-  stopping?: AbortSignal;
-}
 
 /** What start.ts has started. */
 export interface NodeParts {
@@ -57,8 +49,8 @@ export interface NodeParts {
   projector: ProjectorLink | null;
   ranker: RankerLink;
   stores: StoreStates;
+  disk: LogDisk;
   source: string;
-  events: NodeEvents;
 }
 
 /** Workers come after main and the log thread in the table's numbers. */
@@ -82,7 +74,6 @@ export class ClusterNode {
   readonly #loadLocks = LoadLocks.allocate();
   readonly #stores: StoreStates;
   readonly #webhooks: Webhooks | null;
-  #trouble: { since: Date; detail: string } | null = null;
 
   constructor(parts: NodeParts) {
     this.#parts = parts;
@@ -164,27 +155,14 @@ export class ClusterNode {
     return this.metrics;
   }
 
-  onDisk(detail: string | null): void {
-    if (detail === null) log.info("the outbox can be written again");
-    else log.error("the outbox cannot be written: writes are refused until there is room", { detail });
-    this.#trouble = detail === null ? null : { since: new Date(), detail };
-    this.#parts.events.changed();
-  }
-
   /** Parts that can be down on their own, for /readyz. */
-  parts(): Record<string, Part> {
-    const trouble = this.#trouble;
-    return {
-      outbox: trouble
-        ? { status: "down", since: trouble.since.toISOString(), detail: trouble.detail }
-        : { status: "up" },
-      ...this.#stores.parts(),
-    };
+  parts(): Record<string, NodePart> {
+    return { outbox: this.#parts.disk.part, ...this.#stores.parts() };
   }
 
   /** Whether nothing can be made durable. */
   get isUnable(): boolean {
-    return this.#trouble !== null;
+    return this.#parts.disk.isFull;
   }
 
   /** Of what this node has written, and of what its projector reads. */

@@ -3,15 +3,16 @@ import { type Time, timeOf } from "../arithmetic/stamp.ts";
 import type { Settings } from "../config.ts";
 import { SketchBoard } from "../distinct/board.ts";
 import { EXIT, StartError } from "../errors.ts";
-import type { Files } from "../local/files.ts";
 import { inFolder, takeFolder } from "../local/folder.ts";
 import { DataLock } from "../local/lock.ts";
-import { FileLogReader, LogHead, LogWriter } from "../local/log.ts";
-import { recoverCounters, tellRecovered } from "../local/recovery.ts";
+import { LogHead } from "../local/log.ts";
+import { LogDisk } from "../local/log-disk.ts";
+import { recoverLog } from "../local/recovery.ts";
 import type { Metric } from "../model.ts";
 import { HotStoreAway } from "../ports/hot-store.ts";
 import { LedgerUnavailable } from "../ports/ledger.ts";
 import { numberMetrics } from "../ports/metric-numbers.ts";
+import type { NodeEvents } from "../ports/node.ts";
 import { CounterTable } from "../tallies/table.ts";
 import { log } from "../telemetry/log.ts";
 import { openVisitors } from "../visitors/visitors.ts";
@@ -21,7 +22,7 @@ import { ensureTopics } from "./kafka/topics.ts";
 import { HEIR } from "./log-data.ts";
 import { LogLink } from "./log-link.ts";
 import { ensureMetrics, prepareLedger } from "./mysql/open-ledger.ts";
-import { ClusterNode, type NodeEvents } from "./node.ts";
+import { ClusterNode } from "./node.ts";
 import { NOTE_FRAME_BYTES } from "./note-frames.ts";
 import { ProjectorLink } from "./projector-link.ts";
 import { RankerLink } from "./ranker-link.ts";
@@ -51,7 +52,12 @@ async function start(settings: Settings, events: NodeEvents): Promise<ClusterNod
   await checkRedis(settings);
   const { metrics, partitions } = await agree(settings, events.stopping);
   const head = new LogHead();
-  recoverOutbox(files, head, partitions);
+  // Of a run that died the ledger cannot always be asked: it has an heir, whose numbers begin at 1.
+  recoverLog(files, head, {
+    lastOf: () => 0,
+    frames: { heir: HEIR, partitions, bytesMax: NOTE_FRAME_BYTES },
+    isLoose: true,
+  });
   const source = randomBytes(8).toString("hex");
   const table = CounterTable.create({
     path: files.counters,
@@ -65,7 +71,7 @@ async function start(settings: Settings, events: NodeEvents): Promise<ClusterNod
   const applied = new LogHead();
   const clock = await ledgerTime(settings, partitions);
   const caughtUp = Promise.withResolvers<void>();
-  const node: { current: ClusterNode | null } = { current: null };
+  const disk = new LogDisk("outbox", events.changed);
   const stores = new StoreStates(events.changed);
   const link = await LogLink.start(
     {
@@ -81,7 +87,7 @@ async function start(settings: Settings, events: NodeEvents): Promise<ClusterNod
       clock,
     },
     {
-      disk: (trouble) => node.current?.onDisk(trouble),
+      disk: (trouble) => disk.tell(trouble),
       store: (name, state) => stores.set("log", name, state),
       caughtUp: caughtUp.resolve,
       died: events.broken,
@@ -99,7 +105,7 @@ async function start(settings: Settings, events: NodeEvents): Promise<ClusterNod
       )
     : null;
   const ranker = new RankerLink({ settings }, events.broken);
-  node.current = new ClusterNode({
+  return new ClusterNode({
     settings,
     lock,
     metrics,
@@ -114,10 +120,9 @@ async function start(settings: Settings, events: NodeEvents): Promise<ClusterNod
     projector,
     ranker,
     stores,
+    disk,
     source,
-    events,
   });
-  return node.current;
 }
 
 /** What every node must agree on. */
@@ -156,19 +161,6 @@ async function checkRedis(settings: Settings): Promise<void> {
     log.warn("Redis is away", { reason: error.message });
   } finally {
     await hot.close();
-  }
-}
-
-/** What a killed node had counted and not logged goes into the outbox. */
-function recoverOutbox(files: Files, head: LogHead, partitions: number): void {
-  const logWriter = new LogWriter(files.log, head, { isLoose: true });
-  const reader = new FileLogReader(files.log, head);
-  try {
-    const frames = { heir: HEIR, partitions, bytesMax: NOTE_FRAME_BYTES };
-    tellRecovered(recoverCounters(files.counters, logWriter, reader, { lastOf: () => 0, frames }));
-  } finally {
-    reader.close();
-    logWriter.close();
   }
 }
 

@@ -1,18 +1,12 @@
+import type { NodePart } from "../ports/node.ts";
 import type { Reading } from "../telemetry/prometheus.ts";
 import type { StoreName, StoreState } from "./messages.ts";
-
-export interface Part {
-  status: "up" | "down";
-  /** ISO 8601: since when it is down. */
-  since?: string;
-  detail?: string;
-}
 
 /** The stores as the threads of this process find them, for /readyz and /metrics: up where nobody says anything else. */
 export class StoreStates {
   readonly #changed: () => void;
   /** By thread and store. */
-  readonly #down = new Map<string, { name: StoreName; part: Part }>();
+  readonly #down = new Map<string, { name: StoreName; part: NodePart }>();
 
   constructor(changed: () => void) {
     this.#changed = changed;
@@ -27,8 +21,8 @@ export class StoreStates {
     this.#changed();
   }
 
-  parts(): Record<StoreName, Part> {
-    const parts: Record<StoreName, Part> = {
+  parts(): Record<StoreName, NodePart> {
+    const parts: Record<StoreName, NodePart> = {
       redis: { status: "up" },
       kafka: { status: "up" },
       mysql: { status: "up" },

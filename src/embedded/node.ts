@@ -2,16 +2,17 @@ import { MessageChannel, type Transferable } from "node:worker_threads";
 import type { Settings } from "../config.ts";
 import { SketchBoard } from "../distinct/board.ts";
 import { fault } from "../lib/fault.ts";
-import { PROBE_EVERY_MS, SETTLE_MS_MAX } from "../limits.ts";
+import { SETTLE_MS_MAX } from "../limits.ts";
 import { type Files, filesOf } from "../local/files.ts";
 import { Keeper } from "../local/keeper.ts";
 import type { DataLock } from "../local/lock.ts";
 import type { LogHead } from "../local/log.ts";
+import type { LogDisk } from "../local/log-disk.ts";
 import { sketchReadings } from "../local/sketch-readings.ts";
 import { listenOnSocket, type SocketServer } from "../local/socket.ts";
 import type { Metric } from "../model.ts";
+import type { NodeEvents, NodePart } from "../ports/node.ts";
 import type { Say, Verified } from "../ports/verified.ts";
-import { FrameWriter } from "../records.ts";
 import { Flusher } from "../tallies/flusher.ts";
 import { Leaving } from "../tallies/leaving.ts";
 import type { CounterTable } from "../tallies/table.ts";
@@ -34,13 +35,6 @@ import { TableCheck, verifyStores } from "./verify.ts";
 import type { WriterLink } from "./writer-link.ts";
 import { WRITER_THREAD } from "./writer-messages.ts";
 
-export interface NodeEvents {
-  /** What `parts` says has changed. */
-  changed(): void;
-  /** A thread without which nothing is safe has ended: the process must end too. */
-  broken(error: unknown): void;
-}
-
 /** What start.ts has started. */
 export interface NodeParts {
   settings: Settings;
@@ -55,7 +49,7 @@ export interface NodeParts {
   writer: WriterLink;
   source: string;
   events: NodeEvents;
-  disk: { trouble: (detail: string | null) => void };
+  disk: LogDisk;
 }
 
 /** Workers come after main and the writer in the table's numbers. */
@@ -84,10 +78,9 @@ export class EmbeddedNode {
   readonly #keeper: Keeper;
   readonly #jobs: Jobs;
   readonly #events: NodeEvents;
+  readonly #disk: LogDisk;
   readonly #socket: SocketServer | null;
   readonly #webhooks: Webhooks | null;
-  #trouble: { since: Date; detail: string } | null = null;
-  #probeAtMs = 0;
 
   constructor(parts: NodeParts) {
     this.#lock = parts.lock;
@@ -102,6 +95,7 @@ export class EmbeddedNode {
     this.#overlay = new Overlay(parts.share.overlay);
     this.#writer = parts.writer;
     this.#events = parts.events;
+    this.#disk = parts.disk;
     const append = (frame: Uint8Array) => this.#writer.append(frame);
     const flusher = new Flusher({ table: parts.table, append, source: parts.source });
     this.#jobs = new Jobs({
@@ -135,7 +129,6 @@ export class EmbeddedNode {
       press: () => this.press(),
       settle: (timeoutMs) => this.settle(timeoutMs),
     });
-    parts.disk.trouble = (detail) => this.#onDisk(detail);
     this.#socket = this.#listen();
     this.#keeper.start();
     const openBox = () => new SqliteMilestoneBox(parts.share.ledgerPath);
@@ -184,17 +177,13 @@ export class EmbeddedNode {
   }
 
   /** Parts that can be down on their own, for /readyz. */
-  parts(): Record<string, { status: "up" | "down"; since?: string; detail?: string }> {
-    const trouble = this.#trouble;
-    return {
-      log: trouble ? { status: "down", since: trouble.since.toISOString(), detail: trouble.detail } : { status: "up" },
-      ledger: this.#projector.part(),
-    };
+  parts(): Record<string, NodePart> {
+    return { log: this.#disk.part, ledger: this.#projector.part() };
   }
 
   /** Whether nothing can be made durable. */
   get isUnable(): boolean {
-    return this.#trouble !== null;
+    return this.#disk.isFull;
   }
 
   lag(): LogLag {
@@ -281,21 +270,5 @@ export class EmbeddedNode {
     // The ledger's state is only seen by looking.
     this.#events.changed();
     if (room) this.#projector.control.urge();
-    if (this.#trouble && performance.now() >= this.#probeAtMs) this.#probe();
-  }
-
-  /** An empty frame: once a disk that was full takes it, acts are taken again. */
-  #probe(): void {
-    this.#probeAtMs = performance.now() + PROBE_EVERY_MS;
-    const probe = new FrameWriter();
-    probe.begin("probe");
-    this.#writer.append(probe.finish()).catch(() => undefined);
-  }
-
-  #onDisk(detail: string | null): void {
-    if (detail === null) log.info("the log can be written again");
-    else log.error("the log cannot be written: writes are refused until there is room", { detail });
-    this.#trouble = detail === null ? null : { since: new Date(), detail };
-    this.#events.changed();
   }
 }

@@ -1,6 +1,7 @@
 import { Thread } from "../lib/threads.ts";
 import type { Position } from "../ports/log.ts";
 import type { MilestoneRule } from "../ports/milestones.ts";
+import type { NodePart } from "../ports/node.ts";
 import { ProjectorControl, type ProjectorShare } from "../projector/control.ts";
 import type { LogSetup } from "../telemetry/log.ts";
 import type { FilterShare } from "./filters.ts";
@@ -35,7 +36,7 @@ export class ProjectorLink {
   }
 
   /** For /readyz. */
-  part(): { status: "up" | "down"; since?: string; detail?: string } {
+  part(): NodePart {
     if (!this.control.failing) {
       this.#downSince = null;
       return { status: "up" };

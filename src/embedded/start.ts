@@ -8,10 +8,12 @@ import { CATCH_UP_MS_MAX } from "../limits.ts";
 import { type Files, filesOf } from "../local/files.ts";
 import { inFolder, takeFolder } from "../local/folder.ts";
 import { DataLock } from "../local/lock.ts";
-import { FileLogReader, LogHead, LogWriter } from "../local/log.ts";
-import { recoverCounters, tellRecovered } from "../local/recovery.ts";
+import { LogHead } from "../local/log.ts";
+import { LogDisk } from "../local/log-disk.ts";
+import { recoverLog } from "../local/recovery.ts";
 import { askSocket } from "../local/socket.ts";
 import type { ExportSource, ImportTarget } from "../ports/archive.ts";
+import type { NodeEvents } from "../ports/node.ts";
 import type { Say, Verified } from "../ports/verified.ts";
 import { PastChanges } from "../tallies/past-changes.ts";
 import { CounterTable } from "../tallies/table.ts";
@@ -21,7 +23,7 @@ import { rulesOf } from "../webhooks/milestones.ts";
 import type { NodeShare } from "./attach.ts";
 import { exportEmbedded, importEmbedded } from "./beside.ts";
 import type { FilterShare } from "./filters.ts";
-import { EmbeddedNode, type NodeEvents, type NodeParts } from "./node.ts";
+import { EmbeddedNode } from "./node.ts";
 import { ensureMetrics, prepareLedger, shareLedger } from "./open-ledger.ts";
 import { Overlay } from "./overlay.ts";
 import { ProjectorLink } from "./projector-link.ts";
@@ -47,7 +49,7 @@ async function start(settings: Settings, events: NodeEvents): Promise<EmbeddedNo
   const metrics = ensureMetrics(files.ledger, settings.metrics);
   const head = new LogHead();
   const filters = shareLedger(files.ledger);
-  recoverLog(files, head, filters);
+  recover(files, head, filters);
   fault("start.recovered");
   const milestones = rulesOf(settings.webhooks, metrics);
   const logSetup = { level: settings.logLevel, format: settings.logFormat, fd: 1 } as const;
@@ -76,7 +78,7 @@ async function start(settings: Settings, events: NodeEvents): Promise<EmbeddedNo
     past: PastChanges.allocate(),
     door: new SharedArrayBuffer(8),
   };
-  const disk: NodeParts["disk"] = { trouble: () => undefined };
+  const disk = new LogDisk("log", events.changed);
   const writer = await WriterLink.start(
     {
       logFolder: files.log,
@@ -87,7 +89,7 @@ async function start(settings: Settings, events: NodeEvents): Promise<EmbeddedNo
       jobSource: `${source}j`,
       clock: highestTime(files.ledger, filters),
     },
-    { disk: (trouble) => disk.trouble(trouble), died: events.broken },
+    { disk: (trouble) => disk.tell(trouble), died: events.broken },
   );
   const { topCandidates: candidates, hotHalfLife } = settings;
   const rankerData = { ledgerPath: files.ledger, candidates, halfLifeS: hotHalfLife / 1000, log: logSetup };
@@ -160,19 +162,14 @@ export function migrateEmbedded(folder: string): string {
   }
 }
 
-/** What a killed server had counted and not logged goes into the log, under the name of that run. */
-function recoverLog(files: Files, head: LogHead, filters: FilterShare): void {
-  const logWriter = new LogWriter(files.log, head);
-  const reader = new FileLogReader(files.log, head);
+function recover(files: Files, head: LogHead, filters: FilterShare): void {
   const ledger = new SqliteLedgerReader(files.ledger, filters);
   try {
     const last = new Map(ledger.sources().map(({ source, shard, last }) => [`${source} ${shard}`, last]));
     const lastOf = (source: string, shard: number) => last.get(`${source} ${shard}`) ?? 0;
-    tellRecovered(recoverCounters(files.counters, logWriter, reader, { lastOf }));
+    recoverLog(files, head, { lastOf });
   } finally {
     ledger.close();
-    reader.close();
-    logWriter.close();
   }
 }
 

@@ -143,6 +143,7 @@ function main(data: WriterData): void {
     const acts = writer.run(receivers);
     const hasBulk = Atomics.load(door, 1) > 0 && takeBulk();
     garbage.add(acts);
+    log.probe();
     tellDisk();
     if (acts > 0) {
       for (const { receiver, wake } of joined.values()) if (receiver.mustWake()) wake.postMessage(0);

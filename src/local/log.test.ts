@@ -2,7 +2,7 @@ import { afterEach, beforeEach, expect, test } from "bun:test";
 import { mkdtempSync, openSync, readdirSync, rmSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { FileLogReader, LogHead, LogWriter, makeSpare, trimLog } from "./log.ts";
+import { FileLogReader, LogHead, LogWriter, trimLog } from "./log.ts";
 
 let folder: string;
 beforeEach(() => {
@@ -93,5 +93,4 @@ test("trimmed files are used again, and what stood in them is not read as new", 
   const end = head.position;
   expect(open().head.position).toBe(end);
   expect(() => reader.read(0, 1000)).toThrow(/no longer has position 0/);
-  makeSpare(folder);
 });

@@ -147,13 +147,14 @@ export class LogWriter {
   /** Ends the trouble where the disk would take the next file now. For those who append nothing while it is full. */
   probe(): void {
     const refused = this.#refused;
-    if (refused === null) return;
+    const now = performance.now();
+    if (refused === null || now < refused.untilMs) return;
     try {
       if (!existsSync(join(this.#folder, SPARE))) makeSpare(this.#folder);
       this.#refused = null;
     } catch (error) {
       if (!isSystemError(error)) throw error;
-      refused.error = error;
+      this.#refused = { error, untilMs: now + RETRY_MS };
     }
   }
 
@@ -207,8 +208,8 @@ export class LogWriter {
 /** A frame may or may not be on the disk: nothing more may be acknowledged until a restart has read what is there. */
 export class LogBroken extends Error {}
 
-/** Makes the next file in advance, so that the writer need not (about 15 ms). Called from another thread than the writer's. */
-export function makeSpare(folder: string): void {
+/** Makes the next file (about 15 ms); mostly one that was trimmed takes its place. */
+function makeSpare(folder: string): void {
   const temporary = join(folder, `${SPARE}.new`);
   const fd = openSync(temporary, "w");
   try {

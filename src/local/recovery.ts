@@ -7,54 +7,50 @@ import type { LogReader, Position } from "../ports/log.ts";
 import { FrameWriter, frameSource, readFrame } from "../records.ts";
 import { type OwedAmount, readTableHeader, recoverTable } from "../tallies/recovery.ts";
 import { log } from "../telemetry/log.ts";
-import type { LogWriter } from "./log.ts";
-
-/** What a counter file of an earlier run held that the log did not. */
-export interface Recovered {
-  /** Counters and their sum that were added to the log now. */
-  counters: number;
-  amount: number;
-  /** False after a power cut: the file's pages may be of any age, so only what is in the log counts. */
-  trusted: boolean;
-  /** ISO 8601: the last flush of that run. */
-  flushedAt: string;
-}
+import type { Files } from "./files.ts";
+import { FileLogReader, type LogHead, LogWriter } from "./log.ts";
 
 /**
- * Does what the last run of a killed server was about to do: the flush that it still owed. Under that run's own source and
- * with its next numbers, so that a crash in here, at any step, makes this happen again with what is then still owed.
+ * Opens the log for the first time (`head` gets its end), and does what the last run of a killed server was about to do: the
+ * flush that it still owed. Under that run's own source and with its next numbers, so that a crash in here, at any step, makes
+ * this happen again with what is then still owed.
  *
  *     1. the last notes of that run are in the log, and their slots may not have been told (the flusher's step 3)
  *     2. then what the slots owe, adds − noted, goes into the log as further notes
  *     3. the file is replaced by an empty one: everything is in the log
  *     a crash between 2 and 3: those notes are the last ones now, 1 reads them, and 2 finds nothing owed
  *
- * Null where there is no file. Throws StartError where it cannot be believed.
+ * Throws StartError where log or file cannot be believed.
  */
-export function recoverCounters(
-  path: string,
-  outbox: LogWriter,
-  reader: LogReader,
-  { lastOf, frames = WHOLE }: { lastOf: LastNumber; frames?: NoteFrames },
-): Recovered | null {
-  if (!existsSync(path)) return null;
-  const { source, notedPosition, ...times } = readTableHeader(path);
-  // A run that was killed before its first flush counted since it began.
-  const flushedAtMs = Math.max(times.flushedAtMs, times.createdMs);
-  const heir = source + frames.heir;
-  const { marks, last } = notesOf({ source, heir }, notedPosition, outbox.head, reader, lastOf);
-  const { owed, trusted } = recoverTable(path, marks);
-  appendNotes(heir, owed, last, flushedAtMs, outbox, frames);
-  const amount = owed.reduce((sum, each) => sum + each.amount, 0);
-  return { counters: owed.length, amount, trusted, flushedAt: new Date(flushedAtMs).toISOString() };
+export function recoverLog(
+  files: Files,
+  head: LogHead,
+  { lastOf, frames = WHOLE, isLoose = false }: { lastOf: LastNumber; frames?: NoteFrames; isLoose?: boolean },
+): void {
+  const writer = new LogWriter(files.log, head, { isLoose });
+  const reader = new FileLogReader(files.log, head);
+  try {
+    if (!existsSync(files.counters)) return;
+    const { source, notedPosition, ...times } = readTableHeader(files.counters);
+    // A run that was killed before its first flush counted since it began.
+    const flushedAtMs = Math.max(times.flushedAtMs, times.createdMs);
+    const heir = source + frames.heir;
+    const { marks, last } = notesOf({ source, heir }, notedPosition, head.position, reader, lastOf);
+    const { owed, trusted } = recoverTable(files.counters, marks);
+    appendNotes(heir, owed, last, flushedAtMs, writer, frames);
+    tell(owed, trusted, flushedAtMs);
+  } finally {
+    reader.close();
+    writer.close();
+  }
 }
 
-/** Tells the user what a start found. */
-export function tellRecovered(recovered: Recovered | null): void {
-  if (recovered === null) return;
-  const { trusted, flushedAt, counters, amount } = recovered;
+/** After a power cut (not `trusted`) the file's pages may be of any age, so only what was in the log counts. */
+function tell(owed: readonly OwedAmount[], trusted: boolean, flushedAtMs: number): void {
+  const flushedAt = new Date(flushedAtMs).toISOString();
+  const sum = owed.reduce((sum, { amount }) => sum + amount, 0);
   if (!trusted) log.warn("the machine stopped: what was counted after the last flush is lost", { flushedAt });
-  else if (counters > 0) log.info("counts of a killed server were recovered", { counters, sum: amount });
+  else if (owed.length > 0) log.info("counts of a killed server were recovered", { counters: owed.length, sum });
 }
 
 /** The last number of a source on a shard that the ledger has decided. */

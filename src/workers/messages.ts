@@ -1,17 +1,11 @@
 import type { Settings } from "../config.ts";
 import type { Metric } from "../model.ts";
+import type { NodePart } from "../ports/node.ts";
 
 /** The server's state as every thread may tell it. */
 export interface Health {
   status: "starting" | "ready" | "degraded" | "draining" | "unable";
-  parts: Record<string, HealthPart>;
-}
-
-export interface HealthPart {
-  status: "up" | "down";
-  /** ISO 8601: since when it is down. */
-  since?: string;
-  detail?: string;
+  parts: Record<string, NodePart>;
 }
 
 /** What a worker gets to begin with. */

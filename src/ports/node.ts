@@ -1,0 +1,17 @@
+/** A part of a node that can be down on its own, as /readyz tells it. */
+export interface NodePart {
+  status: "up" | "down";
+  /** ISO 8601: since when it is down. */
+  since?: string;
+  detail?: string;
+}
+
+/** What a node tells the process that it is in. */
+export interface NodeEvents {
+  /** What `parts` says has changed. */
+  changed(): void;
+  /** A thread without which nothing is safe has ended: the process must end too. */
+  broken(error: unknown): void;
+  /** Aborted when the process is to stop, also before it has started: nobody waits for stores any longer then. */
+  stopping?: AbortSignal;
+}
