@@ -17,7 +17,7 @@ export const PROBLEMS = {
   unavailable: [503, "The server cannot do this right now"],
 } as const satisfies Record<string, readonly [status: number, title: string]>;
 
-export type ProblemCode = keyof typeof PROBLEMS;
+type ProblemCode = keyof typeof PROBLEMS;
 
 /** One thing that is wrong with the input: `at` is a JSON Pointer into the body or the name of a parameter. */
 export interface InputError {

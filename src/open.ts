@@ -60,7 +60,7 @@ export async function openNode(settings: Settings, events: NodeEvents): Promise<
 }
 
 /** Only the projector: what main holds in `tally consume`. */
-export type Projecting = Pick<Node, "parts" | "readings" | "stop">;
+type Projecting = Pick<Node, "parts" | "readings" | "stop">;
 
 export async function openConsumer(settings: Settings, events: NodeEvents): Promise<Projecting> {
   if (deployment(settings) === "embedded") {

@@ -7,7 +7,7 @@
  * - skip: it has been decided (applied or refused), this is a repeat;
  * - gap: one before it has not come. Applying it would make that one a "repeat" for ever, so it must wait.
  */
-export type Decision = "apply" | "skip" | "gap";
+type Decision = "apply" | "skip" | "gap";
 
 /** `last`: the last n decided, 0 for a source never seen. */
 export function decide(last: number, n: number): Decision {

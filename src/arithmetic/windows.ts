@@ -3,7 +3,7 @@ export const WINDOWS = ["1h", "24h", "7d", "30d", "all", "hot"] as const;
 export type WindowName = (typeof WINDOWS)[number];
 
 /** A window that moves on: the running step and the full ones before it. */
-export interface Sliding {
+interface Sliding {
   name: WindowName;
   stepS: number;
   steps: number;
@@ -22,7 +22,7 @@ export const HOT = WINDOWS.indexOf("hot");
 export const MINUTE_S = 60;
 export const HOUR_S = 3_600;
 /** 2000-01-01T00:00:00Z: where windows without a beginning begin. */
-export const EVER_S = 946_684_800;
+const EVER_S = 946_684_800;
 
 /** Where a window begins and ends while `second` runs. */
 export function rangeOf(window: number, second: number): { from: number; to: number } {

@@ -7,7 +7,7 @@ import type { NumberedParcel } from "./acts-log.ts";
 import type { StampedEvent } from "./messages.ts";
 
 /** A block in the outbox, frame by frame. */
-export interface BulkAppended {
+interface BulkAppended {
   parcels: NumberedParcel[];
   records: LogRecord[][];
 }

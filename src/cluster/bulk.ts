@@ -14,7 +14,7 @@ import type { BulkLogged, StampedEvent } from "./messages.ts";
 const KNOWN_MS = 60_000;
 const KNOWN_MAX = 256;
 
-export interface ClusterBulkParts {
+interface ClusterBulkParts {
   adds: HotAdds;
   /** Adds without asking anybody. */
   add(metric: number, subject: string, by: number): void | Promise<void>;

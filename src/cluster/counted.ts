@@ -12,7 +12,7 @@ import type { Shards } from "./shards.ts";
 const EVERY_SHARD = Array.from({ length: SHARDS }, (_, shard) => shard);
 const ROUNDS = 3;
 
-export interface CountedParts {
+interface CountedParts {
   table: CounterTable;
   hot: HotStore;
   shards: Shards;

@@ -39,7 +39,7 @@ import { Refresher } from "./refresher.ts";
 import { type Shards, shardOf } from "./shards.ts";
 import { Visiting } from "./visiting.ts";
 
-export interface CountingParts {
+interface CountingParts {
   table: CounterTable;
   freshness: Freshness;
   hot: HotStore;

@@ -12,11 +12,11 @@ interface OnTheWay {
 }
 
 /** A list of actors, and about how long it is. */
-export interface KnownList extends CountName {
+interface KnownList extends CountName {
   count: number;
 }
 
-export interface KnownParts {
+interface KnownParts {
   ledger: SharedLedger;
   actorsOnTheWay(list: CountName): Promise<OnTheWay[]>;
   subjectsOnTheWay(actor: Actor, metric: number, type: string): Promise<OnTheWay[]>;

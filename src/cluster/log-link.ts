@@ -7,7 +7,7 @@ import type { LogCommand, LogMessage, StoreName, StoreState } from "./messages.t
 
 type NoteReply = Extract<LogMessage, { id: number }>;
 
-export interface LogEvents {
+interface LogEvents {
   disk(trouble: string | null): void;
   store(name: StoreName, state: StoreState): void;
   /** What an earlier run had left in the outbox is in Redis. */

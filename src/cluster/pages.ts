@@ -11,7 +11,7 @@ import { ShardTokens } from "./shard-tokens.ts";
 import { shardOf } from "./shards.ts";
 import { ShownCache } from "./shown-cache.ts";
 
-export interface PageParts {
+interface PageParts {
   table: CounterTable;
   freshness: Freshness;
   hot: HotStore;

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import type { StoredMetric } from "../ports/metric-numbers.ts";
 
 /** What a node must know of the stores to count while they are away, kept in the data directory. */
-export interface Remembered {
+interface Remembered {
   metrics: StoredMetric[];
   partitions: number;
 }

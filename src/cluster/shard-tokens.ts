@@ -1,7 +1,7 @@
 import type { HotStore, Missing, ShardToken } from "../ports/hot-store.ts";
 
 /** What was asked of some shards at one moment. */
-export type Tokens = ReadonlyMap<number, ShardToken | Missing>;
+type Tokens = ReadonlyMap<number, ShardToken | Missing>;
 
 /**
  * Asks for shards' tokens, one call under way at a time: whoever comes meanwhile is gathered for the next one, which asks for

@@ -3,7 +3,7 @@ import { SHOWN_SUBJECTS_MAX } from "../limits.ts";
 import type { Subject } from "../model.ts";
 
 /** Counts of a subject by metric; undefined where they are not known. */
-export type ShownCounts = (number | undefined)[];
+type ShownCounts = (number | undefined)[];
 
 /**
  * What one thread has read of the shards, each under the token it was read at. While a shard's token stays, what it shows stays:

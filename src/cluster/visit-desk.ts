@@ -10,9 +10,9 @@ import { NodeSketches } from "./node-sketches.ts";
 import { shardOf } from "./shards.ts";
 
 /** Appends acts to the outbox; resolves when they are durable. Null for one that was refused. */
-export type LogActs = (acts: Act[]) => Promise<(Logged | null)[]>;
+type LogActs = (acts: Act[]) => Promise<(Logged | null)[]>;
 
-export interface VisitParts {
+interface VisitParts {
   ledger: Pick<SharedLedger, "sketches">;
   /** Up to where the ledger has the outbox. */
   applied: () => Position;

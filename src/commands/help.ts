@@ -19,7 +19,7 @@ export async function run({ words }: CommandArgs): Promise<number> {
 }
 
 /** `tally help`: the commands there are and every setting. */
-export function overview(): string {
+function overview(): string {
   const built = COMMAND_NAMES.filter((name) => commandOf(name).run);
   const groups = Object.entries(GROUPS).map(([group, title]) => {
     const rows = SETTING_NAMES.filter((name) => SETTINGS[name].group === group).map(settingRow);

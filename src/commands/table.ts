@@ -4,13 +4,13 @@ import type { Settings } from "../config/settings.ts";
 /** What a command was told beside the settings. */
 export type CommandArgs = Pick<Arguments, "words" | "options">;
 
-export interface CommandContext {
+interface CommandContext {
   args: CommandArgs;
   /** Reads the settings and sets up the log; throws what is wrong with them. */
   settings(): Settings;
 }
 
-export interface Command {
+interface Command {
   summary: string;
   /** What `tally help <command>` says beyond it. */
   more?: string;
@@ -23,7 +23,7 @@ export interface Command {
   run?(context: CommandContext): Promise<number>;
 }
 
-export const COMMANDS = {
+const COMMANDS = {
   serve: {
     summary: "the server (default)",
     more: "SIGTERM finishes the requests under way, flushes and ends; SIGHUP reads the settings file again.",

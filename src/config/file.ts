@@ -6,9 +6,9 @@ import type { GivenSettings } from "./arguments.ts";
 import type { SettingProblem } from "./problems.ts";
 import { isSwitch, SETTING_NAMES, SETTINGS, type SettingName } from "./table.ts";
 
-export const CONFIG_FILE_DEFAULT = "./tally.yaml";
+const CONFIG_FILE_DEFAULT = "./tally.yaml";
 
-export interface SettingsFile {
+interface SettingsFile {
   path: string | null;
   settings: GivenSettings;
   problems: SettingProblem[];

@@ -3,7 +3,7 @@ import type { Settings } from "./settings.ts";
 import type { SettingName } from "./table.ts";
 
 /** What must hold between settings. Each rule sees only settings that are right by themselves. */
-export interface Rule {
+interface Rule {
   about: readonly SettingName[];
   /** The setting that is wrong and what would be right, or null. `spell` writes a name as the user writes them. */
   check(settings: Settings, spell: (name: SettingName) => string): { name: SettingName; message: string } | null;

@@ -53,7 +53,7 @@ export function list<T>(item: z.ZodType<T>) {
   );
 }
 
-export function splitList(raw: string): string[] {
+function splitList(raw: string): string[] {
   return raw
     .split(",")
     .map((part) => part.trim())

@@ -13,7 +13,7 @@ export const GROUPS = {
 } as const;
 
 /** One setting, in all that is known about it: flags, environment, file, help and docs are made from this. */
-export interface Setting<T = unknown> {
+interface Setting<T = unknown> {
   group: keyof typeof GROUPS;
   /** What stands for the value in the help. */
   value: string;

@@ -5,12 +5,12 @@ import { isSwitch, SETTING_NAMES, variableOf } from "./table.ts";
 export type Environment = Readonly<Record<string, string | undefined>>;
 
 const PREFIX = "TALLY_";
-export const CONFIG_FILE_VARIABLE = "TALLY_CONFIG";
+const CONFIG_FILE_VARIABLE = "TALLY_CONFIG";
 
 /** Kubernetes sets these for a service that is called tally; with `TALLY_PORT` it even takes a name of ours. */
 const SERVICE_LINK = /^TALLY_(SERVICE_(HOST|PORT)|PORT_\d+_)/;
 
-export interface Variables {
+interface Variables {
   settings: GivenSettings;
   configFile: string | undefined;
   warnings: string[];

@@ -14,7 +14,7 @@ import type { Segments } from "./segments.ts";
 import { SketchRows } from "./sketch-rows.ts";
 
 /** An actor with more active relations of one metric than this gets running totals (table `actors`). */
-export const TOTALS_FROM = 1_024;
+const TOTALS_FROM = 1_024;
 /** One in so many new relations has its actor's rows counted, to find those who need totals. */
 const TOTALS_SAMPLE = 128;
 

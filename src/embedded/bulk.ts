@@ -14,7 +14,7 @@ import type { BulkCommand, BulkReply } from "./writer-messages.ts";
 const AGAIN_MS = 4;
 
 /** What the rest of the worker does for it. */
-export interface BulkNeeds {
+interface BulkNeeds {
   adds: HotAdds;
   add(metric: number, subject: string, by: number): number | Promise<number>;
   addOnce(metric: Metric, subject: Subject, by: number, once: OnceKey): Promise<number>;

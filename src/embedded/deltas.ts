@@ -16,7 +16,7 @@ export const HOUR_S = 3_600;
 const SLICE_ROWS = 500;
 
 /** The sum of a count's deltas, as a subquery of ?1 (subject) and ?2 (metric). */
-export const DELTA_SUM = `(SELECT sum(amount) FROM delta_segments CROSS JOIN deltas USING (segment)
+const DELTA_SUM = `(SELECT sum(amount) FROM delta_segments CROSS JOIN deltas USING (segment)
   WHERE deltas.subject = ?1 AND deltas.metric = ?2)`;
 /** A count as one number. */
 export const COUNT = `coalesce((SELECT count FROM counts WHERE subject = ?1 AND metric = ?2), 0) + coalesce(${DELTA_SUM}, 0)`;

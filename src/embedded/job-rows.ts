@@ -8,7 +8,7 @@ import type { Filters } from "./filters.ts";
 import type { Segments } from "./segments.ts";
 
 /** What the jobs need of the batch they are at the end of. */
-export interface JobParts {
+interface JobParts {
   filters: Filters;
   segments: Segments;
   deltas: Deltas;

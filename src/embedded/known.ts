@@ -26,7 +26,7 @@ export interface KnownQuestion {
 }
 
 /** What it takes to answer it. */
-export interface KnownWork extends KnownQuestion {
+interface KnownWork extends KnownQuestion {
   plan: KnownPlan;
   looks: number;
 }

@@ -33,7 +33,7 @@ const PRUNE_UPLOADS_MS = 60_000;
 /** As the settings have it by default. */
 const HISTORY_DAYS = 400;
 
-export interface WriterOptions {
+interface WriterOptions {
   milestones?: readonly MilestoneRule[];
   /** For so many days each hour of the history is kept. */
   historyDays?: number;

@@ -8,7 +8,7 @@ import type { Position } from "../ports/log.ts";
 import type { VisitorRecord } from "../records.ts";
 
 /** What the writer asks of the ledger. */
-export interface SketchLedger {
+interface SketchLedger {
   sketch(metric: number, subject: string, day: number): Sketch | null;
 }
 

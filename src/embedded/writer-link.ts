@@ -9,7 +9,7 @@ import type { WriterCommand, WriterData, WriterMessage } from "./writer-messages
 
 type Reply = Extract<WriterMessage, { id: number }>;
 
-export interface WriterEvents {
+interface WriterEvents {
   /** The disk refuses what should be written (with its words), or takes it again (null). */
   disk(trouble: string | null): void;
   /** The thread ended unasked. What is on the disk is not known now: the process must end too. */

@@ -17,7 +17,7 @@ export interface Caller {
 export const NOBODY: Caller = { id: "", rank: -1, actor: null };
 
 /** What it looks at in a request. */
-export type Asking = Pick<Call, "headers" | "host" | "path">;
+type Asking = Pick<Call, "headers" | "host" | "path">;
 
 /** The caller, who may act as `rank`; else throws 401, 403 or `protected`. */
 export type Access = (asking: Asking, rank: number) => Caller;

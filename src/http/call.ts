@@ -45,7 +45,7 @@ export class Call {
   }
 }
 
-export type CallHeaders = Readonly<Record<string, string | undefined>>;
+type CallHeaders = Readonly<Record<string, string | undefined>>;
 
 /** What every program sends, and we do not look at; the host stands in the URL. */
 const USUAL = ["host", "user-agent", "accept", "accept-encoding", "connection", "content-length"] as const;

@@ -9,7 +9,7 @@ const PREFLIGHT = {
 const EXPOSED = "Retry-After, X-Request-Id";
 
 /** What pages of other origins may see. `undefined` where no origin is configured. */
-export interface Cors {
+interface Cors {
   /**
    * The answer to a browser that asks before it sends, or undefined where that is not what is asked, or not for whom. The
    * same for every address: so that a page can read the 404 of the request itself.

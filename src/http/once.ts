@@ -25,7 +25,7 @@ export function onceKeyOf(call: Call, path: readonly string[]): string | undefin
   return digest(scope).slice(0, 32);
 }
 
-export function bodyDigest(body: string | Uint8Array): string {
+function bodyDigest(body: string | Uint8Array): string {
   return digest(body).slice(0, 16);
 }
 

@@ -10,7 +10,7 @@ import type { HandlerDeps } from "./deps.ts";
 import { type PageInput, pageInput } from "./page-input.ts";
 
 /** Whom an actor knows, by name; null: nobody does. */
-export type KnownNames = { relation: string; type: string } | null;
+type KnownNames = { relation: string; type: string } | null;
 
 interface PageDeps extends Pick<HandlerDeps, "catalog" | "counting"> {
   knownNames: KnownNames;

@@ -6,14 +6,14 @@ import type { Call } from "./call.ts";
 import { Robots } from "./robots.ts";
 
 /** An event as the rules see it. */
-export interface RuledEvent extends ClaimingAct {
+interface RuledEvent extends ClaimingAct {
   subject: Subject;
   /** Whose it is, where that is known: the body's, or the caller's own. */
   actor: string | null;
 }
 
 /** `reason` null: it counts, and `release` gives its claim back where it cannot be counted after all. */
-export type Verdict = { reason: LeftOutReason } | { reason: null; release(): void };
+type Verdict = { reason: LeftOutReason } | { reason: null; release(): void };
 
 /** What a metric's settings say about its events. */
 interface Compiled {

@@ -9,7 +9,7 @@ import { log } from "../telemetry/log.ts";
 import type { Reading } from "../telemetry/prometheus.ts";
 import { type LogHead, trimLog } from "./log.ts";
 
-export interface KeeperParts {
+interface KeeperParts {
   table: CounterTable;
   flusher: Flusher;
   leaving: Leaving;

@@ -54,14 +54,14 @@ function tell(owed: readonly OwedAmount[], trusted: boolean, flushedAtMs: number
 }
 
 /** The last number of a source on a shard that the ledger has decided. */
-export type LastNumber = (source: string, shard: number) => number;
+type LastNumber = (source: string, shard: number) => number;
 
 /**
  * How the notes are cut, and under whose name they go. A cluster's node may not be able to ask the ledger for the last
  * number of the run that died, so it has an heir: the run's name and a letter, whose numbers begin at 1. A crash in here
  * leaves the heir's notes in the log, where they are found.
  */
-export interface NoteFrames {
+interface NoteFrames {
   heir: string;
   /** Frames hold the shards of one partition each. */
   partitions: number;

@@ -15,7 +15,7 @@ export interface SocketServer {
   close(): void;
 }
 
-export type SocketWork = (path: string, say: (line: object) => void, body: Uint8Array) => Promise<void>;
+type SocketWork = (path: string, say: (line: object) => void, body: Uint8Array) => Promise<void>;
 
 export function listenOnSocket(path: string, work: SocketWork): SocketServer {
   rmSync(path, { force: true });

@@ -90,7 +90,7 @@ export interface RegisterChange {
 }
 
 /** A set in log order: the total, `added` more than after the set before it, becomes `count`. */
-export interface TallySet {
+interface TallySet {
   added: number;
   count: number;
   /** The minute its difference falls in. */

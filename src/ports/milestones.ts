@@ -9,7 +9,7 @@ export interface MilestoneRule {
 }
 
 /** A count has reached one of them. */
-export interface Milestone {
+interface Milestone {
   metric: number;
   subject: Subject;
   threshold: number;

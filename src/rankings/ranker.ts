@@ -134,11 +134,6 @@ export class Ranker {
     return asked.map((one) => lists.get(one) as TopList);
   }
 
-  /** Whether the lists are those of this time. */
-  isAt(second: number): boolean {
-    return this.#second === stepAt(second, MINUTE_S);
-  }
-
   async #begin(minute: number): Promise<void> {
     this.#rankings.clear();
     this.#pending.clear();

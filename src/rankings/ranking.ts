@@ -15,7 +15,7 @@ export interface RankingOptions {
   halfLifeS: number;
 }
 
-export interface RankedItem {
+interface RankedItem {
   subject: string;
   value: number;
 }

@@ -17,7 +17,7 @@ import { eventId } from "./events.ts";
 import type { Follower, Sink } from "./follower.ts";
 import { type Watched, WatchedCounts, type WatchedSubject } from "./watched.ts";
 
-export interface WatchParts {
+interface WatchParts {
   counting: Pick<Counting, "page">;
   /** What moves counts and is not told, where that can be known. */
   past?: PastChanges | undefined;

@@ -6,7 +6,7 @@ import { wordOf } from "./slots.ts";
 import type { CounterTable } from "./table.ts";
 
 /** So many look-ups are under way at once. The processor's own limit is about ten misses of the cache. */
-export const ADDS_AT_ONCE = 64;
+const ADDS_AT_ONCE = 64;
 const INLINE_BYTES = 4 * INLINE_WORDS;
 
 /**

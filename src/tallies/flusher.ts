@@ -6,7 +6,7 @@ import { FrameWriter } from "../records.ts";
 import type { CounterTable } from "./table.ts";
 
 /** Appends one frame; resolves when it is durable, rejects when nothing of it was written. */
-export type AppendNote = (frame: Uint8Array) => Promise<Position>;
+type AppendNote = (frame: Uint8Array) => Promise<Position>;
 
 export interface FlushReport {
   counters: number;

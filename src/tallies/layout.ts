@@ -4,7 +4,7 @@ import { murmur3 } from "../lib/hash.ts";
  * The counter file: one header page, then slots of 64 bytes, each in a cache line of its own. Little-endian words.
  * A new meaning of any byte below is a new LAYOUT_VERSION: files of another version are refused.
  */
-export const LAYOUT_VERSION = 1;
+const LAYOUT_VERSION = 1;
 export const HEADER_BYTES = 4096;
 export const SLOT_BYTES = 64;
 export const SLOT_WORDS = SLOT_BYTES / 4;
@@ -29,8 +29,8 @@ export const LEAVING = 1 << 2;
 export const DEAD = 1 << 3;
 export const OWNER_SHIFT = 4;
 export const OWNER = 0x3f << OWNER_SHIFT;
-export const LENGTH_SHIFT = 10;
-export const METRIC_SHIFT = 18;
+const LENGTH_SHIFT = 10;
+const METRIC_SHIFT = 18;
 /** The two highest bits of the mark, the point of ADDS from which it counts on top of the base. */
 export const MARK = 3 << 26;
 /** What must match for a slot to be a key's. */
@@ -60,7 +60,7 @@ export const continuations = (words: number): number =>
 /** Threads that may use one table; fits OWNER. Thread 0 is main. */
 export const THREADS_MAX = 62;
 /** An ArrayBuffer ends at 4 GiB. */
-export const SLOTS_MAX = 2 ** 26 - HEADER_BYTES / SLOT_BYTES;
+const SLOTS_MAX = 2 ** 26 - HEADER_BYTES / SLOT_BYTES;
 /** Leaves one slot in ten for long keys and for slots between two owners. */
 export const COUNTERS_MAX = 60_000_000;
 

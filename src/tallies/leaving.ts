@@ -4,7 +4,7 @@ import type { CounterTable } from "./table.ts";
 import { DEPARTURES, FRESH, PRESSURE } from "./threads.ts";
 
 /** Where the log ends, and up to where the ledger has it: both only grow. */
-export interface LogPositions {
+interface LogPositions {
   logHead(): number;
   applied(): number;
 }

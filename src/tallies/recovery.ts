@@ -42,7 +42,7 @@ export interface OwedAmount {
   notedAfter: number;
 }
 
-export interface RecoveredTable {
+interface RecoveredTable {
   header: TableState;
   /** False after a power cut: pages of a mapped file reach the disk in any order, so only the log counts. */
   trusted: boolean;

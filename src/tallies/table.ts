@@ -92,7 +92,7 @@ export interface TableShare {
   control: SharedArrayBuffer;
 }
 
-export interface TableStats {
+interface TableStats {
   counters: number;
   countersMax: number;
   slotsUsed: number;

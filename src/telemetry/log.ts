@@ -25,7 +25,7 @@ export interface LogSetup {
 }
 
 /** What a log writes to and reads the time from; another one in tests. */
-export interface LogOutput {
+interface LogOutput {
   write(line: string, fd: 1 | 2): void;
   now(): number;
 }

@@ -12,7 +12,7 @@ export interface Reading {
   labels?: Record<string, string>;
 }
 
-export interface PrometheusSources {
+interface PrometheusSources {
   /** What the request threads write: see requests.ts. */
   requests: SharedArrayBuffer;
   metrics: () => readonly Metric[];

@@ -42,7 +42,7 @@ export const OTHER = ROUTES.length - 1;
 export const BUCKETS_MS = [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 5000] as const;
 
 /** Why a metric's rules left an event out. */
-export const LEFT_OUT_REASONS = ["unique", "bot", "ignored"] as const;
+const LEFT_OUT_REASONS = ["unique", "bot", "ignored"] as const;
 export type LeftOutReason = (typeof LEFT_OUT_REASONS)[number];
 
 /** Those for which the metric has a rule. */
@@ -52,7 +52,7 @@ export function reasonsOf({ unique, bots, ignore = [] }: Metric): LeftOutReason[
 }
 
 /** 2xx, 3xx, 4xx, 5xx. */
-export const STATUS_CLASSES = 4;
+const STATUS_CLASSES = 4;
 const SUM_MS = STATUS_CLASSES;
 const FIRST_BUCKET = SUM_MS + 1;
 const ROUTE_WORDS = FIRST_BUCKET + BUCKETS_MS.length + 1;

@@ -15,7 +15,7 @@ export interface LogLag {
   lagSeconds?: number;
 }
 
-export interface UsageSources {
+interface UsageSources {
   /** What the request threads write: see requests.ts. */
   requests: SharedArrayBuffer;
   metrics: () => readonly Metric[];

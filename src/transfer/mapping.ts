@@ -1,8 +1,8 @@
 import { usageError } from "../config/arguments.ts";
 
 /** What a row of a table can say. */
-export const FIELDS = ["metric", "subject", "actor", "count", "active", "at"] as const;
-export type Field = (typeof FIELDS)[number];
+const FIELDS = ["metric", "subject", "actor", "count", "active", "at"] as const;
+type Field = (typeof FIELDS)[number];
 
 /** Text and the places of columns in it, alternating: `article/{id}` is ["article/", place of id, ""]. */
 type Template = readonly (string | number)[];

@@ -40,7 +40,7 @@ export function bytesWith(levels: number): number {
 
 const FILE_BYTES = bytesWith(VISITOR_LEVELS);
 
-export interface OpenedFile {
+interface OpenedFile {
   map: Uint8Array<ArrayBuffer>;
   /** The file that another boot has left: what it holds is still to be taken over. */
   old: OldFile | null;

@@ -45,7 +45,7 @@ const BUCKET_WORDS = VISITOR_WAYS * ENTRY_WORDS;
 const TWO_32 = 2 ** 32;
 /** Behind the stripes' locks: one for a new level, one for the salts. */
 const LEVEL_LOCK = VISITOR_STRIPES;
-export const SALTS_LOCK = VISITOR_STRIPES + 1;
+const SALTS_LOCK = VISITOR_STRIPES + 1;
 /** A claim from further ahead than this was made before the clock was set back, and does not hold. */
 const AHEAD_MS_MAX = 60_000;
 

@@ -159,7 +159,7 @@ export function openVisitors(path: string): NodeVisitors {
 }
 
 /** For how long after its day a salt is needed: the longest window, and a day at most. */
-export function saltReachMs(metrics: readonly Metric[]): number {
+function saltReachMs(metrics: readonly Metric[]): number {
   return Math.min(DAY_MS, Math.max(0, ...metrics.map(({ unique = 0 }) => unique)));
 }
 

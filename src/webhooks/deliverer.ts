@@ -32,7 +32,7 @@ export interface SignedWebhook extends WebhookSetting {
   secret: string;
 }
 
-export interface DelivererParts {
+interface DelivererParts {
   box: MilestoneBox;
   webhooks: readonly SignedWebhook[];
   version: string;
@@ -45,7 +45,7 @@ export interface DelivererParts {
 }
 
 /** What has become of them since the start. */
-export interface Deliveries {
+interface Deliveries {
   told: number;
   failed: number;
   givenUp: number;
@@ -159,6 +159,6 @@ function retryAfter(tries: number, askedMs: number): number | null {
 }
 
 /** `whsec_` and base64, as Standard Webhooks writes secrets; any other text stands for its own bytes. */
-export function signerOf(secret: string): Webhook {
+function signerOf(secret: string): Webhook {
   return secret.startsWith("whsec_") ? new Webhook(secret) : new Webhook(secret, { format: "raw" });
 }

@@ -10,7 +10,7 @@ const BACKOFF_MS_MIN = 50;
 /** A worker that has lived so long died of something new. */
 const LONG_LIFE_MS = 60_000;
 
-export interface PoolParts {
+interface PoolParts {
   workers: number;
   /** What worker `index` begins with, anew for each life, and what of it is handed over rather than copied. */
   begin(index: number, port: number): { data: WorkerData; transfer: Transferable[] };

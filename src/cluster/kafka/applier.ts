@@ -22,7 +22,7 @@ export interface ApplierHandlers {
   putAside(messages: readonly BadMessage[]): Promise<void>;
 }
 
-export interface ApplierBounds extends GatherBounds {
+interface ApplierBounds extends GatherBounds {
   gatherMs: number;
 }
 

@@ -5,7 +5,7 @@ import { errorType, reasonOf } from "./errors.ts";
 import { bytesOf, type OutgoingMessage, ROUND_BYTES_MAX, rounds } from "./rounds.ts";
 import { Signal, TimeUp, within } from "./wait.ts";
 
-export interface ProducerOptions {
+interface ProducerOptions {
   topic: string;
   /** How long a request may take, until it counts as lost. */
   deadlineMs?: number;

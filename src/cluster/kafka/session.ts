@@ -20,7 +20,7 @@ export interface LogAlert {
   from: number;
 }
 
-export interface SessionHandlers {
+interface SessionHandlers {
   /** Where the ledger wants to read on; partitions that are not in the answer are read from the log's start. */
   positions(partitions: number[]): Promise<Map<number, number>>;
   alert(alert: LogAlert): void;
@@ -28,7 +28,7 @@ export interface SessionHandlers {
   onReading(partitions: number[]): void;
 }
 
-export interface SessionTimes {
+interface SessionTimes {
   sessionMs: number;
   heartbeatMs: number;
 }

@@ -65,7 +65,7 @@ export function touchedBy(messages: readonly LogMessage[], positions?: ReadonlyM
 }
 
 /** What of a shard a commit has decided, for those who have it on its way. */
-export interface Decisions {
+interface Decisions {
   groups: [source: string, n: number][];
   keys: string[];
 }

@@ -25,7 +25,7 @@ const PRUNE_EVERY_MS = 60_000;
 /** As the settings have it by default. */
 const HISTORY_DAYS = 400;
 
-export interface MysqlWriterOptions {
+interface MysqlWriterOptions {
   webhooks?: readonly WebhookSetting[];
   /** For so many days each hour of the history is kept. */
   historyDays?: number;
@@ -94,7 +94,10 @@ export class MysqlLedgerWriter {
     return false;
   }
 
-  /** Forgets some uploads that nothing came of since `beforeMs`, whole; their sources. As `retireSources` otherwise. */
+  /**
+   * Forgets some uploads that nothing came of since `beforeMs`, whole; their sources. Not before the log and every outbox have
+   * lost their records: what comes from a source that is forgotten counts as new. Raises no version: copies may go on knowing them.
+   */
   async forgetUploads(beforeMs: number): Promise<string[]> {
     return this.#transaction(async (connection) => {
       const old = await connection.ask(
@@ -105,20 +108,6 @@ export class MysqlLedgerWriter {
       for (const source of sources) await connection.write(`DELETE FROM sources WHERE source = ${idSql(source)}`);
       await connection.write("COMMIT");
       return sources;
-    });
-  }
-
-  /**
-   * Forgets sources that nothing came of since `beforeMs`. Not before the log and every outbox have lost their records:
-   * what comes from a source that is forgotten counts as new. An import may come again at any time. Raises no version: copies may go on knowing them.
-   */
-  async retireSources(beforeMs: number): Promise<number> {
-    return this.#transaction(async (connection) => {
-      const { affectedRows } = await connection.write(
-        `DELETE FROM sources WHERE at_ms < ${wholeSql(beforeMs)} AND source NOT LIKE 'import%'`,
-      );
-      await connection.write("COMMIT");
-      return affectedRows;
     });
   }
 

@@ -21,7 +21,7 @@ const SQL_BY_TAG: Record<string, string> = {
 };
 
 /** One statement of one migration. A server commits each by itself, so each is in the book by itself. */
-export interface Step {
+interface Step {
   /** When its migration was made: the order, and a newer program's mark. */
   when: number;
   tag: string;

@@ -3,7 +3,7 @@ import { LedgerUnavailable } from "../../ports/ledger.ts";
 import { asUnavailable, type Deadlines, LedgerConnection } from "./connection.ts";
 
 /** For what a request waits for. */
-export const HASTY: Deadlines = { connectMs: 1_000, queryMs: 1_000 };
+const HASTY: Deadlines = { connectMs: 1_000, queryMs: 1_000 };
 /** For what may look at KNOWN_LOOKS_MAX registers. */
 export const UNHURRIED: Deadlines = { connectMs: 1_000, queryMs: LAG_MS_MAX };
 /** Between two looks whether a server that is away has come back. */

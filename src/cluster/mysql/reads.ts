@@ -25,7 +25,7 @@ import { readTop, wantTop } from "./tops.ts";
 /** How much later than its own time a key may have come into the ledger by the clocks of all. */
 const CLOCKS_APART_MS = 60_000;
 
-export interface ReaderOptions extends PoolOptions {
+interface ReaderOptions extends PoolOptions {
   /** Of the log. A shard's is `shard % partitions`. */
   partitions: number;
 }

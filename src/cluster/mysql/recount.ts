@@ -15,7 +15,7 @@ export interface CountDifference {
   mended: boolean;
 }
 
-export interface RecountOptions {
+interface RecountOptions {
   /** Mends each difference as it is found. */
   repair?: boolean;
   /** For tests: rows of each table in one snapshot, about. */

@@ -12,7 +12,7 @@ export interface LineVisit {
   line: number;
 }
 
-export interface LeftOut {
+interface LeftOut {
   reason: LeftOutReason;
   by: number;
 }
