@@ -33,6 +33,20 @@ export interface Shard {
   tallies: Map<string, TallyEntry>;
   /** Sum of the overlay for each count it touches. */
   sums: Map<string, number>;
+  filter: Filter | null;
+}
+
+/**
+ * Registers that the ledger has, so that a look can say of others that they never were, and the ledger need not be asked. In
+ * the hot store a Bloom filter, which takes some strangers for its own. It never forgets: what it has too much costs a
+ * question, what it lacks would be counted twice.
+ */
+export interface Filter {
+  /** Whatever commits from the filter's beginning up to this version brought is in it. */
+  version: number;
+  /** Who fills it from the ledger, null when it is done. */
+  filling: string | null;
+  registers: Set<string>;
 }
 
 export interface RelationEntry {
@@ -94,6 +108,8 @@ export function fresh(ledger: LedgerVersion, end: number, epoch: number): Shard 
     relations: new Map(),
     tallies: new Map(),
     sums: new Map(),
+    // Before the first commit there is nothing to be read.
+    filter: ledger.version === 0 ? { version: 0, filling: null, registers: new Set() } : null,
   };
 }
 
@@ -128,6 +144,7 @@ export function cover(shard: Shard, registers: ReadonlyMap<string, Stamp>): void
  */
 export function advance(shard: Shard, commit: LedgerCommit, registers: ReadonlyMap<string, Stamp>): boolean {
   if (shard.version !== commit.version - 1) return false;
+  if (shard.filter) coverFilter(shard.filter, commit.version, registers.keys());
   take(shard, commit);
   for (const [count, value] of commit.counts) if (shard.bases.has(count)) shard.bases.set(count, value);
   cover(shard, registers);
@@ -148,6 +165,47 @@ export function catchUp(shard: Shard, ledger: LedgerVersion, registers: Readonly
   return true;
 }
 
+/**
+ * The filter takes in a commit's registers, if it has those of all commits before. After a gap (a commit that nobody told it
+ * of) it stays behind the shard's version, and is no use until it is filled again.
+ */
+export function coverFilter(filter: Filter, version: number, registers: Iterable<string>): boolean {
+  if (filter.version < version - 1) return false;
+  for (const register of registers) filter.registers.add(register);
+  filter.version = Math.max(filter.version, version);
+  return true;
+}
+
+/**
+ * Fills the filter of a shard whose ledger has registers already: begin, then read what the ledger has, in as many parts as
+ * it takes, and end. A commit up to the version at the beginning is read, one after it is covered as it comes.
+ */
+export function beginFilling(shard: Shard, token: string): void {
+  shard.filter = { version: shard.version, filling: token, registers: new Set(shard.filter?.registers) };
+}
+
+/** False: somebody else fills it by now, or it was lost. */
+export function fillFilter(shard: Shard, token: string, registers: Iterable<string>): boolean {
+  if (shard.filter?.filling !== token) return false;
+  for (const register of registers) shard.filter.registers.add(register);
+  return true;
+}
+
+export function endFilling(shard: Shard, token: string): void {
+  if (shard.filter?.filling === token) shard.filter.filling = null;
+}
+
+/** The hot store was started again with what it had at some time: who fills the filter cannot know what of it is gone. */
+export function breakFilling(shard: Shard): void {
+  if (shard.filter?.filling) shard.filter = null;
+}
+
+/** Whether the ledger has no such register at the shard's version. */
+export function isNever(shard: Shard, register: string): boolean {
+  const { filter, version } = shard;
+  return filter !== null && filter.filling === null && filter.version >= version && !filter.registers.has(register);
+}
+
 /** Puts a count in that was read with its version. False: the shard is at another version, read again. */
 export function install(shard: Shard, count: string, value: number, version: number): boolean {
   if (shard.version !== version) return false;
@@ -156,8 +214,8 @@ export function install(shard: Shard, count: string, value: number, version: num
 }
 
 /**
- * A relation event on its way. `miss`: the register is not in the overlay, come again with a hint of what the ledger has;
- * `behind`: the hint is from another version.
+ * A relation event on its way. `miss`: the register is not in the overlay and may be in the ledger, come again with a hint of
+ * what that has; `behind`: the hint is from another version.
  */
 export function putRelation(
   shard: Shard,
@@ -168,10 +226,12 @@ export function putRelation(
   if (isDecided(shard, event)) return "ok";
   const entry = shard.relations.get(register);
   if (entry === undefined) {
-    if (hint === null) return "miss";
-    if (hint.version !== shard.version) return "behind";
-    if (event.stamp <= hint.stamp) return "ok";
-    const added = { ...event, under: hint.stamp };
+    const never = hint === null && isNever(shard, register);
+    if (hint === null && !never) return "miss";
+    if (hint !== null && hint.version !== shard.version) return "behind";
+    const under = hint?.stamp ?? 0;
+    if (event.stamp <= under) return "ok";
+    const added = { ...event, under };
     shard.relations.set(register, added);
     shift(shard, event.count, contribution(added));
     return "ok";

@@ -1,9 +1,11 @@
 import {
   advance,
   catchUp,
+  coverFilter,
   fresh,
   type Hint,
   install,
+  isNever,
   putRelation,
   putTally,
   type Shard,
@@ -143,6 +145,7 @@ export function runAdmin({ seed, without }: { seed: number; without?: AdminRule 
       const onTheWay = copy.relations.get(actor);
       const { version } = ledger;
       const floor = on("above") ? (ledger.floors.get(actor) ?? 0) : 0;
+      if (!onTheWay && isNever(copy, actor)) return { stamp: 0, floor, hint: null };
       // What is below the floor will be refused: it is not there.
       if (onTheWay) return { stamp: onTheWay.stamp > floor ? onTheWay.stamp : 0, floor, hint: null };
       const stored = ledger.registers.get(actor) ?? 0;
@@ -308,7 +311,8 @@ export function runAdmin({ seed, without }: { seed: number; without?: AdminRule 
           ["views", ledger.views],
         ]);
         const registers = new Map(touched.map(({ actor }) => [actor, ledger.registers.get(actor) ?? 0]));
-        // After a job the copy cannot be told all that has changed: it is brought up to the ledger.
+        // After a job the copy cannot be told all that has changed: it is brought up to the ledger. Its filter can.
+        if (on("rest") && batch.some(isJob) && copy?.filter) coverFilter(copy.filter, ledger.version, registers.keys());
         const isTold =
           on("rest") && batch.some(isJob) ? false : copy && advance(copy, { ...versionOf(ledger), counts }, registers);
         if (!isTold) yield* repair();
@@ -331,6 +335,9 @@ export function runAdmin({ seed, without }: { seed: number; without?: AdminRule 
     const was = past.get(copy.version) as Ledger;
     for (const [actor, entry] of copy.relations) {
       if ((was.registers.get(actor) ?? 0) % 2 !== entry.under % 2) problems.push(`${actor} rests on another bit`);
+    }
+    for (const actor of was.registers.keys()) {
+      if (isNever(copy, actor)) problems.push(`the filter lacks ${actor}`);
     }
     const [likes, views] = [copy.bases.get("likes"), copy.bases.get("views")];
     if (likes !== undefined && likes !== likesOf(was)) problems.push("a base of likes is not its version's");

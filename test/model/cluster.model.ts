@@ -23,7 +23,7 @@ import {
   SHARDS,
   type Steps,
 } from "./cluster/state.ts";
-import { emptyLedger, load, settle } from "./cluster/stores.ts";
+import { emptyLedger, filler, load, settle } from "./cluster/stores.ts";
 
 /*
  * The cluster as a model that runs: two nodes with their outboxes, two shards on one partition of the log, projectors that
@@ -123,7 +123,10 @@ export class World implements Context {
       this.nodes.push(node);
       this.start(node);
     }
-    for (let i = 0; i < this.mix.projectors; i++) this.spawn(null, projector(this, { conn: 0 }));
+    for (let i = 0; i < this.mix.projectors; i++) {
+      this.spawn(null, projector(this, { conn: 0 }));
+      this.spawn(null, filler(this, { conn: 0 }));
+    }
     this.clients = new Clients(this);
   }
 

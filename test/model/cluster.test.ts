@@ -42,6 +42,10 @@ const TRIAL_MIXES: Partial<Record<RuleName, MixName>> = {
   putBeforeShow: "tallies",
   ledgerPlusOutbox: "tallies",
   ledgerNeverLowers: "tallies",
+  filterCovers: "calm",
+  filterGap: "acts",
+  fillReadsLate: "acts",
+  lossBreaksFilling: "ruin",
   keyNames: "keys",
   keyHint: "keys",
   keysDrop: "keys",
@@ -51,7 +55,7 @@ const TRIAL_MIXES: Partial<Record<RuleName, MixName>> = {
 };
 
 /** Rules that few schedules need: trials begin here. */
-const TRIAL_FROM: Partial<Record<RuleName, number>> = { confirmEpoch: 3_100 };
+const TRIAL_FROM: Partial<Record<RuleName, number>> = { confirmEpoch: 3_100, lossBreaksFilling: 150 };
 
 describe("the cluster keeps every count", () => {
   for (const mix of Object.keys(MIXES) as MixName[]) {

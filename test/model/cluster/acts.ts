@@ -1,4 +1,4 @@
-import type { Hint } from "../../../src/arithmetic/shard.ts";
+import { type Hint, isNever } from "../../../src/arithmetic/shard.ts";
 import { isActive, nextStamp, type Stamp, timeOf } from "../../../src/arithmetic/stamp.ts";
 import { putKeyed, putRegister, type RelationAnswer } from "./copy.ts";
 import { append, isAcked, isDurable, nextNumber } from "./node.ts";
@@ -35,7 +35,8 @@ export function* look(world: Context, node: Node, shard: number, actor: string):
     const seen = yield* ask(world, node, (run) => {
       const copy = found(world, shard, run);
       if (isMissing(copy)) return copy;
-      return { settled: isSettled(world, copy), stamp: copy.shard.relations.get(name)?.stamp ?? null };
+      const stamp = copy.shard.relations.get(name)?.stamp ?? (isNever(copy.shard, name) ? 0 : null);
+      return { settled: isSettled(world, copy), stamp };
     });
     if (seen === AWAY) continue;
     if (typeof seen === "string") {

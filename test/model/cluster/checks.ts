@@ -1,4 +1,4 @@
-import { contribution, shown } from "../../../src/arithmetic/shard.ts";
+import { contribution, isNever, shown } from "../../../src/arithmetic/shard.ts";
 import { isActive } from "../../../src/arithmetic/stamp.ts";
 import type { World } from "../cluster.model.ts";
 import { type Copy, isDecided, nameOf } from "./copy.ts";
@@ -31,6 +31,8 @@ function check(index: number, copy: Copy, was: LedgerShard, problems: string[]):
     if (group.from <= (was.last.get(group.source) ?? 0)) problems.push("a group is in base and overlay");
     for (const [count, amount] of group.amounts) add(count, amount);
   }
+  for (const [name, stamp] of was.registers)
+    if (stamp > 0 && isNever(shard, name)) problems.push("the filter lacks a register");
   const keys = new Set<string>();
   for (const entry of copy.keyed.values()) {
     if (was.keys.has(entry.key) || keys.has(entry.key)) problems.push("a key is in base and overlay, or twice");

@@ -65,6 +65,7 @@ export function cloneCopy(copy: Copy): Copy {
       relations: new Map([...shard.relations].map(([name, entry]) => [name, { ...entry }])),
       tallies: new Map(),
       sums: new Map(shard.sums),
+      filter: shard.filter && { ...shard.filter, registers: new Set(shard.filter.registers) },
     },
   };
 }
@@ -118,7 +119,13 @@ export function advanceCopy(
   keys: ReadonlySet<string>,
   rules: Rules,
 ): boolean {
-  if (!advance(copy.shard, commit, registers)) return false;
+  const { filter } = copy.shard;
+  if (filter && !rules.filterGap) filter.version = Math.max(filter.version, commit.version - 1);
+  if (filter && !rules.filterCovers) filter.version = Math.max(filter.version, commit.version);
+  if (filter && !rules.filterCovers) copy.shard.filter = null;
+  const isDone = advance(copy.shard, commit, registers);
+  if (filter && !rules.filterCovers) copy.shard.filter = filter;
+  if (!isDone) return false;
   coverMore(copy, keys, rules);
   return true;
 }

@@ -75,6 +75,15 @@ export const RULES = {
   ledgerPlusOutbox: true,
   /** A number from the ledger is taken only where it is higher than what is shown: it lacks what others have on the way. */
   ledgerNeverLowers: true,
+  // ---- registers that never were
+  /** The filter takes in what a commit brought. */
+  filterCovers: true,
+  /** After a commit that the filter was not told of it is not believed. */
+  filterGap: true,
+  /** The ledger is read after the filling has begun. */
+  fillReadsLate: true,
+  /** What is filled when Redis loses data is filled again. */
+  lossBreaksFilling: true,
   // ---- keys
   /** The overlay's entry is named by the key. */
   keyNames: true,

@@ -1,7 +1,16 @@
-import { install, settled } from "../../../src/arithmetic/shard.ts";
+import { beginFilling, breakFilling, endFilling, fillFilter, install, settled } from "../../../src/arithmetic/shard.ts";
 import type { Stamp } from "../../../src/arithmetic/stamp.ts";
 import { type Copy, catchUpCopy, freshCopy, setEnd, settleQuiet } from "./copy.ts";
-import type { Context, Frame, Ledger, LedgerShard, Node, Steps } from "./state.ts";
+import {
+  ACTORS,
+  type Context,
+  type Frame,
+  type Ledger,
+  type LedgerShard,
+  type Node,
+  SHARDS,
+  type Steps,
+} from "./state.ts";
 
 /** Whoever has a connection to Redis. */
 export type Client = Pick<Node, "conn">;
@@ -111,6 +120,7 @@ export function* renew(world: Context, node: Client, shard: number): Steps {
       old.run = run;
       old.shard.epoch = epoch;
       old.shard.end = early;
+      if (rules.lossBreaksFilling) breakFilling(old.shard);
     } else world.redis.copies[shard] = freshCopy(ledger, early, epoch, run);
   });
 }
@@ -176,6 +186,42 @@ export function* load(world: Context, node: Client, count: string, shard: number
   });
   if (done === false) yield* repair(world, node, shard);
   else if (typeof done === "string" && done !== AWAY) yield* renew(world, node, shard);
+}
+
+/** Fills the filter of a shard that has none, or one that is behind; two may do it at once. */
+export function* filler(world: Context, client: Client): Steps {
+  for (let n = 0; ; n++) {
+    for (let wait = world.random.below(60); wait > 0; wait--) yield;
+    const shard = world.random.below(SHARDS);
+    const early = world.rules.fillReadsLate ? null : yield* readLedger(world);
+    const token = `${client.conn} ${n} ${world.random.next()}`;
+    const isBegun = yield* ask(world, client, (run) => {
+      const copy = found(world, shard, run);
+      if (isMissing(copy)) return false;
+      const { filter, version } = copy.shard;
+      if (filter && filter.filling === null && filter.version >= version) return false;
+      beginFilling(copy.shard, token);
+      return true;
+    });
+    if (isBegun !== true) continue;
+    let isThere = true;
+    for (const actor of ACTORS) {
+      const snapshot = early ?? (yield* readLedger(world));
+      const name = `${shard}/${actor}`;
+      const stored = snapshot === AWAY ? 0 : (snapshot.shards[shard]?.registers.get(name) ?? 0);
+      const isFilled = yield* ask(world, client, (run) => {
+        const copy = found(world, shard, run);
+        return !isMissing(copy) && fillFilter(copy.shard, token, stored > 0 ? [name] : []);
+      });
+      isThere = isThere && snapshot !== AWAY && isFilled === true;
+    }
+    if (!isThere) continue;
+    for (let wait = world.random.below(100); wait > 0; wait--) yield;
+    yield* ask(world, client, (run) => {
+      const copy = found(world, shard, run);
+      if (!isMissing(copy)) endFilling(copy.shard, token);
+    });
+  }
 }
 
 export function isSettled(world: Context, copy: Copy): boolean {
