@@ -144,7 +144,7 @@ export function cover(shard: Shard, registers: ReadonlyMap<string, Stamp>): void
  */
 export function advance(shard: Shard, commit: LedgerCommit, registers: ReadonlyMap<string, Stamp>): boolean {
   if (shard.version !== commit.version - 1) return false;
-  if (shard.filter) coverFilter(shard.filter, commit.version, registers.keys());
+  if (shard.filter) coverFilter(shard.filter, commit.version, registers);
   take(shard, commit);
   for (const [count, value] of commit.counts) if (shard.bases.has(count)) shard.bases.set(count, value);
   cover(shard, registers);
@@ -169,9 +169,10 @@ export function catchUp(shard: Shard, ledger: LedgerVersion, registers: Readonly
  * The filter takes in a commit's registers, if it has those of all commits before. After a gap (a commit that nobody told it
  * of) it stays behind the shard's version, and is no use until it is filled again.
  */
-export function coverFilter(filter: Filter, version: number, registers: Iterable<string>): boolean {
+export function coverFilter(filter: Filter, version: number, registers: ReadonlyMap<string, Stamp>): boolean {
   if (filter.version < version - 1) return false;
-  for (const register of registers) filter.registers.add(register);
+  // A refused one has no stamp.
+  for (const [register, stamp] of registers) if (stamp > 0) filter.registers.add(register);
   filter.version = Math.max(filter.version, version);
   return true;
 }

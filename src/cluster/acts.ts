@@ -294,7 +294,8 @@ export class Acts {
           const stamp = looked.registers[0] ?? null;
           const known = await this.#floors.now(shard, name.actor).catch(storeAway);
           const floor = known === AWAY ? 0 : known;
-          // What is below the floor will be refused: it is not there.
+          // What is below the floor will be refused: it is not there. Of what is not on its way and never was (0) the put finds
+          // that out for itself.
           if (stamp !== null) return { stamp: stamp > floor ? stamp : 0, hint: null, floor };
           const hint = await this.#looks.hint(shard, name);
           return { stamp: hint.stamp, hint, floor };

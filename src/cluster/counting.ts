@@ -306,8 +306,8 @@ export class ClusterCounting implements Counting {
         wanted.map(async (subject): Promise<Row | null> => {
           const registers = [{ metric, subject, actor }];
           const looked = await this.#looks.look({ shard: shardOf(subject), counts: [], registers });
-          const stamp = looked.registers[0] ?? null;
-          return stamp === null ? null : { id: subject, stamp };
+          const stamp = looked.registers[0];
+          return stamp ? { id: subject, stamp } : null;
         }),
       );
       return rows.filter((row) => row !== null).sort(newestFirst);

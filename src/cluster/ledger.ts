@@ -27,6 +27,8 @@ export interface KnownQuestion {
 export interface SharedLedger {
   /** Registers (0: never was) and the version of their shards. */
   hints(registers: readonly (RegisterName & { shard: number })[]): Promise<{ stamp: Stamp; version: number }[]>;
+  /** Every register, tombstones too, page by page. Each page is a snapshot of its own: what comes meanwhile may be missing. */
+  everyRegister(): AsyncGenerator<RegisterName[]>;
   /** What the actor did up to this stamp, in this shard, is erased. */
   floorOf(shard: number, actor: Actor): Promise<Stamp>;
   /** The highest of all such stamps. */

@@ -22,7 +22,7 @@ export interface Looked {
   /** As of the moment it was read: see ShardToken. */
   token: string;
   counts: number[];
-  /** Null: not on its way, so the ledger knows. */
+  /** 0: it never was. Null: not on its way, so the ledger knows. */
   registers: (Stamp | null)[];
 }
 

@@ -5,6 +5,7 @@ import { UPLOAD_SHARED_MS } from "../limits.ts";
 import { LedgerUnavailable } from "../ports/ledger.ts";
 import { log, setUpLog } from "../telemetry/log.ts";
 import { isAway, tried } from "./away.ts";
+import { FilterFiller } from "./filter-filler.ts";
 import { Poison } from "./kafka/applier.ts";
 import { logTopic } from "./kafka/client.ts";
 import { type ConsumerHandlers, LogConsumer } from "./kafka/consumer.ts";
@@ -50,6 +51,7 @@ class ProjectorThread {
   readonly #hot;
   readonly #shards: Shards;
   readonly #mender: Mender;
+  readonly #filler: FilterFiller;
   readonly #ends: LogEnds;
   #consumer: LogConsumer;
   /** Dead letters of consumers before this one. */
@@ -83,6 +85,7 @@ class ProjectorThread {
     const end = (shard: number) => this.#ends.of(shard);
     this.#shards = new Shards({ hot: this.#hot, ledger: this.#reader, end });
     this.#mender = new Mender({ hot: this.#hot, ledger: this.#reader, shards: this.#shards });
+    this.#filler = new FilterFiller(this.#hot, this.#reader);
     this.#consumer = this.#newConsumer();
     data.commands.on("message", (message: ProjectorCommand) => {
       if (message.kind === "stop") void this.#stop(data.commands);
@@ -90,6 +93,7 @@ class ProjectorThread {
     this.#timers.push(setInterval(() => this.#tell(), TELL_EVERY_MS));
     this.#timers.push(setInterval(() => void this.#tidy(), TIDY_EVERY_MS));
     this.#timers.push(setInterval(() => void tried(() => this.#mender.mend()), MEND_EVERY_MS));
+    this.#timers.push(setInterval(() => void tried(() => this.#filler.fill()), MEND_EVERY_MS));
     this.#consumer.start();
   }
 
@@ -200,16 +204,19 @@ class ProjectorThread {
   }
 
   /** What fails here is mended by whoever needs the shard. */
-  async #advance({ commits: all, changed }: Pick<AppliedMessages, "commits" | "changed">): Promise<void> {
+  async #advance({ commits: all, changed, gained }: AppliedMessages): Promise<void> {
     const commits = all.filter(({ shard }) => !changed.includes(shard));
+    const others = all.filter(({ shard }) => changed.includes(shard) && !gained.includes(shard));
     try {
       const done = await this.#hot.advance(commits);
+      await this.#hot.cover(others);
       fault("cluster.projector.advanced");
       const hints = all.flatMap(({ registers }) =>
         registers.map(([metric, subject, actor, stamp]) => ({ metric, subject, actor, stamp })),
       );
       if (hints.length > 0) await this.#hot.unhintActors(hints);
-      const behind = commits.filter((_, i) => !done[i]);
+      const behind = commits.filter((_, i) => done[i] === "behind");
+      this.#filler.want([...gained, ...commits.flatMap(({ shard }, i) => (done[i] === "ok" ? [] : shard))]);
       await Promise.all([...behind.map(({ shard }) => shard), ...changed].map((shard) => this.#shards.repair(shard)));
     } catch (error) {
       this.#mender.suspect([...commits.map(({ shard }) => shard), ...changed]);
@@ -274,6 +281,7 @@ class ProjectorThread {
   async #stop(commands: MessagePort): Promise<void> {
     this.#isStopping = true;
     for (const timer of this.#timers) clearInterval(timer);
+    this.#filler.stop();
     await Promise.race([this.#consumer.stop(), Bun.sleep(4_000)]);
     this.#ends.close();
     await this.#writer.close();

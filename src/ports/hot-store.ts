@@ -63,6 +63,12 @@ export interface ShardCommit {
   keys: string[];
 }
 
+/**
+ * What became of a commit: `behind`: the shard was not at the version before (also: missing). `unfiltered`: done, but the
+ * shard's filter lacks other commits or is being filled.
+ */
+export type Advanced = "ok" | "unfiltered" | "behind";
+
 /** `none`: the shard has no copy here. `foreign`: the copy is of another run of the store, which may have lost data: renew. */
 export type Missing = "none" | "foreign";
 
@@ -79,7 +85,10 @@ export interface ShardRead {
   token: string;
   /** In the order asked: base and what is on its way, null where the base is not loaded. */
   counts: (number | null)[];
-  /** In the order asked: the newest stamp on its way, null where the register is not in the overlay. */
+  /**
+   * In the order asked: the newest stamp on its way, 0 where the ledger has no such register (`isNever`), null where only the
+   * ledger can tell.
+   */
   registers: (Stamp | null)[];
 }
 
@@ -88,7 +97,7 @@ export interface RelationPut extends RegisterName {
   stamp: Stamp;
   source: string;
   n: number;
-  /** The register in the ledger and the shard's version it was read at; null: send it only if the overlay has the register. */
+  /** The register in the ledger and the shard's version it was read at; null: send it only if the overlay has the register or it never was. */
   hint: { stamp: Stamp; version: number } | null;
 }
 
@@ -157,8 +166,16 @@ export interface HotStore {
   putKeyed(shard: number, put: KeyedPut): Promise<KeyedAnswer | Missing>;
   /** The key on its way, or null. */
   findKey(shard: number, key: string): Promise<{ body: string; atMs: number } | null | Missing>;
-  /** `advance`: false where the shard is not at the version before (also: missing). Several shards in one round trip. */
-  advance(commits: readonly ShardCommit[]): Promise<boolean[]>;
+  /** `advance`, of several shards in one round trip. */
+  advance(commits: readonly ShardCommit[]): Promise<Advanced[]>;
+  /** `coverFilter`: of commits that copies cannot be advanced by. Nothing where the filter lacks a commit before. */
+  cover(commits: readonly ShardCommit[]): Promise<void>;
+  /** `beginFilling`: `whole`: it needs none; `busy`: somebody else does it, who was heard of within a minute. */
+  beginFilling(shards: readonly number[], token: string): Promise<("ok" | "whole" | "busy" | Missing)[]>;
+  /** `fillFilter`: false where it is not this one's any more. */
+  fill(parts: { shard: number; registers: readonly RegisterName[] }[], token: string): Promise<boolean[]>;
+  /** `endFilling`; whether the filter is of use now. */
+  endFilling(shards: readonly number[], token: string): Promise<boolean[]>;
   /** What a shard's overlay holds: what `catchUp` needs from the ledger. */
   overlayOf(shard: number): Promise<{ head: ShardHead; registers: RegisterName[]; keys: string[] } | Missing>;
   /**

@@ -1,8 +1,23 @@
-import { advance, catchUp, fresh, install, putRelation, type Shard, shown } from "../../src/arithmetic/shard.ts";
+import {
+  advance,
+  beginFilling,
+  catchUp,
+  coverFilter,
+  endFilling,
+  fillFilter,
+  fresh,
+  install,
+  isNever,
+  putRelation,
+  type Shard,
+  shown,
+} from "../../src/arithmetic/shard.ts";
 import type {
+  Advanced,
   KeyedAnswer,
   KeyedPut,
   Missing,
+  RegisterName,
   RelationAnswer,
   RelationPut,
   ShardCommit,
@@ -16,6 +31,8 @@ export class ShardModel {
   readonly keyed = new Map<string, KeyedPut>();
   incarnation: string;
   epoch = "";
+  /** Who was last heard of filling the filter. */
+  filling: string | null = null;
   foreign = false;
 
   constructor(version: ShardVersion) {
@@ -28,7 +45,8 @@ export class ShardModel {
   }
 
   stamp(metric: number, subject: string, actor: string): number | null {
-    return this.shard.relations.get(registerOf(metric, subject, actor))?.stamp ?? null;
+    const register = registerOf(metric, subject, actor);
+    return this.shard.relations.get(register)?.stamp ?? (isNever(this.shard, register) ? 0 : null);
   }
 
   install(
@@ -79,13 +97,46 @@ export class ShardModel {
     return { status: "ok", isNew, body: known.body, count: this.shown(put.metric, put.subject) };
   }
 
-  advance(commit: ShardCommit): boolean {
-    if (this.foreign || commit.incarnation !== this.incarnation) return false;
+  advance(commit: ShardCommit): Advanced {
+    if (this.foreign || commit.incarnation !== this.incarnation) return "behind";
     const last = new Map([...this.shard.last, ...commit.last]);
     const counts = new Map(commit.counts.map(([metric, subject, count]) => [nameOf(metric, subject), count] as const));
-    if (!advance(this.shard, { ...commit, last, counts }, registerStamps(commit.registers))) return false;
+    if (!advance(this.shard, { ...commit, last, counts }, registerStamps(commit.registers))) return "behind";
     this.dropKeyed((put) => commit.keys.includes(put.key));
-    return true;
+    return this.isWhole ? "ok" : "unfiltered";
+  }
+
+  get isWhole(): boolean {
+    const { filter, version } = this.shard;
+    return filter !== null && filter.filling === null && filter.version >= version;
+  }
+
+  cover({ incarnation, version, registers }: ShardCommit): void {
+    const { filter } = this.shard;
+    if (this.foreign || incarnation !== this.incarnation || !filter) return;
+    coverFilter(filter, version, registerStamps(registers));
+  }
+
+  beginFilling(token: string): "ok" | "whole" | "busy" {
+    if (this.isWhole) return "whole";
+    if (this.filling !== null) return "busy";
+    this.filling = token;
+    beginFilling(this.shard, token);
+    return "ok";
+  }
+
+  fill(registers: readonly RegisterName[], token: string): boolean {
+    const names = registers.map(({ metric, subject, actor }) => registerOf(metric, subject, actor));
+    const isDone = fillFilter(this.shard, token, names);
+    if (isDone) this.filling = token;
+    return isDone;
+  }
+
+  endFilling(token: string): boolean {
+    if (this.shard.filter?.filling !== token) return false;
+    endFilling(this.shard, token);
+    this.filling = null;
+    return this.isWhole;
   }
 
   catchUp(
@@ -105,9 +156,12 @@ export class ShardModel {
     if ([...this.keyed.keys()].some((key) => !stored.has(key))) return false;
     // The ledger has begun another incarnation: whatever its number, the copy is not of it.
     const before = shard.version;
+    const { filter } = shard;
     if (isOther) shard.version = -1;
+    if (isOther) shard.filter = null;
     if (!catchUp(shard, { ...version, last: new Map(version.last) }, registerStamps(registers))) {
       shard.version = before;
+      shard.filter = filter;
       return false;
     }
     this.incarnation = version.incarnation;

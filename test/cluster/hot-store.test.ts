@@ -120,7 +120,7 @@ describe.each(Object.entries(SERVERS))("RedisHotStore, %s", (_, start) => {
     const [after] = await store.read([{ shard, counts: asked, registers: [] }]);
     expect(after).toMatchObject({ counts: counts.map(() => null) });
     const commit = { ...version, version: 3, counts: [], registers: [], groups: [], keys: [] };
-    expect(await store.advance([commit])).toEqual([true]);
+    expect(await store.advance([commit])).toEqual(["unfiltered"]);
     expect(await keys()).toEqual([`{${PREFIX}:4d}`]);
   }, 30_000);
 

@@ -1,5 +1,6 @@
 import { expect } from "bun:test";
 import type { RedisClient } from "bun";
+import { breakFilling } from "../../src/arithmetic/shard.ts";
 import { STAMP_MAX } from "../../src/arithmetic/stamp.ts";
 import {
   type CountName,
@@ -67,6 +68,7 @@ export class World {
     if (!model || model.foreign) await this.#renew(shard);
     else {
       const step = below(100);
+      if (chance(0.1)) await this.#fill(shard, model);
       if (step < 35) await this.#putRelations();
       else if (step < 50) await this.#putTallies();
       else if (step < 58) await this.#putKeyed(shard, model);
@@ -74,6 +76,7 @@ export class World {
       else if (step < 90) await this.#advance();
       else if (step < 97) await this.#catchUp(shard, model);
       else if (step < 98) await this.#lose(shard, model);
+      else if (step < 99) await this.#cover(shard, model);
       else await this.#repeatOld();
     }
     if (chance(0.1)) await this.#compareAnswers();
@@ -92,11 +95,12 @@ export class World {
     const known = this.#models.get(shard);
     const counts = [{ metric: 1, subject: SUBJECTS[0] as string }];
     expect(await this.#store.read([{ shard, counts, registers: [] }])).toEqual([known ? "foreign" : "none"]);
-    const version = this.#version(shard, known?.incarnation ?? "i1", 1 + below(5));
+    const version = this.#version(shard, known?.incarnation ?? "i1", below(4));
     const epoch = await this.#store.renew(version);
     expect(epoch).not.toBe(known?.epoch ?? "");
     expect(await this.#store.renew(version)).toBe(epoch);
     const model = known ?? new ShardModel(version);
+    if (model.foreign) breakFilling(model.shard);
     model.foreign = false;
     model.epoch = epoch;
     model.shard.end = Number.POSITIVE_INFINITY;
@@ -260,7 +264,7 @@ export class World {
     if (typeof overlay === "string") throw new Error(overlay);
     const ahead = pick([-1, 0, 0, 1, 3]);
     const incarnation = chance(0.1) ? `i${1 + below(3)}` : model.incarnation;
-    const version = this.#version(shard, incarnation, model.shard.version + ahead);
+    const version = this.#version(shard, incarnation, Math.max(0, model.shard.version + ahead));
     const registers = overlay.registers.map(({ metric, subject, actor }): [number, string, string, number] => {
       const entry = model.shard.relations.get(`${metric}:${subject}\n${actor}`);
       if (!entry) throw new Error("an entry that the model lacks");
@@ -277,6 +281,28 @@ export class World {
       const again = await this.#store.catchUp(version, registers, keys);
       expect(again).toBe(model.catchUp(version, registers, keys));
     }
+  }
+
+  /** Two fill the filter, one step at a time. */
+  async #fill(shard: number, model: ShardModel): Promise<void> {
+    const { below, chance, pick } = this.#random;
+    const token = pick(["first", "second"]);
+    const step = below(3);
+    if (step === 0) expect(await this.#store.beginFilling([shard], token)).toEqual([model.beginFilling(token)]);
+    else if (step === 1) {
+      const registers = ACTORS.filter(() => chance(0.3)).map((actor) => {
+        return { metric: pick(METRICS), subject: pick(SUBJECTS), actor };
+      });
+      const answers = await this.#maybeTwice(() => this.#store.fill([{ shard, registers }], token));
+      expect(answers).toEqual([model.fill(registers, token)]);
+    } else expect(await this.#store.endFilling([shard], token)).toEqual([model.endFilling(token)]);
+  }
+
+  /** A commit that the copy is not told of, but its filter is; or a gap. */
+  async #cover(shard: number, model: ShardModel): Promise<void> {
+    const commit = this.#commit(shard, model);
+    await this.#maybeTwice(() => this.#store.cover([commit]));
+    model.cover(commit);
   }
 
   /** The server has another identity than the one noted, or has lost the shard. */

@@ -203,7 +203,7 @@ test("behind REST, a version that goes back tells that data was lost", async () 
   const epoch = await store.renew({ ...VERSION, shard: SHARD });
   const commit = { ...VERSION, shard: SHARD, version: 2, counts: [], registers: [], groups: [], keys: [] };
   const head = { version: 2, epoch };
-  expect(await store.advance([commit])).toEqual([true]);
+  expect(await store.advance([commit])).toEqual(["unfiltered"]);
   expect(await store.heads([SHARD])).toMatchObject([head]);
   // The same server, with the data of before: nobody can tell from its identity.
   await redis.ask("HSET", "{t:03}", "version", "1");

@@ -136,8 +136,13 @@ describe("MySQL is away", () => {
     await here().get(path);
     await cut("mysql");
 
+    // That 8 has not liked it before is known without MySQL, that 7 has is not.
+    expect((await soon(here().get(`${path}/likes/8`))).json).toEqual({ active: false, count: 1, at: null });
     const put = await soon(here().put(`${path}/likes/8`));
-    expect([put.status, put.json]).toEqual([202, { active: true, at: expect.stringMatching(TIME) }]);
+    const liked = { active: true, changed: true, count: 2, at: expect.stringMatching(TIME) };
+    expect([put.status, put.json]).toEqual([200, liked]);
+    const again = await soon(here().put(`${path}/likes/7`));
+    expect([again.status, again.json]).toEqual([202, { active: true, at: expect.stringMatching(TIME) }]);
     expect((await soon(here().post(`${path}/views`))).json).toEqual({ count: 2 });
     expect((await soon(here().get(`${path}/views`))).json.count).toBe(2);
     await untilDegraded(here(), "mysql");

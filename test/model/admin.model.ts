@@ -312,7 +312,7 @@ export function runAdmin({ seed, without }: { seed: number; without?: AdminRule 
         ]);
         const registers = new Map(touched.map(({ actor }) => [actor, ledger.registers.get(actor) ?? 0]));
         // After a job the copy cannot be told all that has changed: it is brought up to the ledger. Its filter can.
-        if (on("rest") && batch.some(isJob) && copy?.filter) coverFilter(copy.filter, ledger.version, registers.keys());
+        if (on("rest") && batch.some(isJob) && copy?.filter) coverFilter(copy.filter, ledger.version, registers);
         const isTold =
           on("rest") && batch.some(isJob) ? false : copy && advance(copy, { ...versionOf(ledger), counts }, registers);
         if (!isTold) yield* repair();

@@ -76,8 +76,8 @@ export async function applyMessages(
   const { held, gaps, records } = folded;
   const written = living.filter(({ stamp }, i) => stamp > (stamps[i] as number)).length;
   const { losses } = batch;
-  const changed = [...effects.changed];
-  return { commits, changed, held, gaps, losses, records, registers: written, counts: counts.length };
+  const [changed, gained] = [[...effects.changed], [...effects.gained]];
+  return { commits, changed, gained, held, gaps, losses, records, registers: written, counts: counts.length };
 }
 
 /** Registers with the stamp that the ledger has. */

@@ -3,7 +3,8 @@ import type { MetricKind } from "../../model.ts";
 import type { ExportSource, RelationRow, TallyRow } from "../../ports/archive.ts";
 import { type HourRow, type SketchRow, tallyRows } from "../../transfer/tally-rows.ts";
 import { asUnavailable, LedgerConnection, PATIENT, type Row } from "./connection.ts";
-import { idOf, idSql, wholeSql } from "./sql.ts";
+import { afterRow } from "./read-sql.ts";
+import { idOf } from "./sql.ts";
 
 /** Sketches have up to 12 KB each. */
 const PAGE_ROWS = 2_000;
@@ -86,7 +87,7 @@ export class MysqlExport implements ExportSource {
       yield* rows;
       const end = rows.at(-1);
       if (!end || rows.length < PAGE_ROWS) return;
-      where = `WHERE ${behind(key.map((name, i) => [name, literal(end[i])]))}`;
+      where = `WHERE ${afterRow(key, end)}`;
     }
   }
 
@@ -123,17 +124,4 @@ class Group<T extends { metric: string }> {
     this.#rows = [];
     return rows;
   }
-}
-
-function literal(value: Row[number] | undefined): string {
-  return Buffer.isBuffer(value) ? idSql(idOf(value)) : wholeSql(Number(value));
-}
-
-/** Behind a row in the key's order, spelt out as ranges of the index. */
-function behind(key: readonly (readonly [column: string, value: string])[]): string {
-  const [first, ...rest] = key;
-  if (!first) return "FALSE";
-  const [column, value] = first;
-  if (rest.length === 0) return `${column} > ${value}`;
-  return `(${column} > ${value} OR (${column} = ${value} AND ${behind(rest)}))`;
 }

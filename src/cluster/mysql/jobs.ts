@@ -19,6 +19,8 @@ const minuteOf = (stamp: string) => `(946684800 + ${stamp} DIV 2048000) DIV 60 *
 export interface JobEffects {
   /** Shards whose counts and registers changed. */
   changed: Set<number>;
+  /** Shards that registers of others were moved to. */
+  gained: Set<number>;
   /** Changes of relations' counts, by the minute they fall in (its first second since 1970). */
   counts: { shard: number; metric: number; subject: string; minute: number; amount: number }[];
   /** Subjects whose past is another one's now, or (empty) nobody's. */
@@ -33,7 +35,7 @@ type Placed<T> = T & Pick<PlacedJob, "source">;
  * and are brought up to the ledger instead.
  */
 export async function doJobs(connection: LedgerConnection, { jobs, nowMs }: Batch): Promise<JobEffects> {
-  const effects: JobEffects = { changed: new Set(), counts: [], becomes: [] };
+  const effects: JobEffects = { changed: new Set(), gained: new Set(), counts: [], becomes: [] };
   for (let i = 0; i < jobs.length; ) {
     const job = jobs[i] as PlacedJob;
     let next = i + 1;
@@ -170,6 +172,7 @@ async function merge(connection: LedgerConnection, job: MergeRecord, effects: Jo
   await removeSubject(connection, subject);
   await mergeSketches(connection, subject, to);
   effects.changed.add(shard).add(shardOf(to));
+  effects.gained.add(shardOf(to));
   effects.becomes.push({ shard, subject, other: to });
 }
 

@@ -29,6 +29,8 @@ export interface AppliedMessages {
   commits: ShardCommit[];
   /** Shards that erasures or merges have changed: their copies are brought up to the ledger, not told of the commit. */
   changed: number[];
+  /** Those of them that got registers which no commit names. */
+  gained: number[];
   /**
    * Messages that hold records behind a gap. The next call must begin with them; their partitions' positions stay at
    * the first of each, so that whoever takes a partition over reads them again.

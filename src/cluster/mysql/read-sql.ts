@@ -44,3 +44,11 @@ export async function inParts<T, R>(
   }
   return answers;
 }
+
+/** Behind a row (its key's columns first) in the key's order, spelt out as ranges of the index. */
+export function afterRow([column, ...rest]: readonly string[], [value, ...others]: Row): string {
+  if (column === undefined) return "FALSE";
+  const text = Buffer.isBuffer(value) ? idSql(idOf(value)) : wholeSql(Number(value));
+  if (rest.length === 0) return `${column} > ${text}`;
+  return `(${column} > ${text} OR (${column} = ${text} AND ${afterRow(rest, others)}))`;
+}

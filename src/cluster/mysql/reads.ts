@@ -17,11 +17,13 @@ import { Floors, highestFloor } from "./floors.ts";
 import { nameOf, sorted } from "./found.ts";
 import { knownRows, knownSql } from "./known.ts";
 import { type PoolOptions, ReadPool, UNHURRIED } from "./pool.ts";
-import { behind, countOf, inParts, ofActor, registersIn, sourceOf } from "./read-sql.ts";
+import { afterRow, behind, countOf, inParts, ofActor, registersIn, sourceOf } from "./read-sql.ts";
 import { sketchPairs } from "./sketches.ts";
 import { hexSql, idOf, idSql, numbersSql, rowsSql, wholeSql } from "./sql.ts";
 import { readTop, wantTop } from "./tops.ts";
 
+/** Of a walk through a table. */
+const PAGE_ROWS = 5_000;
 /** How much later than its own time a key may have come into the ledger by the clocks of all. */
 const CLOCKS_APART_MS = 60_000;
 
@@ -63,6 +65,23 @@ export class MysqlLedgerReader implements LedgerReader, SharedLedger {
         return { stamp: found.get(nameOf(register)) ?? 0, version: versions.get(register.shard) ?? 0 };
       });
     });
+  }
+
+  async *everyRegister(): AsyncGenerator<RegisterName[]> {
+    const key = ["actor", "subject", "metric"];
+    for (let where = ""; ; ) {
+      const rows = await this.#unhurried.use((connection) =>
+        connection.ask(
+          `SELECT ${key} FROM relations FORCE INDEX (PRIMARY) ${where} ORDER BY ${key} LIMIT ${PAGE_ROWS}`,
+        ),
+      );
+      yield rows.map(([actor, subject, metric]) => {
+        return { metric: Number(metric), subject: idOf(subject as Buffer), actor: idOf(actor as Buffer) };
+      });
+      const end = rows.at(-1);
+      if (!end || rows.length < PAGE_ROWS) return;
+      where = `WHERE ${afterRow(key, end)}`;
+    }
   }
 
   async floorOf(shard: number, actor: Actor): Promise<Stamp> {

@@ -1,6 +1,6 @@
-import type { Subject } from "../../model.ts";
+import type { Actor, Subject } from "../../model.ts";
 import type { RegisterName, ShardCommit } from "../../ports/hot-store.ts";
-import { countName, idHash } from "./names.ts";
+import { countName, filterHashes, idHash } from "./names.ts";
 
 /** The arguments of one script call: fields of the head that the script has to know, each once, and the rest. */
 export class CallArgs {
@@ -25,6 +25,13 @@ export class CallArgs {
   register({ metric, subject, actor }: RegisterName): this {
     const slash = subject.indexOf("/");
     this.#rest.push(`${metric}:${subject.slice(0, slash)}`, subject.slice(slash + 1), actor);
+    return this.hashes(metric, subject, actor);
+  }
+
+  /** Of a register, for the filter. */
+  hashes(metric: number, subject: Subject, actor: Actor): this {
+    const [block, bits] = filterHashes(metric, subject, actor);
+    this.#rest.push(String(block), String(bits));
     return this;
   }
 
@@ -55,6 +62,8 @@ export function advanceArgs(commit: ShardCommit): CallArgs {
   args.push(commit.keys.length);
   for (const key of commit.keys) args.push(key);
   args.push(commit.registers.length);
-  for (const [metric, subject, actor, stamp] of commit.registers) args.push(countName(metric, subject), actor, stamp);
+  for (const [metric, subject, actor, stamp] of commit.registers) {
+    args.push(countName(metric, subject), actor, stamp).hashes(metric, subject, actor);
+  }
   return args;
 }

@@ -3,6 +3,7 @@ import { SHARDS } from "../../arithmetic/shard.ts";
 import type { Stamp } from "../../arithmetic/stamp.ts";
 import type { Actor, Subject } from "../../model.ts";
 import {
+  type Advanced,
   type CountName,
   type HotStore,
   type KeyedAnswer,
@@ -36,6 +37,9 @@ import {
 } from "./replies.ts";
 import { Rollbacks } from "./rollbacks.ts";
 import { SCRIPTS, type Script } from "./scripts.ts";
+
+/** Who fills a filter and is not heard of for so long is gone. */
+const FILLING_S = 60;
 
 type ActorHint = RegisterName & { stamp: Stamp };
 
@@ -113,7 +117,7 @@ export class RedisHotStore implements HotStore {
       const args = new CallArgs();
       for (const { metric, subject, actor, stamp, source, n, hint } of events) {
         args.asks(source).count(metric, subject).push(actor, stamp, source, n);
-        args.push(hint?.stamp ?? "", hint?.version ?? "");
+        args.push(hint?.stamp ?? "", hint?.version ?? "").hashes(metric, subject, actor);
       }
       return this.#call(SCRIPTS.putRelations, shard, args);
     });
@@ -153,10 +157,39 @@ export class RedisHotStore implements HotStore {
     return { body: String(body), atMs: Number(at) };
   }
 
-  async advance(commits: readonly ShardCommit[]): Promise<boolean[]> {
+  async advance(commits: readonly ShardCommit[]): Promise<Advanced[]> {
     const calls = commits.map((commit) => this.#call(SCRIPTS.advance, commit.shard, advanceArgs(commit)));
     const replies = await this.#driver.run(calls);
-    return replies.map((reply) => reply === "ok");
+    return replies.map((reply) => (reply === "ok" || reply === "unfiltered" ? reply : "behind"));
+  }
+
+  async cover(commits: readonly ShardCommit[]): Promise<void> {
+    const calls = commits.map(({ shard, incarnation, version, registers }) => {
+      const args = new CallArgs().push(incarnation, version);
+      for (const [metric, subject, actor, stamp] of registers) if (stamp > 0) args.hashes(metric, subject, actor);
+      return this.#call(SCRIPTS.cover, shard, args);
+    });
+    await this.#driver.run(calls);
+  }
+
+  async beginFilling(shards: readonly number[], token: string): Promise<("ok" | "whole" | "busy" | Missing)[]> {
+    const args = () => new CallArgs().push(token, FILLING_S);
+    const replies = await this.#driver.run(shards.map((shard) => this.#call(SCRIPTS.beginFilling, shard, args())));
+    return replies as ("ok" | "whole" | "busy" | Missing)[];
+  }
+
+  async fill(parts: { shard: number; registers: readonly RegisterName[] }[], token: string): Promise<boolean[]> {
+    const calls = parts.map(({ shard, registers }) => {
+      const args = new CallArgs().push(token, FILLING_S);
+      for (const { metric, subject, actor } of registers) args.hashes(metric, subject, actor);
+      return this.#call(SCRIPTS.fill, shard, args);
+    });
+    return (await this.#driver.run(calls)).map((reply) => reply === "ok");
+  }
+
+  async endFilling(shards: readonly number[], token: string): Promise<boolean[]> {
+    const calls = shards.map((shard) => this.#call(SCRIPTS.endFilling, shard, new CallArgs().push(token)));
+    return (await this.#driver.run(calls)).map((reply) => reply === "whole");
   }
 
   async overlayOf(shard: number): Promise<{ head: ShardHead; registers: RegisterName[]; keys: string[] } | Missing> {

@@ -1,5 +1,5 @@
 import { murmur3 } from "../../lib/hash.ts";
-import { type Actor, ID_BYTES_MAX, type Subject } from "../../model.ts";
+import { type Actor, ID_BYTES_MAX, SUBJECT_BYTES_MAX, type Subject } from "../../model.ts";
 
 /** Room for any id's UTF-8. */
 const scratch = Buffer.alloc(ID_BYTES_MAX * 3);
@@ -67,4 +67,15 @@ export function countName(metric: number, subject: Subject): string {
 export function parseCount(name: string): { metric: number; subject: Subject } {
   const colon = name.indexOf(":");
   return { metric: Number(name.slice(0, colon)), subject: name.slice(colon + 1) };
+}
+
+const REGISTER_BYTES_MAX = 3 * (ID_BYTES_MAX + SUBJECT_BYTES_MAX + 8);
+const registerScratch = Buffer.alloc(REGISTER_BYTES_MAX);
+const BLOCK_SEED = 0x9747b28c;
+const BITS_SEED = 0x1b873593;
+
+/** Where a register stands in its shard's filter: which block, and which bits of it. See filter.lua. */
+export function filterHashes(metric: number, subject: Subject, actor: Actor): [block: number, bits: number] {
+  const length = registerScratch.utf8Write(`${metric}:${subject}\n${actor}`, 0);
+  return [murmur3(registerScratch, 0, length, BLOCK_SEED) >>> 0, murmur3(registerScratch, 0, length, BITS_SEED) >>> 0];
 }

@@ -1,11 +1,16 @@
 import { createHash } from "node:crypto";
 import actors from "./lua/actors.lua" with { type: "text" };
 import advance from "./lua/advance.lua" with { type: "text" };
+import beginFilling from "./lua/begin-filling.lua" with { type: "text" };
 import catchUp from "./lua/catch-up.lua" with { type: "text" };
 import changed from "./lua/changed.lua" with { type: "text" };
 import claim from "./lua/claim.lua" with { type: "text" };
 import counts from "./lua/counts.lua" with { type: "text" };
+import cover from "./lua/cover.lua" with { type: "text" };
 import drop from "./lua/drop.lua" with { type: "text" };
+import endFilling from "./lua/end-filling.lua" with { type: "text" };
+import fill from "./lua/fill.lua" with { type: "text" };
+import filter from "./lua/filter.lua" with { type: "text" };
 import findKey from "./lua/find-key.lua" with { type: "text" };
 import forget from "./lua/forget.lua" with { type: "text" };
 import heads from "./lua/heads.lua" with { type: "text" };
@@ -17,6 +22,7 @@ import putKeyed from "./lua/put-keyed.lua" with { type: "text" };
 import putRelations from "./lua/put-relations.lua" with { type: "text" };
 import putTallies from "./lua/put-tallies.lua" with { type: "text" };
 import read from "./lua/read.lua" with { type: "text" };
+import remember from "./lua/remember.lua" with { type: "text" };
 import renew from "./lua/renew.lua" with { type: "text" };
 import salts from "./lua/salts.lua" with { type: "text" };
 import setEnd from "./lua/set-end.lua" with { type: "text" };
@@ -46,13 +52,15 @@ export interface Script {
  *
  *     {prefix:0f}             hash: identity, incarnation, version, position, end, epoch, changes (how many), bases (the generation's name),
  *                             old (there are buckets to sweep), `>source` → its last n decided, metric:type → how
- *                             many bases are loaded
+ *                             many bases are loaded, filter: "version filling layers entries" (filter.lua)
  *     {prefix:0f}:r:<count>   hash: actor → "stamp under n source"; a count is metric:type/id
  *     {prefix:0f}:names       set of the counts that have such a hash
  *     {prefix:0f}:tallies     hash: "n source" → lines of counts and amounts
  *     {prefix:0f}:keyed       hash: key → lines of count, amount, "n source", at, body
  *     {prefix:0f}:sums        hash: count → sum of the three above
  *     {prefix:0f}:b<bases>:<metric:type>:<bucket>   hash: id → the ledger's count (counts.lua)
+ *     {prefix:0f}:f<layer>    bits of the filter
+ *     {prefix:0f}:filling     who fills it, for a minute
  *     {prefix:0f}:old         hash: <bases>:<metric:type> → buckets of a generation given up, still to be deleted
  *     {prefix:a0f}:<metric:actor>   sorted set: subject → newest stamp hinted; a tag of the actor's hash, not a shard's
  *     {prefix:v0f}:<hash>     who claims a visitor's turn, until it is over; the tag is the subject's
@@ -62,16 +70,44 @@ export interface Script {
  * Ids hold no control characters, so line ends may stand between them.
  */
 export const SCRIPTS = {
-  read: script("read", head("incarnation", "version", "position", "end", "epoch", "changes", "bases"), counts, read),
+  read: script(
+    "read",
+    head("incarnation", "version", "position", "end", "epoch", "changes", "bases", "filter"),
+    counts,
+    filter,
+    read,
+  ),
   token: script("token", head("incarnation", "version", "position", "end", "epoch", "changes"), token),
   heads: script("heads", head("incarnation", "version", "position", "end", "epoch"), heads),
   install: script("install", head("incarnation", "version", "bases", "old"), counts, sweep, install),
-  putRelations: script("putRelations", head("version", "bases"), changed, counts, shift, putRelations),
+  putRelations: script(
+    "putRelations",
+    head("version", "bases", "filter"),
+    changed,
+    counts,
+    shift,
+    filter,
+    putRelations,
+  ),
   putTallies: script("putTallies", head("bases"), changed, counts, shift, putTallies),
   putKeyed: script("putKeyed", head("version", "bases"), changed, counts, shift, putKeyed),
   forget: script("forget", head(), forget),
   findKey: script("findKey", head(), findKey),
-  advance: script("advance", head("incarnation", "version", "bases", "old"), counts, shift, drop, sweep, advance),
+  advance: script(
+    "advance",
+    head("incarnation", "version", "bases", "old", "filter"),
+    counts,
+    shift,
+    drop,
+    sweep,
+    filter,
+    remember,
+    advance,
+  ),
+  cover: script("cover", head("incarnation", "filter"), filter, remember, cover),
+  beginFilling: script("beginFilling", head("version", "filter"), filter, remember, beginFilling),
+  fill: script("fill", head("filter"), filter, remember, fill),
+  endFilling: script("endFilling", head("version", "filter"), filter, remember, endFilling),
   overlayOf: script("overlayOf", head("incarnation", "version", "position", "end", "epoch"), overlayOf),
   catchUp: script("catchUp", head("incarnation", "version", "position", "bases"), counts, shift, drop, catchUp),
   renew: script("renew", renew),
@@ -93,7 +129,7 @@ export const SCRIPTS = {
  * `rest`.
  */
 export function head(
-  ...fields: ("incarnation" | "version" | "position" | "end" | "epoch" | "changes" | "bases" | "old")[]
+  ...fields: ("incarnation" | "version" | "position" | "end" | "epoch" | "changes" | "bases" | "old" | "filter")[]
 ): string {
   const names = ["identity", ...fields];
   const locals = names.map((name) => (name === "end" ? "ending" : name)); // `end` is a word of Lua's own

@@ -1,5 +1,6 @@
 -- incarnation, version, position, then each list with its length before it: source and last n; group, id, hash and
--- value of counts; source and n of groups of tallies; keys; count, actor and stamp of registers
+-- value of counts; source and n of groups of tallies; keys; count, actor, stamp and the two hashes of registers
+-- → "ok", or "unfiltered" where nobody can be told by the filter that a register never was
 if incarnation ~= ARGV[rest] or version + 1 ~= ARGV[rest + 1] + 0 then return "behind" end
 call("HSET", shard, "version", ARGV[rest + 1], "position", ARGV[rest + 2])
 sweep()
@@ -32,9 +33,12 @@ for a = from, to do
   local text = call("HGET", shard .. ":keyed", ARGV[a])
   if text then dropKeyed(ARGV[a], text) end
 end
-from, to = list(3)
-for a = from, to, 3 do
+from, to = list(5)
+local isCovered = covers(ARGV[rest + 1])
+for a = from, to, 5 do
   local text = call("HGET", shard .. ":r:" .. ARGV[a], ARGV[a + 1])
   if text then coverRelation(ARGV[a], ARGV[a + 1], text, ARGV[a + 2]) end
+  if isCovered and ARGV[a + 2] ~= "0" then remember(ARGV[a + 3], ARGV[a + 4]) end
 end
-return "ok"
+if isCovered then saveFilter() end
+return isCovered and filling == "-" and "ok" or "unfiltered"

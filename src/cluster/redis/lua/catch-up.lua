@@ -57,6 +57,8 @@ for a = 1, #fields, 2 do
 end
 call("HSET", shard, "incarnation", ARGV[rest], "version", ARGV[rest + 1], "position", ARGV[rest + 2])
 call("HSET", shard, "bases", ARGV[rest + 3])
+-- Versions of another incarnation say nothing about what was taken in before.
+if incarnation ~= ARGV[rest] then call("HDEL", shard, "filter") end
 known = {}
 for a = lastFrom, lastTo, 2 do
   local field = ">" .. ARGV[a]

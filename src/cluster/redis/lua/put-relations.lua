@@ -1,4 +1,5 @@
--- of each event: group, id and hash, actor, stamp, source, n, stamp and version of the hint (both empty: none)
+-- of each event: group, id and hash, actor, stamp, source, n, stamp and version of the hint (both empty: none), the register's
+-- two hashes
 -- → of each: "miss", "behind", "decided" and the count, or the stamp seen, the stamp now, the count as it shows now
 local answer = {}
 local at = 0
@@ -7,7 +8,7 @@ local function say(value)
   answer[at] = value
 end
 
-for a = rest, #ARGV, 9 do
+for a = rest, #ARGV, 11 do
   local group, id, hash, actor, stamp = ARGV[a], ARGV[a + 1], ARGV[a + 2], ARGV[a + 3], ARGV[a + 4]
   local source, n, hint = ARGV[a + 5], ARGV[a + 6], ARGV[a + 7]
   if tonumber(n) <= (known[">" .. source] or 0) then
@@ -21,7 +22,7 @@ for a = rest, #ARGV, 9 do
     if text then
       seen, under = string.match(text, "^(%d+) (%d+) ")
     elseif hint == "" then
-      seen = "miss"
+      if isNever(ARGV[a + 9], ARGV[a + 10]) then seen, under = "0", "0" else seen = "miss" end
     elseif ARGV[a + 8] ~= version then
       seen = "behind"
     end
