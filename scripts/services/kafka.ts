@@ -1,6 +1,8 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Kafka, logLevel } from "kafkajs";
+// Mended here too, or each client looks every millisecond and warns of it on stderr.
+import "../../src/cluster/kafka/idle.ts";
 import { command, kafkaPrograms } from "./install.ts";
 import { freePort, HOST } from "./ports.ts";
 import { TcpProxy } from "./proxy.ts";

@@ -1,4 +1,6 @@
 import { Kafka, logLevel } from "kafkajs";
+// Mended here too, or each client looks every millisecond and warns of it on stderr.
+import "../../src/cluster/kafka/idle.ts";
 import { type Cluster, flagsFor, startCluster } from "./cluster.ts";
 import { createDatabase, dropDatabase } from "./mysql.ts";
 

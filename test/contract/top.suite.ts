@@ -42,7 +42,12 @@ export function top(api: Api): void {
         ...rest.map((id) => [id, 3]),
       ].map(([id, count]) => [`${type}/${id}`, count]);
       for (const name of NAMES) {
-        await eventually(async () => expect(await listed(`${type}/views?window=${name}`)).toEqual(expected as never));
+        await eventually(async () => {
+          const items = await listed(`${type}/views?window=${name}`);
+          // A minute may have passed, by which what is hot has cooled a little.
+          const counts = items.map(([subject, count]) => [subject, name === "hot" ? Math.round(count) : count]);
+          expect(counts).toEqual(expected as never);
+        });
       }
       const { items, ...head } = await of(`${type}/views?window=7d&limit=3`);
       expect(items).toEqual(

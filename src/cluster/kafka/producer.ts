@@ -154,7 +154,7 @@ export class KafkaProducer {
           acks: -1,
           timeout: Math.max(1, Math.round(deadlineMs - ANSWER_EARLY_MS)),
         });
-        settle(round, await within(answer, untilMs - performance.now()), last);
+        settle(round, await within(answer, Math.max(0, untilMs - performance.now())), last);
         if (!link.isProven) this.#prove(link);
         return;
       } catch (error) {
