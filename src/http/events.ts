@@ -13,12 +13,16 @@ import { EventReport } from "./events/report.ts";
 import { UnkeyedEvents } from "./events/unkeyed.ts";
 import { onceKeyOf } from "./once.ts";
 
-/** Chunks (of at most 128 KiB) between two collections of garbage. */
-const COLLECT_EVERY = 128;
+/**
+ * Bytes of garbage, about, between two collections: a chunk's own (64 KiB of a sender who is slower than we are, up to 1 MiB
+ * of one who is faster), and what its lines leave. A body of 256 MiB whose lines are read in full leaves gigabytes.
+ */
+const COLLECT_EVERY = 8 * 1024 * 1024;
 
 /** `POST /v1/events`: lines are counted as they come, and the body is never held whole. */
 export function eventHandlers({ catalog, counting, rules, stats }: HandlerDeps) {
   const garbage = new Garbage(COLLECT_EVERY);
+  const litter = (bytes: number): void => garbage.add(bytes);
 
   /** Reads on only when what came before is dealt with: whoever sends faster is made to wait by TCP. */
   async function read(call: Call, take: (chunk: Uint8Array) => Promise<void>): Promise<void> {
@@ -30,7 +34,7 @@ export function eventHandlers({ catalog, counting, rules, stats }: HandlerDeps) 
         if (bytes > EVENT_BODY_BYTES_MAX) throw tooLarge();
         await take(chunk);
         free(chunk);
-        garbage.add(1);
+        litter(chunk.length);
       }
     } catch (error) {
       throw cutOr(error);
@@ -57,7 +61,7 @@ export function eventHandlers({ catalog, counting, rules, stats }: HandlerDeps) 
         if (Number(call.headers["content-length"]) > EVENT_BODY_BYTES_MAX) throw tooLarge();
         const key = onceKeyOf(call, ["events"]);
         const check = new EventCheck(key === undefined ? catalog : catalog.frozen(), call.caller);
-        const parts = { format, check, counting, rules, visit: rules.visit(call), stats, report };
+        const parts = { format, check, counting, rules, visit: rules.visit(call), stats, report, litter };
         const events = key === undefined ? new UnkeyedEvents(parts) : new KeyedEvents(parts, key);
         const lines = new LineReader(events);
         try {

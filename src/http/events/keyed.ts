@@ -9,7 +9,7 @@ import { KeyedVisits, type LineVisit } from "./keyed-visits.ts";
 import type { LineTaker } from "./line-reader.ts";
 import { lineText } from "./line-text.ts";
 import type { Scanner } from "./scan.ts";
-import type { EventParts } from "./unkeyed.ts";
+import { type EventParts, LINE_LITTER, textOf } from "./unkeyed.ts";
 
 const NEWLINE = 0x0a;
 const NONE = { actor: "", active: false, by: 0 };
@@ -56,6 +56,7 @@ export class KeyedEvents implements LineTaker {
   readonly #streams = new Map<string, Stream>();
   readonly #scratch = new Uint8Array(SUBJECT_SCRATCH_BYTES);
   readonly #hash = createHash("sha256");
+  #text = textOf(new Uint8Array(0));
   #digest: string | null = null;
   #claimed: UploadClaim | null = null;
   #visits: KeyedVisits | null = null;
@@ -76,14 +77,17 @@ export class KeyedEvents implements LineTaker {
 
   async lines(bytes: Uint8Array, from: number, to: number): Promise<void> {
     this.#scanner.begin(bytes);
+    this.#text = textOf(bytes);
+    const first = this.#line;
     for (let at = from; at < to; ) {
       const end = bytes.indexOf(NEWLINE, at) + 1;
       if (this.#endsBlock(end - at)) await this.#endBlock();
       this.#begin(end - at, bytes.subarray(at, end - 1));
       if (this.#scanner.next(at, to) === at) this.#inFull(bytes, at, end);
-      else this.#usual(bytes);
+      else this.#usual();
       at = end;
     }
+    this.#parts.litter(LINE_LITTER * (this.#line - first));
   }
 
   async tooLong(): Promise<void> {
@@ -115,9 +119,9 @@ export class KeyedEvents implements LineTaker {
   }
 
   /** What the scanner has found. */
-  #usual(bytes: Uint8Array): void {
+  #usual(): void {
     const { metric: id, from, to, by } = this.#scanner;
-    const subject = Buffer.from(bytes.buffer, bytes.byteOffset + from, to - from).latin1Slice();
+    const subject = this.#text.latin1Slice(from, to);
     const metric = this.#parts.check.metricOf(id);
     this.#number(metric, subject, { kind: "tally", ...NONE, by, atMs: null });
     this.#blockAccepted++;
