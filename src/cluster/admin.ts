@@ -87,7 +87,7 @@ export class ClusterAdmin implements Admin {
     if (await this.#isRepeat(shards[0], once)) return counting.counts(to, metrics);
     const [given, there] = [await counting.counts(from, metrics), await counting.counts(to, metrics)];
     if (given.some((count, i) => count + (there[i] as number) > COUNT_MAX)) {
-      throw badInput("/from", `a count would pass ${COUNT_MAX}`);
+      throw tooMuch();
     }
     if (!(await this.#untilApplied(shards[1]))) {
       throw unavailable("a store is away, so it is not known what is still on its way; nothing was merged");
@@ -95,6 +95,8 @@ export class ClusterAdmin implements Admin {
     const logged = await this.#log({ kind: "merge", from, to, metrics: idsOf(metrics), once: named(once) });
     const isShown = await this.#untilShown(logged, [...new Set(shards)], SHARED_JOB_MS_MAX);
     this.#renew([from, to], metrics);
+    // Nobody knows the sums in advance: others merge and set, too, and the ledger's order decides.
+    if (isShown && (await this.#noted(logged)).length > 0) throw tooMuch();
     return isShown ? counting.counts(to, metrics) : null;
   }
 
@@ -172,18 +174,20 @@ export class ClusterAdmin implements Admin {
   }
 
   /** What was taken away, as the ledger has noted it. */
-  async #erased({ source, records }: LoggedJob, metrics: readonly Metric[], isShown: boolean): Promise<Erased> {
-    const own = new Set(records.map(([shard, n]) => `${shard} ${n}`));
+  async #erased(logged: LoggedJob, metrics: readonly Metric[], isShown: boolean): Promise<Erased> {
     const counts = new Map<number, number>();
     try {
-      for (const { shard, n, metric, count } of await this.#parts.ledger.erased(source)) {
-        if (own.has(`${shard} ${n}`)) counts.set(metric, (counts.get(metric) ?? 0) + count);
-      }
+      for (const { metric, count } of await this.#noted(logged)) counts.set(metric, (counts.get(metric) ?? 0) + count);
     } catch (error) {
       if (!isAway(error)) throw error;
       return { counts: null, isShown: false };
     }
     return { counts: isShown ? metrics.map(({ id }) => counts.get(id) ?? 0) : null, isShown };
+  }
+
+  async #noted({ source, records }: LoggedJob): Promise<{ metric: number; count: number }[]> {
+    const own = new Set(records.map(([shard, n]) => `${shard} ${n}`));
+    return (await this.#parts.ledger.erased(source)).filter(({ shard, n }) => own.has(`${shard} ${n}`));
   }
 
   /** What this node's table knew of these counters was before; readings that are under way are not believed any more. */
@@ -206,6 +210,10 @@ export class ClusterAdmin implements Admin {
 
 function idsOf(metrics: readonly Metric[]): number[] {
   return metrics.map(({ id }) => id);
+}
+
+function tooMuch(): Problem {
+  return badInput("/from", `a count would pass ${COUNT_MAX}; nothing was merged`);
 }
 
 function nothing(metrics: readonly Metric[]): Erased {

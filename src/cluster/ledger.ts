@@ -33,7 +33,7 @@ export interface SharedLedger {
   floorOf(shard: number, actor: Actor): Promise<Stamp>;
   /** The highest of all such stamps. */
   highestFloor(): Promise<Stamp>;
-  /** What the records of a source have erased. */
+  /** What the records of a source have erased; of merges those that were too much, and not done. */
   erased(source: string): Promise<{ shard: number; n: number; metric: number; count: number }[]>;
   /** Counts and the version of their shards. */
   bases(

@@ -1,5 +1,5 @@
 import type { MessagePort } from "node:worker_threads";
-import { Problem, unavailable } from "../errors.ts";
+import { badInput, Problem, unavailable } from "../errors.ts";
 import { Questions } from "../lib/questions.ts";
 import type { Actor, Metric, Subject } from "../model.ts";
 import type { Admin, Erased } from "../ports/admin.ts";
@@ -48,7 +48,9 @@ export class EmbeddedAdmin implements Admin {
     const reply = await this.#asked.ask((id) => this.#port.postMessage({ id, request } satisfies AdminMessage));
     if ("counts" in reply) return reply;
     const { code, detail } = reply.problem;
-    throw code === "unavailable" ? unavailable(detail) : new Problem(code, detail);
+    if (code === "unavailable") throw unavailable(detail);
+    // Input is checked before; only the sums of a merge are seen as late as this.
+    throw code === "bad-input" ? badInput("/from", detail) : new Problem(code, detail);
   }
 }
 

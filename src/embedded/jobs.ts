@@ -241,7 +241,7 @@ export class Jobs {
         case "key-reused":
           throw new Problem("key-reused", "this Idempotency-Key came with another body before");
         case "too-high":
-          throw new Problem("bad-input", `a count would pass ${COUNT_MAX}`);
+          throw new Problem("bad-input", `a count would pass ${COUNT_MAX}; nothing was merged`);
         case "refused":
           throw unavailable(`${reply.detail}; nothing was done`);
         case "not-loaded":

@@ -7,6 +7,7 @@ import {
   expectProblem,
   freshSubject,
 } from "../support/contract.ts";
+import { eventually } from "../support/eventually.ts";
 import { everyone, NONE, ODD, pathOf, runAgainstModel } from "./admin-random.ts";
 
 const key = (key: string, json?: unknown) => ({ headers: { "idempotency-key": key }, ...(json ? { json } : {}) });
@@ -320,6 +321,32 @@ function merges(api: Api): void {
       expectProblem(await merge(from.subject, to.subject), 400, "bad-input");
       expect((await api.get(`${from.path}/views`)).json.count).toBe(2 ** 53 - 1);
       expect((await api.get(`${to.path}/views`)).json.count).toBe(1);
+    });
+
+    test("of two merges at once that are too much together one is done, and the other is told so", async () => {
+      const [one, other, to] = [freshSubject(), freshSubject(), freshSubject()];
+      const half = 2 ** 52;
+      const once = { "idempotency-key": `too much ${to.subject}` };
+      for (const { path } of [one, other]) await api.put(`${path}/views`, { json: { count: half } });
+      const merge = (from: string) => api.post("/v1/merge", { headers: once, json: { from, to: to.subject } });
+      const asked = [one, other].map(({ subject }) => ({ from: subject, to: to.subject }));
+      const replies = await Promise.all(asked.map((json) => api.post("/v1/merge", { json })));
+      expect(replies.map(({ status }) => status).sort()).toEqual([200, 400]);
+      const refused = replies[0]?.status === 400 ? one : other;
+      for (const reply of replies) if (reply.status === 400) expectBadInput(reply, "/from");
+      await eventually(async () => {
+        for (const _ of api.urls) {
+          expect((await api.get(`${to.path}/views`)).json.count).toBe(half);
+          expect((await api.get(`${refused.path}/views`)).json.count).toBe(half);
+        }
+      });
+      // What was not done has not used its key.
+      for (let i = 0; i < 2; i++) expectBadInput(await merge(refused.subject), "/from");
+      await api.put(`${to.path}/views`, { json: { count: 1 } });
+      await eventually(async () => {
+        for (const _ of api.urls) expect((await api.get(`${to.path}/views`)).json.count).toBe(1);
+      });
+      expect((await merge(refused.subject)).json.counts.views).toBe(half + 1);
     });
 
     test("with a key happens once", async () => {

@@ -7,7 +7,7 @@ import type { LedgerConnection } from "./connection.ts";
 import { raiseFloor } from "./floors.ts";
 import { registerSql } from "./registers.ts";
 import { eraseSketches, mergeSketches } from "./sketches.ts";
-import { idOf, idSql, rowsSql, wholeSql } from "./sql.ts";
+import { hexSql, idOf, idSql, rowsSql, wholeSql } from "./sql.ts";
 
 /** Rows that one statement deletes: some 100 ms, far below the deadline for an answer. */
 const DELETE_ROWS = 10_000;
@@ -39,7 +39,7 @@ export async function doJobs(connection: LedgerConnection, { jobs, nowMs }: Batc
   for (let i = 0; i < jobs.length; ) {
     const job = jobs[i] as PlacedJob;
     let next = i + 1;
-    if (job.kind === "merge") await merge(connection, job, effects);
+    if (job.kind === "merge") await merge(connection, job, nowMs, effects);
     else if (job.actor === "") await eraseSubject(connection, job, nowMs, effects);
     else {
       // The records of one erasure stand in one message, one for each shard.
@@ -128,19 +128,28 @@ async function eraseActor(
 }
 
 /** An actor on both is on `to` since the later time; the history of `from` moves, but for the lower of two such likes. */
-async function merge(connection: LedgerConnection, job: MergeRecord, effects: JobEffects): Promise<void> {
+async function merge(
+  connection: LedgerConnection,
+  job: Placed<MergeRecord>,
+  nowMs: number,
+  effects: JobEffects,
+): Promise<void> {
   const { subject, to, shard } = job;
   const [from, into] = [idSql(subject), idSql(to)];
   const given = `relations AS given LEFT JOIN relations AS there
     ON there.actor = given.actor AND there.subject = ${into} AND there.metric = given.metric
     WHERE given.subject = ${from} AND given.active = 1`;
   const add = (column: string) => `ON DUPLICATE KEY UPDATE ${column} = ${column} + VALUES(${column})`;
-  // Two sums that each node has seen for itself may be too much together: then nothing is merged.
+  // Two sums that each node has seen for itself may be too much together: then nothing is merged, and its key is free again.
   const [full] = await connection.ask(
-    `SELECT 1 FROM counts AS given JOIN counts AS there ON there.subject = ${into} AND there.metric = given.metric
+    `SELECT given.metric, given.count FROM counts AS given JOIN counts AS there ON there.subject = ${into} AND there.metric = given.metric
      WHERE given.subject = ${from} AND given.count > ${wholeSql(COUNT_MAX)} - there.count LIMIT 1`,
   );
-  if (full) return;
+  if (full) {
+    await tell(connection, nowMs, [[job, new Map([[Number(full[0]), Number(full[1])]])]]);
+    if (job.once) await connection.write(`DELETE FROM \`keys\` WHERE \`key\` = ${hexSql(job.once.key)}`);
+    return;
+  }
   const twice = await connection.ask(
     `SELECT given.metric, ${minuteOf("LEAST(given.stamp, there.stamp)")} AS at, COUNT(*) FROM ${given}
      AND there.active = 1 GROUP BY 1, 2`,
@@ -181,11 +190,11 @@ function addOf(column: string, table: string): string {
   return `ON DUPLICATE KEY UPDATE ${table}.${column} = ${table}.${column} + VALUES(${column})`;
 }
 
-/** Notes what was taken away, for who asked for it. */
+/** Notes what was taken away, or could not be merged, for who asked for it. */
 async function tell(
   connection: LedgerConnection,
   nowMs: number,
-  found: readonly (readonly [job: Placed<EraseRecord>, counts: ReadonlyMap<number, number>])[],
+  found: readonly (readonly [job: Pick<PlacedJob, "source" | "shard" | "n">, counts: ReadonlyMap<number, number>])[],
 ): Promise<void> {
   const rows = found.flatMap(([{ source, shard, n }, counts]) =>
     Array.from(counts)

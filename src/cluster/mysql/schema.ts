@@ -231,7 +231,10 @@ export const floors = mysqlTable(
   (t) => [primaryKey({ columns: [t.actor, t.shard] }), index("floors_by_stamp").on(t.stamp)],
 );
 
-/** What an erasure took away, named by its record, for whoever waits to tell it. Kept for a while only. */
+/**
+ * What an erasure took away, or what was too much for a merge that was not done, named by its record, for whoever waits to
+ * tell it. Kept for a while only.
+ */
 export const erased = mysqlTable(
   "erased",
   {
