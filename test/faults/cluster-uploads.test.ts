@@ -45,7 +45,11 @@ class Nodes {
   }
 }
 
-const cases = CLUSTER_UPLOAD_POINTS.flatMap((point) => [1, 4].map((times) => [point, times] as const));
+const cases = [
+  ...CLUSTER_UPLOAD_POINTS.flatMap((point) => [1, 4].map((times) => [point, times] as const)),
+  // A visitor's turn is taken here, and Redis does not know it yet.
+  ["visitors.claimed", 200] as const,
+];
 
 test.each(cases)(
   `a node that dies at %s, the %ith time: sent again to another one it counts once (SEED=${SEED})`,

@@ -15,7 +15,11 @@ async function verified(data: string): Promise<void> {
 }
 
 describe(`an upload with a key (SEED=${SEED})`, () => {
-  const cases = NUMBERED_POINTS.flatMap((point) => [1, 3, 6].map((times) => [point, times] as const));
+  const cases = [
+    ...NUMBERED_POINTS.flatMap((point) => [1, 3, 6].map((times) => [point, times] as const)),
+    // A visitor's turn is taken, and the line is not in the log.
+    ...["visitors.putting", "visitors.claimed"].flatMap((point) => [1, 300].map((times) => [point, times] as const)),
+  ];
 
   test.each(cases)("at %s, the %ith time: sent again it counts once", async (point, times) => {
     await inFolder(async (data) => {
