@@ -2,6 +2,7 @@ import { existsSync } from "node:fs";
 import { EXIT, StartError } from "../errors.ts";
 import { SETTLE_MS_MAX } from "../limits.ts";
 import { filesOf } from "../local/files.ts";
+import { takeFolder } from "../local/folder.ts";
 import { DataLock } from "../local/lock.ts";
 import { askSocket } from "../local/socket.ts";
 import type { Metric } from "../model.ts";
@@ -100,11 +101,7 @@ class ServedImport implements ImportTarget {
 /** The answer's last line. */
 async function ask(socket: string, request: string, body?: Uint8Array): Promise<Line> {
   let last: Line | null = null;
-  try {
-    for await (const line of askSocket(socket, request, body)) last = line;
-  } catch (error) {
-    throw new StartError(`the server cannot be reached: ${(error as Error).message}`, EXIT.unavailable);
-  }
+  for await (const line of askSocket(socket, request, body)) last = line;
   if (last === null) throw new StartError("the server ended meanwhile: try again", EXIT.unavailable);
   if (typeof last.error === "string") throw new StartError(`the server refused: ${last.error}`, EXIT.unavailable);
   return last;
@@ -112,7 +109,7 @@ async function ask(socket: string, request: string, body?: Uint8Array): Promise<
 
 function isServed(folder: string): boolean {
   if (!existsSync(folder)) return false;
-  const lock = DataLock.take(folder);
+  const lock = takeFolder(folder, DataLock.take);
   lock?.release();
   return lock === null;
 }

@@ -113,7 +113,7 @@ async function start(settings: Settings, events: NodeEvents): Promise<EmbeddedNo
 
 /** `tally verify`: asks the server that uses the folder, or, where there is none, is one without requests for a moment. */
 export async function verifyEmbedded(settings: Settings, repair: boolean, say: Say): Promise<Verified> {
-  const lock = DataLock.take(settings.data);
+  const lock = takeFolder(settings.data, DataLock.take);
   if (lock === null) {
     for await (const line of askSocket(filesOf(settings.data).socket, repair ? "/repair" : "/verify")) {
       if (typeof line.difference === "string") say(line.difference, line.isMended === true);

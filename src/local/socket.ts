@@ -1,5 +1,6 @@
 import { rmSync } from "node:fs";
 import { relative } from "node:path";
+import { EXIT, StartError } from "../errors.ts";
 
 /**
  * Bun closes a connection that was quiet for 10 s, and `server.timeout(request, 0)` does not keep it from that on such a
@@ -54,21 +55,26 @@ export function listenOnSocket(path: string, work: SocketWork): SocketServer {
   };
 }
 
-/** The lines of a running server's answer. */
+/** The lines of a running server's answer. Throws StartError where it does not answer: it only just starts, or ends. */
 export async function* askSocket(
   path: string,
   request: string,
   body?: Uint8Array,
 ): AsyncGenerator<Record<string, unknown>> {
   const options = { unix: shortest(path), method: "POST" };
-  const response = await fetch(`http://tally${request}`, body === undefined ? options : { ...options, body });
-  if (!response.body) return;
-  const decoder = new TextDecoder();
-  let rest = "";
-  for await (const chunk of response.body) {
-    const lines = (rest + decoder.decode(chunk, { stream: true })).split("\n");
-    rest = lines.pop() ?? "";
-    for (const line of lines) if (line !== "") yield JSON.parse(line) as Record<string, unknown>;
+  try {
+    const response = await fetch(`http://tally${request}`, body === undefined ? options : { ...options, body });
+    if (!response.body) return;
+    const decoder = new TextDecoder();
+    let rest = "";
+    for await (const chunk of response.body) {
+      const lines = (rest + decoder.decode(chunk, { stream: true })).split("\n");
+      rest = lines.pop() ?? "";
+      for (const line of lines) if (line !== "") yield JSON.parse(line) as Record<string, unknown>;
+    }
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : error;
+    throw new StartError(`the server cannot be reached: ${reason}`, EXIT.unavailable);
   }
 }
 

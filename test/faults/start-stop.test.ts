@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
-import { writeFileSync } from "node:fs";
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { DataLock } from "../../src/local/lock.ts";
 import { Book } from "../support/book.ts";
 import { Connection } from "../support/connection.ts";
 import { Load } from "../support/load.ts";
@@ -24,6 +25,32 @@ describe("one server for a data directory", () => {
       await first.kill();
       const third = await TestServer.start({ data });
       expect(await third.stop()).toEqual(ENDED_WELL);
+    });
+  }, 30_000);
+
+  test("the commands beside a server that only just starts, or on what is no data directory, end in a line", async () => {
+    await inFolder(async (data) => {
+      writeFileSync(join(data, "input.ndjson"), '{"metric":"views","subject":"article/1"}\n');
+      const said = async () => {
+        const commands = [["verify"], ["export"], ["import", join(data, "input.ndjson")]];
+        return Promise.all(commands.map((command) => runTally([...command, "--data", data])));
+      };
+      const lock = DataLock.takeOrRefuse(data);
+      for (const end of await said())
+        expect(end).toEqual({
+          status: 69,
+          stdout: "",
+          stderr: expect.stringMatching(/^tally: the server cannot be .*\n$/),
+        });
+      lock.release();
+      rmSync(join(data, "lock"));
+      mkdirSync(join(data, "lock"));
+      for (const end of await said())
+        expect(end).toEqual({
+          status: 78,
+          stdout: "",
+          stderr: expect.stringMatching(/^tally: the data directory .*\n$/),
+        });
     });
   }, 30_000);
 
