@@ -17,7 +17,7 @@ import { type Shards, shardOf } from "./shards.ts";
 
 interface AdminParts {
   port: MessagePort;
-  counting: Pick<Counting, "counts">;
+  counting: Pick<Counting, "counts" | "add">;
   table: CounterTable;
   freshness: Freshness;
   hot: HotStore;
@@ -59,6 +59,8 @@ export class ClusterAdmin implements Admin {
     const logged = await this.#log({ kind: "set", metric: metric.id, subject, count, once: named(once) });
     const isShown = await this.#untilShown(logged, [shard], LAG_MS_MAX);
     this.#renew([subject], [metric]);
+    // So that who counts here next is told if there is no room above it.
+    if (isShown) await this.#parts.counting.add(metric, subject, 0);
     return isShown ? count : null;
   }
 

@@ -1,10 +1,17 @@
-import { badInput, unavailable } from "../errors.ts";
+import { unavailable } from "../errors.ts";
 import { ACT_WAIT_MS_MAX } from "../limits.ts";
 import { COUNT_MAX, type Subject } from "../model.ts";
-import { type CounterTable, OWING_TOO_MUCH, TOO_HIGH } from "../tallies/table.ts";
+import { type CounterTable, OWING_TOO_MUCH } from "../tallies/table.ts";
 import type { Freshness } from "./freshness.ts";
 
 const POLL_MS = 4;
+
+/** What came of an addition: what the counter shows then, and how old what it knows of the other nodes is. */
+export interface Added {
+  /** TOO_HIGH: nothing was added, as the count that is known here would pass the largest. */
+  count: number;
+  ageMs: number;
+}
 
 /** The counter table of a node, as one worker adds to it. */
 export class Counters {
@@ -18,8 +25,8 @@ export class Counters {
     this.#press = parts.press;
   }
 
-  /** Adds if there is room now; what it shows then, and how old what it knows of the other nodes is. */
-  add(metric: number, subject: Subject, by: number): { count: number; ageMs: number } | null {
+  /** Adds if there is room in the table now; null if there is none. */
+  add(metric: number, subject: Subject, by: number): Added | null {
     this.#table.enter();
     try {
       let slot = this.#table.find(metric, subject);
@@ -28,17 +35,19 @@ export class Counters {
       // The base comes later, from Redis: what is added must not wait for it.
       if (!this.#table.isLoaded(slot)) this.#table.install(slot, 0, this.#freshness.begin);
       const count = this.#table.add(slot, by);
-      if (count === TOO_HIGH) throw badInput("/by", `the count would pass ${COUNT_MAX}`);
-      return count === OWING_TOO_MUCH ? null : { count, ageMs: this.#freshness.ageMs(slot) };
+      if (count === OWING_TOO_MUCH) return null;
+      return { count: Math.min(count, COUNT_MAX), ageMs: this.#freshness.ageMs(slot) };
     } finally {
       this.#table.leave();
     }
   }
 
   /** Adds while main makes room; 503 when that takes too long. */
-  async addInTime(metric: number, subject: Subject, by: number): Promise<void> {
+  async addInTime(metric: number, subject: Subject, by: number): Promise<Added> {
     const deadline = performance.now() + ACT_WAIT_MS_MAX;
-    while (this.add(metric, subject, by) === null) {
+    for (;;) {
+      const added = this.add(metric, subject, by);
+      if (added !== null) return added;
       if (performance.now() > deadline) {
         throw unavailable(
           "the counters in memory are full, and none may leave yet (--counters-max); nothing was counted",

@@ -4,10 +4,10 @@ import { isActive, msOf, type Stamp } from "../arithmetic/stamp.ts";
 import type { SketchBoard } from "../distinct/board.ts";
 import type { Code } from "../distinct/code.ts";
 import type { Distinct } from "../distinct/sketches.ts";
-import { unavailable } from "../errors.ts";
+import { badInput, unavailable } from "../errors.ts";
 import { ofRelations } from "../local/known.ts";
 import { listPage, type Row } from "../local/lists.ts";
-import type { Actor, Metric, RelationState, Subject } from "../model.ts";
+import { type Actor, COUNT_MAX, type Metric, type RelationState, type Subject } from "../model.ts";
 import type {
   CountedPage,
   CountedQuery,
@@ -21,12 +21,12 @@ import type {
 } from "../ports/counting.ts";
 import type { CountName, HotStore, Missing, RegisterName } from "../ports/hot-store.ts";
 import { Adder } from "../tallies/adder.ts";
-import type { CounterTable } from "../tallies/table.ts";
+import { type CounterTable, TOO_HIGH } from "../tallies/table.ts";
 import { Acts } from "./acts.ts";
 import { fromLedger, isAway } from "./away.ts";
 import { ClusterBulk } from "./bulk.ts";
 import { CountedReader } from "./counted.ts";
-import { Counters } from "./counters.ts";
+import { type Added, Counters } from "./counters.ts";
 import type { Freshness } from "./freshness.ts";
 import { KnownReader } from "./known.ts";
 import type { SharedLedger } from "./ledger.ts";
@@ -100,7 +100,8 @@ export class ClusterCounting implements Counting {
       adds: new Adder(parts.table),
       acts: this.#acts,
       add: (metric, subject, by) => {
-        if (this.#counters.add(metric, subject, by) === null) return this.#counters.addInTime(metric, subject, by);
+        const added = this.#counters.add(metric, subject, by);
+        if (added === null || added.count === TOO_HIGH) return this.#addInTime(added, metric, subject, by);
       },
       expire: (metric, subject) => this.#counters.expire(metric, subject),
     });
@@ -108,8 +109,9 @@ export class ClusterCounting implements Counting {
 
   add({ id: metric }: Metric, subject: Subject, by: number): number | Promise<number | null> {
     const added = this.#counters.add(metric, subject, by);
-    if (added !== null && added.ageMs <= ADD_AGE * this.#parts.flushMs) return added.count;
-    return this.#addSlowly(added !== null, metric, subject, by);
+    const isThere = added !== null && added.count !== TOO_HIGH;
+    if (isThere && added.ageMs <= ADD_AGE * this.#parts.flushMs) return added.count;
+    return this.#addSlowly(added, metric, subject, by);
   }
 
   /** Without a key it gets one of its own: what may reach Redis twice needs a name. */
@@ -164,7 +166,7 @@ export class ClusterCounting implements Counting {
         const slot = kind === "tally" ? this.#table.find(id, subject) : -1;
         if (slot < 0 || !this.#table.isLoaded(slot)) asked.push(i);
         else if (this.#freshness.ageMs(slot) > this.#parts.flushMs) stale.push(i);
-        else counts[i] = this.#table.shown(slot);
+        else counts[i] = Math.min(this.#table.shown(slot), COUNT_MAX);
       }
     } finally {
       this.#table.leave();
@@ -214,9 +216,18 @@ export class ClusterCounting implements Counting {
 
   // Tallies
 
-  async #addSlowly(isAdded: boolean, metric: number, subject: Subject, by: number): Promise<number | null> {
-    if (!isAdded) await this.#counters.addInTime(metric, subject, by);
+  async #addSlowly(added: Added | null, metric: number, subject: Subject, by: number): Promise<number | null> {
+    await this.#addInTime(added, metric, subject, by);
     return this.#refreshed(metric, subject);
+  }
+
+  /** Adds what was not added at the first try. What this node knows may be from before a set: nobody is refused for that. */
+  async #addInTime(first: Added | null, metric: number, subject: Subject, by: number): Promise<void> {
+    const added = first ?? (await this.#counters.addInTime(metric, subject, by));
+    if (added.count !== TOO_HIGH) return;
+    await this.#refreshed(metric, subject);
+    const again = await this.#counters.addInTime(metric, subject, by);
+    if (again.count === TOO_HIGH) throw badInput("/by", `the count would pass ${COUNT_MAX}`);
   }
 
   /** Null where a store is away. */
@@ -257,7 +268,7 @@ export class ClusterCounting implements Counting {
     try {
       const slot = this.#table.find(metric, subject);
       const isKnown = slot >= 0 && this.#table.isLoaded(slot) && this.#freshness.isKnown(slot);
-      return Math.max(base?.count ?? 0, isKnown ? this.#table.shown(slot) : 0);
+      return Math.min(Math.max(base?.count ?? 0, isKnown ? this.#table.shown(slot) : 0), COUNT_MAX);
     } finally {
       this.#table.leave();
     }
@@ -286,7 +297,7 @@ export class ClusterCounting implements Counting {
         async (name, i) => looked.registers[i] ?? (await fromLedger(() => this.#looks.hint(shard, name))).stamp,
       ),
     );
-    return { counts: looked.counts, stamps };
+    return { counts: looked.counts.map((count) => Math.min(count, COUNT_MAX)), stamps };
   }
 
   // Lists

@@ -1,5 +1,5 @@
 import { isActive, type Stamp } from "../arithmetic/stamp.ts";
-import type { Actor, Metric, Subject } from "../model.ts";
+import { type Actor, COUNT_MAX, type Metric, type Subject } from "../model.ts";
 import type { Counting, Page, PageQuery } from "../ports/counting.ts";
 import type { HotStore, Missing, RegisterName, ShardToken } from "../ports/hot-store.ts";
 import type { CounterTable } from "../tallies/table.ts";
@@ -73,7 +73,7 @@ export class PageReader {
       await this.#one(lines, metrics, counts);
     }
     if (actor !== null && relations.length > 0) await this.#fromLedger({ subjects, actor, relations }, stamps);
-    return { counts, mine: stamps.map(isActive) };
+    return { counts: counts.map((count) => Math.min(count, COUNT_MAX)), mine: stamps.map(isActive) };
   }
 
   /** Tallies that this node has and knows well enough, and what is left to ask for. */

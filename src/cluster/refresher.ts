@@ -1,5 +1,6 @@
 import { SingleFlight } from "../lib/single-flight.ts";
 import { LOOK_MS_MAX } from "../limits.ts";
+import { COUNT_MAX } from "../model.ts";
 import { type CountName, HotStoreAway } from "../ports/hot-store.ts";
 import type { CounterTable } from "../tallies/table.ts";
 import type { Freshness } from "./freshness.ts";
@@ -33,7 +34,8 @@ export class Refresher {
         const asked = this.#freshness.tick();
         const { counts } = await this.#looks.look({ shard, counts: [name], registers: [] });
         const shown = this.#take(shard, name, { count: counts[0] as number, asked, shard, seq });
-        if (shown !== null) return shown;
+        // Nodes add without asking each other; the ledger keeps no more than this.
+        if (shown !== null) return Math.min(shown, COUNT_MAX);
       } else {
         await Bun.sleep(PAUSE_MS);
       }
