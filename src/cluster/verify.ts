@@ -4,7 +4,7 @@ import { EXIT, StartError } from "../errors.ts";
 import type { CountName, HotStore } from "../ports/hot-store.ts";
 import type { Say, Verified } from "../ports/verified.ts";
 import { isAway } from "./away.ts";
-import { logTopic } from "./kafka/client.ts";
+import { KafkaAway, logTopic } from "./kafka/client.ts";
 import { KafkaProducer } from "./kafka/producer.ts";
 import { ensureTopics } from "./kafka/topics.ts";
 import { LogEnds } from "./log-ends.ts";
@@ -31,7 +31,7 @@ export async function verifyCluster(settings: Settings, repair: boolean, say: Sa
   try {
     return await verify.run();
   } catch (error) {
-    if (!isAway(error)) throw error;
+    if (!isAway(error) && !(error instanceof KafkaAway)) throw error;
     throw new StartError(`a store cannot be asked: ${(error as Error).message}`, EXIT.unavailable);
   } finally {
     await verify.close();

@@ -1,13 +1,20 @@
 import { describe, expect, test } from "bun:test";
 import { type Api, freshSubject, useServer } from "../support/contract.ts";
 import { eventually } from "../support/eventually.ts";
+import { runTally } from "../support/server.ts";
 import { sharedServices } from "../support/services.ts";
 
 /** How late the other node may be: its own knowledge is a flush old, the flush, and a machine that does much else. */
 const SHOWN_MS_MAX = 5_000;
 
 describe("two nodes", () => {
-  const api = useServer({ name: "two nodes", nodes: 2, open: sharedServices });
+  let stores: string[] = [];
+  const open = async () => {
+    const services = await sharedServices();
+    stores = services.flags;
+    return services;
+  };
+  const api = useServer({ name: "two nodes", nodes: 2, open });
   const both = (): [Api, Api] => [api.node(0).alone(), api.node(1).alone()];
 
   test("a tally counted on one shows on the other after a flush", async () => {
@@ -41,6 +48,21 @@ describe("two nodes", () => {
       }, SHOWN_MS_MAX);
     }
   });
+
+  test("acts with a key, tried again on the other meanwhile, leave nothing on its way", async () => {
+    const nodes = both();
+    const { path } = freshSubject();
+    const headers = { "idempotency-key": "once" };
+    const acts = ["likes/7", "likes/8", "follows/7"].flatMap((end) =>
+      nodes.flatMap((node) => [node.put(`${path}/${end}`, { headers }), node.post(`${path}/shares`, { headers })]),
+    );
+    for (const { status } of await Promise.all(acts)) expect(status).toBe(200);
+    for (const node of nodes) expect((await node.delete(`${path}/likes/8`, { headers })).status).toBe(200);
+    await eventually(async () => {
+      const { status, stdout } = await runTally(["verify", ...stores]);
+      expect([status, stdout]).toEqual([0, expect.stringMatching(/^0 differences; /)]);
+    });
+  }, 60_000);
 
   test("a relation shows on the other at once, in every list and count", async () => {
     const [here, there] = both();

@@ -16,8 +16,9 @@ const view = (n: number, shard = 1, key?: string): LogRecord => ({
   notedAfter: 0,
   once: key === undefined ? undefined : { key, body: "b", atMs: AT_MS },
 });
-const like = (n: number, shard = 1): LogRecord => {
-  return { kind: "relation", shard, n, metric: 2, subject: `article/${shard}`, actor: "x", stamp: 2 * n + 1 };
+const like = (n: number, shard = 1, key?: string): LogRecord => {
+  const once = key === undefined ? undefined : { key, body: "b", atMs: AT_MS };
+  return { kind: "relation", shard, n, metric: 2, subject: `article/${shard}`, actor: "x", stamp: 2 * n + 1, once };
 };
 const message = (offset: number, ...records: LogRecord[]): LogMessage => {
   return { partition: 1, offset, frame: { source: "a", records } };
@@ -42,6 +43,14 @@ describe("what a commit has decided", () => {
       keys: ["k"],
     });
     expect(decisions.get(2)?.groups).toEqual([["a", 2]]);
+  });
+
+  test("keys are those of every kind, of repeats too", () => {
+    const { decisions } = decide([
+      message(0, like(1, 1, "a"), view(2, 1, "b"), like(3), like(4, 1, "a"), like(1, 2, "c")),
+    ]);
+    expect(decisions.get(1)).toEqual({ groups: [], keys: ["a", "b", "a"] });
+    expect(decisions.get(2)?.keys).toEqual(["c"]);
   });
 
   test("is nothing that was decided before, and each thing once", () => {

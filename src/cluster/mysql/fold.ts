@@ -141,7 +141,8 @@ function decisionsOf(
       const { shard, n } = record;
       if (n <= before.get(source, shard) || n > builder.last(source, shard) || n <= seen.get(source, shard)) continue;
       seen.set(source, shard, n);
-      if (record.kind !== "tally" && record.kind !== "void") continue;
+      // A register is covered by its stamp (ShardCommit); its key, like any other, is on its way until it is named here.
+      if (record.kind !== "tally" && record.once === undefined) continue;
       let ofShard = decisions.get(shard);
       if (!ofShard) {
         ofShard = { groups: [], keys: [] };
