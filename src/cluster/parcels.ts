@@ -11,9 +11,9 @@ export interface Parcel {
 }
 
 /**
- * The messages that a frame of the outbox goes out as. Nearly every frame is of one partition, and is its message as it stands.
- * A job may be of all: it is one frame, so that a node that dies has all of it in its outbox or nothing, and is taken apart
- * here, every time into the same parts.
+ * The messages that a frame of the outbox goes out as. Nearly every frame is of one partition, and is its message as
+ * it stands. A job may be of all: it is one frame, so that a node that dies has all of it in its outbox or nothing,
+ * and is taken apart here, every time into the same parts.
  */
 export function parcelsOf(frame: Buffer, end: Position, partitions: number): Parcel[] {
   const source = frameSource(frame);

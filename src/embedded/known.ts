@@ -42,11 +42,14 @@ const STEP = 256;
 export class KnownReader {
   readonly #overlay: Overlay;
   readonly #ledger: SqliteLedgerReader;
+  readonly #litter: (looks: number) => void;
   readonly #key = new RegisterKey();
 
-  constructor(overlay: Overlay, ledger: SqliteLedgerReader) {
+  /** `litter` hears of looks, each of which leaves a row and a string or two behind. */
+  constructor(overlay: Overlay, ledger: SqliteLedgerReader, litter: (looks: number) => void) {
     this.#overlay = overlay;
     this.#ledger = ledger;
+    this.#litter = litter;
   }
 
   /** Reads the overlay: before the snapshot. */
@@ -103,14 +106,14 @@ export class KnownReader {
     const followed = new Set<Actor>();
     for (const { subject } of this.#ledger.subjectsOfType(known.relation.id, actor, known.type)) {
       followed.add(subject.slice(from));
-      if (followed.size % STEP === 0) yield;
+      if (followed.size % STEP === 0) yield this.#litter(STEP);
     }
     let looks = 0;
     for (const { id } of onTheWay) {
       const other = id.slice(from);
       if (isFollowing(other)) followed.add(other);
       else followed.delete(other);
-      if (++looks % STEP === 0) yield;
+      if (++looks % STEP === 0) yield this.#litter(STEP);
     }
     return followed;
   }
@@ -122,6 +125,7 @@ export class KnownReader {
     for (let before = TOP; ; ) {
       const rows = this.#ledger.newestActors(list.metric, list.subject, before, CHUNK);
       for (const { actor, stamp } of rows) if (isFollowed(actor)) found.set(actor, stamp);
+      this.#litter(rows.length);
       const last = rows.at(-1);
       if (!last || rows.length < CHUNK) break;
       before = { stamp: last.stamp, id: last.actor };
@@ -129,7 +133,7 @@ export class KnownReader {
     }
     let looks = 0;
     for (const { id, stamp } of list.onTheWay) {
-      if (++looks % STEP === 0) yield;
+      if (++looks % STEP === 0) yield this.#litter(STEP);
       if (stamp <= this.#ledger.register(list.metric, list.subject, id)) continue;
       if (isActive(stamp) && isFollowed(id)) found.set(id, stamp);
       else found.delete(id);
@@ -143,7 +147,7 @@ export class KnownReader {
     const newest = new Map(list.onTheWay.map(({ id, stamp }) => [id, stamp]));
     let looks = 0;
     for (const id of followed) {
-      if (++looks % STEP === 0) yield;
+      if (++looks % STEP === 0) yield this.#litter(STEP);
       const stored = this.#ledger.register(list.metric, list.subject, id);
       const stamp = Math.max(stored, newest.get(id) ?? 0);
       if (isActive(stamp)) found.set(id, stamp);

@@ -17,10 +17,10 @@ export class PageReader {
   readonly #known: KnownReader;
   readonly #key = new RegisterKey();
 
-  constructor(overlay: Overlay, ledger: SqliteLedgerReader) {
+  constructor(overlay: Overlay, ledger: SqliteLedgerReader, litter: (looks: number) => void) {
     this.#overlay = overlay;
     this.#ledger = ledger;
-    this.#known = new KnownReader(overlay, ledger);
+    this.#known = new KnownReader(overlay, ledger, litter);
   }
 
   /**

@@ -1,6 +1,6 @@
 import { edenGC, fullGC } from "bun:jsc";
 
-/** Of so many collections one is of everything: some milliseconds, every few seconds under full load. */
+/** Of so many collections one is of everything, unless said otherwise: some milliseconds, every few seconds under full load. */
 const FULL_EVERY = 64;
 
 /**
@@ -11,11 +11,13 @@ const FULL_EVERY = 64;
  */
 export class Garbage {
   readonly #every: number;
+  readonly #fullEvery: number;
   #since = 0;
   #collections = 0;
 
-  constructor(every: number) {
+  constructor(every: number, fullEvery = FULL_EVERY) {
     this.#every = every;
+    this.#fullEvery = fullEvery;
   }
 
   /** So many things were done that each leave something behind. */
@@ -23,7 +25,7 @@ export class Garbage {
     this.#since += things;
     if (this.#since < this.#every) return;
     this.#since = 0;
-    if (++this.#collections % FULL_EVERY === 0) fullGC();
+    if (++this.#collections % this.#fullEvery === 0) fullGC();
     else edenGC();
   }
 }

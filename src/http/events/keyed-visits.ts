@@ -20,10 +20,10 @@ interface LeftOut {
 /**
  * The visitors of a body with a key, whose lines may come again: after a crash, from another address, on another day.
  *
- * A line that is in the log is not asked about again: its repeat would take a turn that is somebody's by then, and name a
- * stranger otherwise than the first time. Between the visit and the log it can break off, and then the repeat asks again.
- * So a claim is the line's, of this body: it finds its own, and keeps the visitor's other lines out as before. Sketches take
- * whoever comes twice once.
+ * A line that is in the log is not asked about again: its repeat would take a turn that is somebody's by then, and
+ * name a stranger otherwise than the first time. Between the visit and the log it can break off, and then the repeat
+ * asks again. So a claim is the line's, of this body: it finds its own, and keeps the visitor's other lines out as
+ * before. Sketches take whoever comes twice once.
  */
 export class KeyedVisits {
   readonly #parts: EventParts;
@@ -35,7 +35,7 @@ export class KeyedVisits {
     this.#body = body;
   }
 
-  /** A line that the rules leave out is taken all the same, and counts nothing. Throws where one could not be asked about. */
+  /** A line that rules leave out is taken all the same, and counts nothing. Throws where one could not be asked about. */
   async make(visits: readonly LineVisit[]): Promise<LeftOut[]> {
     const acts = new BodyActs();
     const leftOut: LeftOut[] = [];
