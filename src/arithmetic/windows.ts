@@ -33,6 +33,11 @@ export function rangeOf(window: number, second: number): { from: number; to: num
   return { from: to - stepS * steps, to };
 }
 
+/** The minute that a millisecond is in, in seconds. */
+export function minuteAt(ms: number): number {
+  return Math.floor(ms / 60_000) * MINUTE_S;
+}
+
 /** The step that a second is in. */
 export function stepAt(second: number, stepS: number): number {
   return second - (second % stepS);

@@ -1,3 +1,4 @@
+import { SHARDS } from "../arithmetic/shard.ts";
 import { isTooFarAhead, type Stamp, stampAt } from "../arithmetic/stamp.ts";
 import { unavailable } from "../errors.ts";
 import type { Metric, Subject } from "../model.ts";
@@ -100,7 +101,7 @@ export class ClusterBulk implements Bulk {
   async #lastOf(source: string): Promise<Float64Array> {
     const known = this.#known.get(source);
     if (known && Date.now() - known.atMs < KNOWN_MS) return known.last;
-    const last = new Float64Array(256);
+    const last = new Float64Array(SHARDS);
     try {
       for (const each of await this.#parts.ledger.lastOf([source])) last[each.shard] = each.last;
     } catch (error) {

@@ -1,18 +1,13 @@
-import { SHARDS, shardOfSubject } from "../arithmetic/shard.ts";
+import { SHARDS } from "../arithmetic/shard.ts";
 import { SingleFlight } from "../lib/single-flight.ts";
-import { encodeUtf8 } from "../lib/utf8.ts";
-import { SUBJECT_SCRATCH_BYTES } from "../limits.ts";
 import { type HotStore, NO_END, type ShardHead } from "../ports/hot-store.ts";
 import type { SharedLedger } from "./ledger.ts";
 
 /** How long a shard that is behind is waited for. */
 const ADVANCE_MS_MAX = 100;
 const PAUSE_MS = 5;
-const scratch = new Uint8Array(SUBJECT_SCRATCH_BYTES);
 
-export function shardOf(subject: string): number {
-  return shardOfSubject(scratch, encodeUtf8(subject, scratch, 0));
-}
+export { shardOf } from "../arithmetic/shard-of.ts";
 
 /** Keeps the hot store's shards usable: whoever finds one missing, of another run of the store, or behind, calls `repair`. */
 export class Shards {

@@ -1,6 +1,7 @@
 import type { Database } from "bun:sqlite";
 import { countDelta, tellChanges } from "../arithmetic/register.ts";
 import { msOf, type Stamp } from "../arithmetic/stamp.ts";
+import { minuteAt } from "../arithmetic/windows.ts";
 import { typeOf } from "../model.ts";
 import type { Applied, Batch, RegisterChange, TallyChange } from "../ports/ledger.ts";
 import { ChangeWriter } from "../rankings/changes.ts";
@@ -177,7 +178,7 @@ export class Applier {
   }
 
   #count({ metric, subject }: { metric: number; subject: string }, atMs: number, amount: number): void {
-    const minute = Math.floor(atMs / 60_000) * 60;
+    const minute = minuteAt(atMs);
     let byMetric = this.#counts.get(minute);
     if (!byMetric) {
       byMetric = new Map();

@@ -1,6 +1,5 @@
 import { Database } from "bun:sqlite";
-import { shardOfSubject } from "../arithmetic/shard.ts";
-import { encodeUtf8 } from "../lib/utf8.ts";
+import { shardOf } from "../arithmetic/shard-of.ts";
 import type { MetricKind } from "../model.ts";
 import { checkSketches, repairSketch, type SketchDifference } from "./check-sketches.ts";
 import { openWriting } from "./ledger.ts";
@@ -176,8 +175,6 @@ function repair(db: Database, difference: LedgerDifference): boolean {
   }
 }
 
-const scratch = new Uint8Array(512);
-
 /**
  * Folds what the subject has in `deltas`, whose relations' part says nothing that the rows do not, and counts again. When a
  * relation changed the rows do not say: what its history lacks goes before all hours.
@@ -204,7 +201,7 @@ function recount(db: Database, subject: string, metric: number): void {
       active - steps,
     );
   }
-  const shard = shardOfSubject(scratch, encodeUtf8(subject, scratch, 0));
+  const shard = shardOf(subject);
   db.query("UPDATE shards SET version = version + 1 WHERE shard = ?").run(shard);
 }
 

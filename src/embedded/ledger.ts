@@ -1,5 +1,6 @@
 import { Database } from "bun:sqlite";
 import { closeSync, existsSync, fsyncSync, openSync, statSync } from "node:fs";
+import { SHARDS } from "../arithmetic/shard.ts";
 import { fault } from "../lib/fault.ts";
 import { UPLOAD_STORED_MS } from "../limits.ts";
 import { type Applied, type Batch, LedgerUnavailable, type LedgerWriter } from "../ports/ledger.ts";
@@ -195,7 +196,7 @@ export class SqliteLedgerWriter implements LedgerWriter {
   #lastOf(source: string): Float64Array {
     let last = this.#last.get(source);
     if (!last) {
-      last = new Float64Array(256);
+      last = new Float64Array(SHARDS);
       this.#last.set(source, last);
     }
     return last;

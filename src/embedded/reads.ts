@@ -186,7 +186,7 @@ export class SqliteLedgerReader implements LedgerReader {
   }
 
   shards(): ShardState[] {
-    const states: ShardState[] = Array.from({ length: 256 }, () => ({ version: 0, stampMax: 0 }));
+    const states: ShardState[] = Array.from({ length: SHARDS }, () => ({ version: 0, stampMax: 0 }));
     for (const { shard, version, stampMax } of this.#sql.shards.all()) states[shard] = { version, stampMax };
     return states;
   }

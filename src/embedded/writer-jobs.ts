@@ -1,9 +1,8 @@
-import { SHARDS, shardOfSubject } from "../arithmetic/shard.ts";
+import { SHARDS } from "../arithmetic/shard.ts";
+import { shardOf } from "../arithmetic/shard-of.ts";
 import type { HybridClock, Stamp } from "../arithmetic/stamp.ts";
 import { isSystemError, Problem } from "../errors.ts";
 import { fault, wallMs } from "../lib/fault.ts";
-import { encodeUtf8 } from "../lib/utf8.ts";
-import { SUBJECT_SCRATCH_BYTES } from "../limits.ts";
 import type { LogWriter } from "../local/log.ts";
 import type { OnceKeys } from "../local/once-keys.ts";
 import { COUNT_MAX, type Subject } from "../model.ts";
@@ -70,7 +69,6 @@ export class WriterJobs {
   readonly #last = new Float64Array(SHARDS);
   readonly #frame = new FrameWriter();
   readonly #key = new RegisterKey();
-  readonly #scratch = new Uint8Array(SUBJECT_SCRATCH_BYTES);
 
   constructor(parts: {
     log: LogWriter;
@@ -229,7 +227,7 @@ export class WriterJobs {
 
   /** A frame of its own, on the disk; else nothing happened, and its number is given back by not being taken. */
   #append(record: Unnumbered): Position {
-    const shard = shardOfSubject(this.#scratch, encodeUtf8(record.subject, this.#scratch, 0));
+    const shard = shardOf(record.subject);
     const n = (this.#last[shard] as number) + 1;
     this.#frame.begin(this.#source);
     this.#frame.add({ ...record, shard, n });

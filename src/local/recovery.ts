@@ -1,8 +1,8 @@
 import { existsSync } from "node:fs";
-import { SHARDS, shardOfSubject } from "../arithmetic/shard.ts";
+import { SHARDS } from "../arithmetic/shard.ts";
+import { shardOf } from "../arithmetic/shard-of.ts";
 import { fault } from "../lib/fault.ts";
-import { encodeUtf8 } from "../lib/utf8.ts";
-import { NOTE_BYTES_MAX, SUBJECT_SCRATCH_BYTES } from "../limits.ts";
+import { NOTE_BYTES_MAX } from "../limits.ts";
 import type { LogReader, Position } from "../ports/log.ts";
 import { FrameWriter, frameSource, readFrame } from "../records.ts";
 import { type OwedAmount, readTableHeader, recoverTable } from "../tallies/recovery.ts";
@@ -103,10 +103,9 @@ function appendNotes(
   { partitions, bytesMax }: NoteFrames,
 ): void {
   const frame = new FrameWriter();
-  const scratch = new Uint8Array(SUBJECT_SCRATCH_BYTES);
   const placed: [shard: number, owed: OwedAmount][][] = Array.from({ length: partitions }, () => []);
   for (const each of owed) {
-    const shard = shardOfSubject(scratch, encodeUtf8(each.subject, scratch, 0));
+    const shard = shardOf(each.subject);
     placed[shard % partitions]?.push([shard, each]);
   }
   for (const part of placed) {

@@ -1,5 +1,7 @@
+import { SHARDS } from "../arithmetic/shard.ts";
 import { decide } from "../arithmetic/source.ts";
 import type { Stamp } from "../arithmetic/stamp.ts";
+import { minuteAt } from "../arithmetic/windows.ts";
 import type {
   Batch,
   LedgerWriter,
@@ -13,10 +15,6 @@ import type {
 import type { Position } from "../ports/log.ts";
 import type { Frame, JobRecord, LogRecord, RecordOnce, SetRecord, TallyRecord } from "../records.ts";
 import { FoldedVisits } from "./visits.ts";
-
-const SHARDS = 256;
-/** A batch's changes are told by the minute they fall in; the history keeps hours. */
-const CHANGE_STEP_S = 60;
 
 /** What a batch is decided against: the ledger before it. */
 export interface Decided extends Pick<LedgerWriter, "last"> {
@@ -170,7 +168,8 @@ export class BatchBuilder {
     const change = this.#change(record);
     change.added += record.amount;
     if (record.past) change.past = (change.past ?? 0) + record.amount;
-    const step = stepOf(record.atMs);
+    // By the minute; the history keeps hours.
+    const step = minuteAt(record.atMs);
     const known = change.steps.find((it) => it[0] === step);
     if (known) known[1] += record.amount;
     else change.steps.push([step, record.amount]);
@@ -179,7 +178,7 @@ export class BatchBuilder {
   #set(record: SetRecord): void {
     const change = this.#change(record);
     change.sets ??= [];
-    change.sets.push({ added: change.added, count: record.count, step: stepOf(record.atMs) });
+    change.sets.push({ added: change.added, count: record.count, step: minuteAt(record.atMs) });
     change.added = 0;
   }
 
@@ -203,11 +202,6 @@ export class BatchBuilder {
     }
     return change;
   }
-}
-
-function stepOf(atMs: number): number {
-  const seconds = Math.floor(atMs / 1000);
-  return seconds - (seconds % CHANGE_STEP_S);
 }
 
 /**

@@ -1,6 +1,5 @@
-import { SHARDS, shardOfSubject } from "../arithmetic/shard.ts";
-import { encodeUtf8 } from "../lib/utf8.ts";
-import { SUBJECT_SCRATCH_BYTES } from "../limits.ts";
+import { SHARDS } from "../arithmetic/shard.ts";
+import { shardOf } from "../arithmetic/shard-of.ts";
 import { FrameWriter, NO_SLOT, type RelationRecord, type TallyRecord, type VisitorRecord } from "../records.ts";
 import type { ImportEvent } from "./event.ts";
 import { UNKNOWN_HOUR_S } from "./steps.ts";
@@ -26,7 +25,6 @@ export class Packer {
   readonly #n = new Float64Array(SHARDS);
   readonly #source: string;
   readonly #frames: FrameWriter[];
-  readonly #scratch = new Uint8Array(SUBJECT_SCRATCH_BYTES);
   /** Lines of which every record had been taken before. */
   known = 0;
 
@@ -41,7 +39,7 @@ export class Packer {
   /** Gives the frames that are full with it, mostly none. */
   add(event: ImportEvent, full: (frame: PackedFrame) => void): void {
     const { metric, subject, actor, stamp, steps, visitors = [] } = event;
-    const shard = shardOfSubject(this.#scratch, encodeUtf8(subject, this.#scratch, 0));
+    const shard = shardOf(subject);
     const partition = shard % this.#frames.length;
     const frame = this.#frames[partition] as FrameWriter;
     let isKnown = actor !== "" || steps.length + visitors.length > 0;

@@ -1,4 +1,5 @@
 import { countDelta, tellChanges } from "../../arithmetic/register.ts";
+import { minuteAt } from "../../arithmetic/windows.ts";
 import { fault } from "../../lib/fault.ts";
 import type { ShardCommit } from "../../ports/hot-store.ts";
 import type { Batch, RegisterChange, StoredKey } from "../../ports/ledger.ts";
@@ -168,7 +169,7 @@ function countChanges(batch: Batch, stamps: Float64Array): CountChange[] {
       if (past) change.past += delta;
     }
     tellChanges(before, way, stamp, (atMs, amount) => {
-      addTo(of(shard, metric, subject).minutes, Math.floor(atMs / 60_000) * 60, amount);
+      addTo(of(shard, metric, subject).minutes, minuteAt(atMs), amount);
     });
   }
   for (const tally of batch.tallies) of(tally.shard, tally.metric, tally.subject).tally = tally;

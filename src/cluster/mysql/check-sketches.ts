@@ -1,8 +1,7 @@
-import { shardOfSubject } from "../../arithmetic/shard.ts";
+import { shardOf } from "../../arithmetic/shard-of.ts";
 import { decoded, sketchProblem } from "../../distinct/check.ts";
 import { Sketch } from "../../distinct/sketch.ts";
 import { ALL_TIME } from "../../distinct/sketches.ts";
-import { encodeUtf8 } from "../../lib/utf8.ts";
 import { asUnavailable, LedgerConnection, PATIENT } from "./connection.ts";
 import { hexSql, idOf, idSql, rowsSql, wholeSql } from "./sql.ts";
 
@@ -72,8 +71,7 @@ async function mend(
   connection: LedgerConnection,
   { subject, metric, day }: Omit<StoredSketch, "sketch">,
 ): Promise<void> {
-  const bytes = Buffer.alloc(512);
-  const shard = wholeSql(shardOfSubject(bytes, encodeUtf8(subject, bytes, 0)));
+  const shard = wholeSql(shardOf(subject));
   const of = `subject = ${idSql(subject)} AND metric = ${wholeSql(metric)}`;
   await connection.write("BEGIN");
   await connection.ask(`SELECT version FROM shards WHERE shard = ${shard} FOR UPDATE`);

@@ -1,3 +1,4 @@
+import { SHARDS } from "../../arithmetic/shard.ts";
 import { KEYS_MS } from "../../limits.ts";
 import type { Batch, StoredKey } from "../../ports/ledger.ts";
 import { BatchBuilder } from "../../projector/batch.ts";
@@ -12,7 +13,7 @@ export class LastNumbers {
   set(source: string, shard: number, last: number): void {
     let shards = this.#last.get(source);
     if (!shards) {
-      shards = new Float64Array(256);
+      shards = new Float64Array(SHARDS);
       this.#last.set(source, shards);
     }
     shards[shard] = last;

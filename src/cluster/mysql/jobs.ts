@@ -1,4 +1,5 @@
 import { msOf } from "../../arithmetic/stamp.ts";
+import { minuteAt } from "../../arithmetic/windows.ts";
 import { COUNT_MAX } from "../../model.ts";
 import type { Batch, PlacedJob } from "../../ports/ledger.ts";
 import type { EraseRecord, MergeRecord } from "../../records.ts";
@@ -106,7 +107,7 @@ async function eraseActor(
          ${rowsSql(active, ({ subject, metric }) => `(${idSql(subject)},${wholeSql(metric)},-1)`)}
          ON DUPLICATE KEY UPDATE count = count - 1`,
       );
-      const minute = (stamp: number) => Math.floor(msOf(stamp) / 60_000) * 60;
+      const minute = (stamp: number) => minuteAt(msOf(stamp));
       const at = (stamp: number) => wholeSql(minute(stamp) - (minute(stamp) % 3600));
       for (const { subject, metric, stamp } of active) {
         effects.counts.push({ shard: shardOf(subject), metric, subject, minute: minute(stamp), amount: -1 });

@@ -1,12 +1,11 @@
 import { drizzle } from "drizzle-orm/mysql2";
+import { SHARDS } from "../../arithmetic/shard.ts";
 import type { Metric, MetricSetting } from "../../model.ts";
 import { LedgerUnavailable } from "../../ports/ledger.ts";
 import { numberMetrics } from "../../ports/metric-numbers.ts";
 import { asUnavailable, LedgerConnection, PATIENT } from "./connection.ts";
 import { migrate } from "./migrate.ts";
 import * as schema from "./schema.ts";
-
-const SHARDS = 256;
 
 /** At the start, by every node: creates or migrates the ledger. Throws LedgerUnavailable where MySQL is away. */
 export async function prepareLedger(url: string, mayMigrate = true): Promise<void> {

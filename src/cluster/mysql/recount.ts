@@ -1,5 +1,4 @@
-import { shardOfSubject } from "../../arithmetic/shard.ts";
-import { encodeUtf8 } from "../../lib/utf8.ts";
+import { shardOf } from "../../arithmetic/shard-of.ts";
 import type { MetricKind } from "../../model.ts";
 import { asUnavailable, isLock, LedgerConnection, PATIENT, type Row } from "./connection.ts";
 import { idOf, idSql, wholeSql } from "./sql.ts";
@@ -127,8 +126,7 @@ async function endOfPage(connection: LedgerConnection, after: string, rows: numb
  */
 async function mend(connection: LedgerConnection, metric: number, subject: string, kind: MetricKind): Promise<boolean> {
   const of = `subject = ${idSql(subject)} AND metric = ${wholeSql(metric)}`;
-  const bytes = Buffer.alloc(512);
-  const shard = wholeSql(shardOfSubject(bytes, encodeUtf8(subject, bytes, 0)));
+  const shard = wholeSql(shardOf(subject));
   for (let tries = 1; ; tries++) {
     try {
       await connection.write("BEGIN");

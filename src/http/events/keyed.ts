@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
-import { SHARDS, shardOfSubject } from "../../arithmetic/shard.ts";
-import { encodeUtf8 } from "../../lib/utf8.ts";
-import { EVENT_LINE_BYTES_MAX, SUBJECT_SCRATCH_BYTES, UPLOAD_BLOCK_BYTES, UPLOAD_BLOCK_LINES } from "../../limits.ts";
+import { SHARDS } from "../../arithmetic/shard.ts";
+import { shardOf } from "../../arithmetic/shard-of.ts";
+import { EVENT_LINE_BYTES_MAX, UPLOAD_BLOCK_BYTES, UPLOAD_BLOCK_LINES } from "../../limits.ts";
 import { type Metric, typeOf } from "../../model.ts";
 import { type NumberedEvent, UPLOAD, type UploadClaim } from "../../ports/bulk.ts";
 import { type BulkEvent, NotNow, type RawEvent } from "./event.ts";
@@ -54,7 +54,6 @@ export class KeyedEvents implements LineTaker {
   readonly #key: string;
   readonly #scanner: Scanner;
   readonly #streams = new Map<string, Stream>();
-  readonly #scratch = new Uint8Array(SUBJECT_SCRATCH_BYTES);
   readonly #hash = createHash("sha256");
   #text = textOf(new Uint8Array(0));
   #digest: string | null = null;
@@ -155,7 +154,7 @@ export class KeyedEvents implements LineTaker {
     event: Omit<NumberedEvent, "shard" | "n" | "metric" | "subject">,
   ): NumberedEvent {
     const stream = this.#stream(metric, event.atMs !== null);
-    const shard = shardOfSubject(this.#scratch, encodeUtf8(subject, this.#scratch, 0));
+    const shard = shardOf(subject);
     const n = (stream.numbers[shard] as number) + 1;
     stream.numbers[shard] = n;
     const numbered = { ...event, shard, n, metric: metric.id, subject };
