@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import type { Place } from "../arithmetic/place.ts";
 import { newestFirst } from "../arithmetic/place.ts";
 import { isActive, msOf, type Stamp } from "../arithmetic/stamp.ts";
 import type { SketchBoard } from "../distinct/board.ts";
@@ -6,7 +7,7 @@ import type { Code } from "../distinct/code.ts";
 import type { Distinct } from "../distinct/sketches.ts";
 import { badInput, unavailable } from "../errors.ts";
 import { ofRelations } from "../local/known.ts";
-import { listPage, type Row } from "../local/lists.ts";
+import { listPage } from "../local/lists.ts";
 import { type Actor, COUNT_MAX, type Metric, type RelationState, type Subject } from "../model.ts";
 import type {
   CountedPage,
@@ -195,8 +196,8 @@ export class ClusterCounting implements Counting {
   async actors({ id: metric }: Metric, subject: Subject, query: ListQuery): Promise<ListPage> {
     const onTheWay = await this.#orNothing(() => this.#actorsOnTheWay({ metric, subject }));
     const { before, limit } = enough(query, onTheWay);
-    const items = await fromLedger(() => this.#parts.ledger.newestActors(metric, subject, before, limit));
-    return listPage(onTheWay, query, within(items.map(({ actor, stamp }) => ({ id: actor, stamp }))));
+    const rows = await fromLedger(() => this.#parts.ledger.newestActors(metric, subject, before, limit));
+    return listPage(onTheWay, query, within(rows));
   }
 
   async actorCounts(actor: Actor, metrics: readonly Metric[], type?: string): Promise<number[]> {
@@ -206,8 +207,8 @@ export class ClusterCounting implements Counting {
   async subjects({ id: metric }: Metric, actor: Actor, query: ListQuery): Promise<ListPage> {
     const onTheWay = await this.#subjectsOnTheWay(actor, metric, query.type);
     const { before, limit } = enough(query, onTheWay);
-    const items = await fromLedger(() => this.#parts.ledger.newestSubjects(metric, actor, before, limit, query.type));
-    return listPage(onTheWay, query, within(items.map(({ subject, stamp }) => ({ id: subject, stamp }))));
+    const rows = await fromLedger(() => this.#parts.ledger.newestSubjects(metric, actor, before, limit, query.type));
+    return listPage(onTheWay, query, within(rows));
   }
 
   counted(query: CountedQuery): Promise<CountedPage> {
@@ -302,19 +303,19 @@ export class ClusterCounting implements Counting {
 
   // Lists
 
-  async #actorsOnTheWay(count: CountName): Promise<Row[]> {
+  async #actorsOnTheWay(count: CountName): Promise<Place[]> {
     const shard = shardOf(count.subject);
     const found = await this.#untilThere(shard, () => this.#parts.hot.actorsOnTheWay(shard, count));
     return found.map(([id, stamp]) => ({ id, stamp })).sort(newestFirst);
   }
 
   /** Hints first; each is looked up in its shard, since it may name what never happened. */
-  async #subjectsOnTheWay(actor: Actor, metric: number, type: string | undefined): Promise<Row[]> {
+  async #subjectsOnTheWay(actor: Actor, metric: number, type: string | undefined): Promise<Place[]> {
     return this.#orNothing(async () => {
       const hinted = await this.#parts.hot.hintsOf(actor, metric);
       const wanted = type === undefined ? hinted : hinted.filter((subject) => subject.startsWith(`${type}/`));
       const rows = await Promise.all(
-        wanted.map(async (subject): Promise<Row | null> => {
+        wanted.map(async (subject): Promise<Place | null> => {
           const registers = [{ metric, subject, actor }];
           const looked = await this.#looks.look({ shard: shardOf(subject), counts: [], registers });
           const stamp = looked.registers[0];
@@ -340,7 +341,7 @@ export class ClusterCounting implements Counting {
   }
 
   /** What is on its way, or nothing while Redis is away: then the ledger alone answers, and may lag. */
-  async #orNothing(read: () => Promise<Row[]>): Promise<Row[]> {
+  async #orNothing(read: () => Promise<Place[]>): Promise<Place[]> {
     try {
       return await read();
     } catch (error) {

@@ -3,7 +3,7 @@ import type { Stamp } from "../arithmetic/stamp.ts";
 import type { SketchName, StoredPair } from "../distinct/sketches.ts";
 import type { Actor, Subject } from "../model.ts";
 import type { CountName, RegisterName, ShardVersion } from "../ports/hot-store.ts";
-import { type ActorItem, LedgerUnavailable, type SourceState, type SubjectItem } from "../ports/ledger.ts";
+import { LedgerUnavailable, type SourceState } from "../ports/ledger.ts";
 
 /** The ledger could not be asked in time. */
 export class LedgerAway extends LedgerUnavailable {}
@@ -47,8 +47,8 @@ export interface SharedLedger {
   lastOf(sources: readonly string[]): Promise<SourceState[]>;
   /** Up to which offset each partition of the log is in. */
   positions(): Promise<Map<number, number>>;
-  newestActors(metric: number, subject: Subject, before: Place, limit: number): Promise<ActorItem[]>;
-  newestSubjects(metric: number, actor: Actor, before: Place, limit: number, type?: string): Promise<SubjectItem[]>;
+  newestActors(metric: number, subject: Subject, before: Place, limit: number): Promise<Place[]>;
+  newestSubjects(metric: number, actor: Actor, before: Place, limit: number, type?: string): Promise<Place[]>;
   /** Active registers of the lists whose actors are followed, and the registers that were asked for. */
   knownActors(question: KnownQuestion): Promise<{ listed: [RegisterName, Stamp][]; stored: [RegisterName, Stamp][] }>;
   /** The registers of an actor on any of the subjects. */

@@ -153,11 +153,7 @@ export class EmbeddedCounting implements Counting {
     const onTheWay = this.#overlay.bySubject(metric.id, this.#key);
     return reading(() =>
       this.#ledger.snapshot(() =>
-        listPage(onTheWay, query, (before, limit) =>
-          this.#ledger
-            .newestActors(metric.id, subject, before, limit)
-            .map((row) => ({ id: row.actor, stamp: row.stamp })),
-        ),
+        listPage(onTheWay, query, (before, limit) => this.#ledger.newestActors(metric.id, subject, before, limit)),
       ),
     );
   }
@@ -169,9 +165,7 @@ export class EmbeddedCounting implements Counting {
     return reading(() =>
       this.#ledger.snapshot(() =>
         listPage(onTheWay, query, (before, limit) =>
-          this.#ledger
-            .newestSubjects(metric.id, actor, before, limit, query.type)
-            .map((row) => ({ id: row.subject, stamp: row.stamp })),
+          this.#ledger.newestSubjects(metric.id, actor, before, limit, query.type),
         ),
       ),
     );

@@ -124,11 +124,11 @@ export class KnownReader {
     if (list.count + list.onTheWay.length === 0) return found;
     for (let before = TOP; ; ) {
       const rows = this.#ledger.newestActors(list.metric, list.subject, before, CHUNK);
-      for (const { actor, stamp } of rows) if (isFollowed(actor)) found.set(actor, stamp);
+      for (const { id, stamp } of rows) if (isFollowed(id)) found.set(id, stamp);
       this.#litter(rows.length);
       const last = rows.at(-1);
       if (!last || rows.length < CHUNK) break;
-      before = { stamp: last.stamp, id: last.actor };
+      before = last;
       yield;
     }
     let looks = 0;

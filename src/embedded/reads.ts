@@ -5,7 +5,7 @@ import type { Stamp } from "../arithmetic/stamp.ts";
 import { Sketch } from "../distinct/sketch.ts";
 import { actorHash } from "../local/actor-hash.ts";
 import { type Actor, COUNT_MAX, type Subject } from "../model.ts";
-import type { ActorItem, LedgerReader, ShardState, SourceState, StoredKey, SubjectItem } from "../ports/ledger.ts";
+import type { LedgerReader, ShardState, SourceState, StoredKey } from "../ports/ledger.ts";
 import { COUNT, HOUR_S } from "./deltas.ts";
 import { type FilterShare, Filters } from "./filters.ts";
 import { KEY_STEPS, keyStep } from "./keys.ts";
@@ -127,20 +127,18 @@ export class SqliteLedgerReader implements LedgerReader {
     return this.#sql.subjectsOfType.iterate(actor, metric, ...rangeOf(type));
   }
 
-  newestActors(metric: number, subject: Subject, before: Place, limit: number): ActorItem[] {
-    const rows = this.#newest(before, limit, (segment) => {
+  newestActors(metric: number, subject: Subject, before: Place, limit: number): Place[] {
+    return this.#newest(before, limit, (segment) => {
       return this.#sql.newestActors.all(segment, subject, metric, before.stamp, before.id, limit);
     });
-    return rows.map(({ id, stamp }) => ({ actor: id, stamp }));
   }
 
-  newestSubjects(metric: number, actor: Actor, before: Place, limit: number, type?: string): SubjectItem[] {
+  newestSubjects(metric: number, actor: Actor, before: Place, limit: number, type?: string): Place[] {
     const { stamp, id } = before;
-    const rows = this.#newest(before, limit, (segment) => {
+    return this.#newest(before, limit, (segment) => {
       if (type === undefined) return this.#sql.newestSubjects.all(segment, actor, metric, stamp, id, limit);
       return this.#sql.newestOfType.all(segment, actor, metric, stamp, id, ...rangeOf(type), limit);
     });
-    return rows.map(({ id, stamp }) => ({ subject: id, stamp }));
   }
 
   actorCount(metric: number, actor: Actor, type?: string): number {

@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { random } from "../../test/support/random.ts";
 import { isBehind, newestFirst, type Place } from "../arithmetic/place.ts";
 import { isActive } from "../arithmetic/stamp.ts";
-import { listPage, type Row } from "./lists.ts";
+import { listPage } from "./lists.ts";
 
 /** Pages through a list of which each register is in the ledger, on its way, or both. */
 test("paging gives every active register once, newest first, wherever its newest stamp is", () => {
@@ -21,7 +21,7 @@ test("paging gives every active register once, newest first, wherever its newest
         if (!overlay.has(id)) ledger.set(id, stamp);
       } else overlay.set(id, stamp);
     }
-    const rows = (before: Place, limit: number): Row[] =>
+    const rows = (before: Place, limit: number): Place[] =>
       Array.from(ledger, ([id, stamp]) => ({ id, stamp }))
         .filter((row) => isActive(row.stamp) && isBehind(row, before))
         .sort(newestFirst)
@@ -32,7 +32,7 @@ test("paging gives every active register once, newest first, wherever its newest
       .sort((a, b) => b.stamp - a.stamp || (a.id < b.id ? 1 : -1));
 
     const limit = 1 + below(30);
-    const got: Row[] = [];
+    const got: Place[] = [];
     let before: Place | undefined;
     for (let pages = 0; ; pages++) {
       expect(pages).toBeLessThan(200);
@@ -46,7 +46,7 @@ test("paging gives every active register once, newest first, wherever its newest
 });
 
 test("a row that the ledger took over while we looked is listed once, with its newer state", () => {
-  const rows = (before: Place): Row[] =>
+  const rows = (before: Place): Place[] =>
     [
       { id: "x", stamp: 9 },
       { id: "y", stamp: 3 },

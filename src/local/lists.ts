@@ -2,9 +2,6 @@ import { isBehind, newestFirst, type Place, TOP } from "../arithmetic/place.ts";
 import { isActive, msOf } from "../arithmetic/stamp.ts";
 import type { ListItem, ListPage, ListQuery } from "../ports/counting.ts";
 
-/** A register in a list: whose it is and its stamp. */
-export type Row = Place;
-
 /**
  * One page of a list, newest first (`newestFirst`): what is on its way merged with what the ledger has.
  *
@@ -12,7 +9,11 @@ export type Row = Place;
  * the cursor, or inactive, must hide its older row in the ledger. `rows(before, limit)` reads active rows of one ledger
  * snapshot, which was taken after the overlay was read.
  */
-export function listPage(onTheWay: Row[], query: ListQuery, rows: (before: Place, limit: number) => Row[]): ListPage {
+export function listPage(
+  onTheWay: Place[],
+  query: ListQuery,
+  rows: (before: Place, limit: number) => Place[],
+): ListPage {
   const before = query.before ?? TOP;
   const newest = new Map(onTheWay.map((row) => [row.id, row.stamp]));
   const waiting = onTheWay.filter((row) => isActive(row.stamp) && isBehind(row, before));
@@ -21,7 +22,7 @@ export function listPage(onTheWay: Row[], query: ListQuery, rows: (before: Place
   let next = 0;
   // The ledger may have a newer state of what is on its way, as it was read later: the newer one comes first and stays.
   const taken = new Set<string>();
-  const take = ({ id, stamp }: Row) => {
+  const take = ({ id, stamp }: Place) => {
     if (taken.has(id)) return;
     taken.add(id);
     items.push({ id, at: msOf(stamp), stamp });
@@ -44,8 +45,8 @@ export function listPage(onTheWay: Row[], query: ListQuery, rows: (before: Place
       if (hidden === undefined || row.stamp > hidden) take(row);
     }
     if (items.length >= wanted || batch.length < wanted) break;
-    from = batch.at(-1) as Row;
+    from = batch.at(-1) as Place;
   }
-  while (items.length < wanted && next < waiting.length) take(waiting[next++] as Row);
+  while (items.length < wanted && next < waiting.length) take(waiting[next++] as Place);
   return { items: items.slice(0, query.limit), more: items.length > query.limit };
 }

@@ -7,16 +7,6 @@ import type { Position } from "./log.ts";
 
 type Awaitable<T> = T | Promise<T>;
 
-export interface ActorItem {
-  actor: Actor;
-  stamp: Stamp;
-}
-
-export interface SubjectItem {
-  subject: Subject;
-  stamp: Stamp;
-}
-
 /** A key that named an act, as it was stored. */
 export interface StoredKey {
   /** 32 hex digits. */
@@ -58,8 +48,8 @@ export interface LedgerReader {
   /** 0 where the actor never acted. */
   register(metric: number, subject: Subject, actor: Actor): Awaitable<Stamp>;
   registersOf(subject: Subject, actor: Actor): Awaitable<[metric: number, stamp: Stamp][]>;
-  newestActors(metric: number, subject: Subject, before: Place, limit: number): Awaitable<ActorItem[]>;
-  newestSubjects(metric: number, actor: Actor, before: Place, limit: number, type?: string): Awaitable<SubjectItem[]>;
+  newestActors(metric: number, subject: Subject, before: Place, limit: number): Awaitable<Place[]>;
+  newestSubjects(metric: number, actor: Actor, before: Place, limit: number, type?: string): Awaitable<Place[]>;
   /** Who counted, of a distinct tally: on a day (since 1970), or of ALL_TIME; null where nobody did, or the day is long over. */
   sketch(metric: number, subject: Subject, day: number): Awaitable<Sketch | null>;
   /** On how many subjects (of that type) the actor has the relation active. */

@@ -264,10 +264,10 @@ test("ids that a store might take for each other are different ones", async () =
   for (const [i, subject] of subjects.entries()) {
     expect(await reader.count(LIKES, subject)).toBe(ids.length);
     const newest = await reader.newestActors(LIKES, subject, TOP, 100);
-    expect(newest.map(({ actor }) => actor)).toEqual(ids.toReversed());
+    expect(newest.map(({ id }) => id)).toEqual(ids.toReversed());
     const actor = ids[i] as string;
     const liked = await reader.newestSubjects(LIKES, actor, TOP, 100, "user");
-    expect(liked.map((it) => it.subject)).toEqual(subjects.toReversed());
+    expect(liked.map(({ id }) => id)).toEqual(subjects.toReversed());
     expect(await reader.actorCount(LIKES, actor)).toBe(ids.length);
   }
 });

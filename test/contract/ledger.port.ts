@@ -88,7 +88,7 @@ export function ledgerPort(name: string, open: OpenWorld, { hasJobs = false } = 
       expect(await world.reader.count(LIKES, "article/1")).toBe(1);
       await put([{ source: "b", records: [like(1, "x", 13), like(2, "x", 17), like(3, "y", 18)] }], 1);
       expect(await world.reader.register(LIKES, "article/1", "x")).toBe(17);
-      expect(await world.reader.newestActors(LIKES, "article/1", TOP, 10)).toEqual([{ actor: "x", stamp: 17 }]);
+      expect(await world.reader.newestActors(LIKES, "article/1", TOP, 10)).toEqual([{ id: "x", stamp: 17 }]);
       expect(await world.reader.count(LIKES, "article/1")).toBe(1);
     });
 
@@ -320,13 +320,11 @@ function byKey(a: StoredKey, b: StoredKey): number {
 }
 
 /** All pages of a list by its cursor. */
-async function walk<T extends { stamp: number; actor?: string; subject?: string }>(
-  page: (before: Place) => T[] | Promise<T[]>,
-): Promise<T[]> {
+async function walk<T extends Place>(page: (before: Place) => T[] | Promise<T[]>): Promise<T[]> {
   const items: T[] = [];
   for (;;) {
     const last = items.at(-1);
-    const more = await page(last ? { stamp: last.stamp, id: last.actor ?? last.subject ?? "" } : TOP);
+    const more = await page(last ?? TOP);
     if (more.length === 0) return items;
     items.push(...more);
   }

@@ -45,7 +45,7 @@ export class LedgerModel {
   actors(metric: number, subject: string) {
     return newest(this.all().filter((it) => it.metric === metric && it.subject === subject)).map(
       ({ actor, stamp }) => ({
-        actor,
+        id: actor,
         stamp,
       }),
     );
@@ -54,7 +54,7 @@ export class LedgerModel {
   subjects(metric: number, actor: string, type?: string) {
     const all = this.all().filter((it) => it.metric === metric && it.actor === actor);
     const typed = type === undefined ? all : all.filter((it) => typeOf(it.subject) === type);
-    return newest(typed).map(({ subject, stamp }) => ({ subject, stamp }));
+    return newest(typed).map(({ subject, stamp }) => ({ id: subject, stamp }));
   }
 
   #apply(record: LogRecord): void {

@@ -5,7 +5,7 @@ import type { SketchName, StoredPair } from "../../distinct/sketches.ts";
 import { KEYS_MS } from "../../limits.ts";
 import type { Actor, Subject } from "../../model.ts";
 import type { CountName, RegisterName, ShardVersion } from "../../ports/hot-store.ts";
-import type { ActorItem, LedgerReader, ShardState, SourceState, StoredKey, SubjectItem } from "../../ports/ledger.ts";
+import type { LedgerReader, ShardState, SourceState, StoredKey } from "../../ports/ledger.ts";
 import type { Position } from "../../ports/log.ts";
 import type { TopList } from "../../ports/rankings.ts";
 import type { ListName } from "../../rankings/messages.ts";
@@ -239,28 +239,22 @@ export class MysqlLedgerReader implements LedgerReader, SharedLedger {
     return rows.map(([metric, stamp]) => [Number(metric), Number(stamp)]);
   }
 
-  async newestActors(metric: number, subject: Subject, before: Place, limit: number): Promise<ActorItem[]> {
+  async newestActors(metric: number, subject: Subject, before: Place, limit: number): Promise<Place[]> {
     const rows = await this.#ask(
       `SELECT actor, stamp FROM relations FORCE INDEX (relations_by_subject)
        WHERE subject = ${idSql(subject)} AND metric = ${wholeSql(metric)} AND active = 1
        AND ${behind("actor", before)} ORDER BY stamp DESC, actor DESC LIMIT ${wholeSql(limit)}`,
     );
-    return rows.map(([actor, stamp]) => ({ actor: idOf(actor as Buffer), stamp: Number(stamp) }));
+    return rows.map(([actor, stamp]) => ({ id: idOf(actor as Buffer), stamp: Number(stamp) }));
   }
 
-  async newestSubjects(
-    metric: number,
-    actor: Actor,
-    before: Place,
-    limit: number,
-    type?: string,
-  ): Promise<SubjectItem[]> {
+  async newestSubjects(metric: number, actor: Actor, before: Place, limit: number, type?: string): Promise<Place[]> {
     const rows = await this.#ask(
       `SELECT subject, stamp FROM relations FORCE INDEX (relations_by_actor)
        WHERE ${ofActor(metric, actor, type)} AND ${behind("subject", before)}
        ORDER BY stamp DESC, subject DESC LIMIT ${wholeSql(limit)}`,
     );
-    return rows.map(([subject, stamp]) => ({ subject: idOf(subject as Buffer), stamp: Number(stamp) }));
+    return rows.map(([subject, stamp]) => ({ id: idOf(subject as Buffer), stamp: Number(stamp) }));
   }
 
   async actorCount(metric: number, actor: Actor, type?: string): Promise<number> {
