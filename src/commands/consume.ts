@@ -1,6 +1,8 @@
 import type { Settings } from "../config.ts";
 import { EXIT, unavailable } from "../errors.ts";
-import { createHandler } from "../http/app.ts";
+import { type AppDeps, createHandler, type Handler } from "../http/app.ts";
+import { Call, requestIds } from "../http/call.ts";
+import { problemAnswer } from "../http/problem.ts";
 import { STOP_MS_MAX } from "../limits.ts";
 import { openConsumer } from "../open.ts";
 import { noAdmin, noCounting } from "../ports/no-counting.ts";
@@ -10,10 +12,11 @@ import { log } from "../telemetry/log.ts";
 import { createPrometheus } from "../telemetry/prometheus.ts";
 import { RequestStats, requestStatsMemory } from "../telemetry/requests.ts";
 import { VERSION } from "../version.ts";
-import { cannotListen } from "./listening.ts";
+import { cannotListen, ownPort } from "./listening.ts";
 import { Stopping } from "./stopping.ts";
 
-const NOTHING = noCounting("this process only brings the log into the ledger: ask a server");
+const ASK_A_SERVER = "this process only brings the log into the ledger: ask a server";
+const NOTHING = noCounting(ASK_A_SERVER);
 
 /** The projector alone, with the three addresses that tell how it is. */
 export async function run(settings: Settings): Promise<number> {
@@ -31,7 +34,7 @@ export async function run(settings: Settings): Promise<number> {
   const requests = requestStatsMemory(1);
   const readings = () => consumer.readings();
   const prometheus = createPrometheus({ requests, metrics: () => [], readings, version: VERSION });
-  const server = listen(settings, {
+  const server = await listen(settings, {
     settings,
     metrics: () => [],
     visitors: NO_VISITORS,
@@ -41,14 +44,14 @@ export async function run(settings: Settings): Promise<number> {
     rankings: NOTHING,
     streams: new Watch({ counting: NOTHING, opened: () => undefined, failed: () => undefined }),
     holdOpen: () => undefined,
-    admin: noAdmin("this process only brings the log into the ledger: ask a server"),
+    admin: noAdmin(ASK_A_SERVER),
     health: () => {
       const parts = consumer.parts();
       const isDegraded = Object.values(parts).some(({ status }) => status === "down");
       return { status: stopping.signal.aborted ? "draining" : isDegraded ? "degraded" : "ready", parts };
     },
     scrape: () => prometheus.scrape(),
-    usage: () => Promise.reject(unavailable("this process only brings the log into the ledger: ask a server")),
+    usage: () => Promise.reject(unavailable(ASK_A_SERVER)),
     stats: new RequestStats(requests, 0),
     log,
   });
@@ -62,11 +65,21 @@ export async function run(settings: Settings): Promise<number> {
   return EXIT.ok;
 }
 
-function listen(settings: Settings, deps: Parameters<typeof createHandler>[0]) {
+async function listen(settings: Settings, deps: AppDeps) {
   try {
-    const fetch = createHandler(deps);
+    await ownPort(settings);
+    const fetch = onlyHealth(createHandler(deps), deps);
     return Bun.serve({ hostname: settings.host, port: settings.port, development: false, fetch });
   } catch (error) {
     throw cannotListen(settings, error);
   }
+}
+
+/** It knows no metrics, and would tell of every event that there is none of this name. */
+function onlyHealth(handler: Handler, { log }: Pick<AppDeps, "log">): Handler {
+  const newRequestId = requestIds();
+  return (request) => {
+    const { path, id } = new Call(request, newRequestId);
+    return path.startsWith("/v1/") ? problemAnswer(unavailable(ASK_A_SERVER), id, log) : handler(request);
+  };
 }

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { type Api, freshSubject, useServer } from "../support/contract.ts";
 import { eventually } from "../support/eventually.ts";
-import { runTally } from "../support/server.ts";
+import { inFolder, runTally, TestServer } from "../support/server.ts";
 import { sharedServices } from "../support/services.ts";
 
 /** How late the other node may be: its own knowledge is a flush old, the flush, and a machine that does much else. */
@@ -61,6 +61,23 @@ describe("two nodes", () => {
     await eventually(async () => {
       const { status, stdout } = await runTally(["verify", ...stores]);
       expect([status, stdout]).toEqual([0, expect.stringMatching(/^0 differences; /)]);
+    });
+  }, 60_000);
+
+  test("tally consume has health and metrics only, on a port of its own", async () => {
+    await inFolder(async (data) => {
+      const consumer = await TestServer.start({ command: "consume", data, args: stores });
+      const status = async (method: string, path: string) =>
+        (await fetch(new URL(path, consumer.url), { method, body: method === "POST" ? "views a/1" : null })).status;
+      for (const path of ["/healthz", "/readyz", "/metrics"]) expect(await status("GET", path)).toBe(200);
+      for (const path of ["/v1/events", "/v1/subjects/a/1/views", "/v1/query", "/v1/nothing"])
+        expect(await status("POST", path)).toBe(503);
+      expect(await status("PUT", "/v1/subjects/a/1/likes/7")).toBe(503);
+      expect(await status("GET", "/v1/subjects/a/1")).toBe(503);
+      expect(await status("GET", "/")).toBe(404);
+      const second = await runTally(["consume", ...stores, "--port", new URL(consumer.url).port]);
+      expect([second.status, second.stderr]).toEqual([78, expect.stringContaining("is taken")]);
+      expect(await consumer.stop()).toEqual({ status: 0, signal: null });
     });
   }, 60_000);
 
