@@ -1,6 +1,7 @@
 import type { MessagePort } from "node:worker_threads";
 import type { Settings } from "../config.ts";
 import { SketchBoard } from "../distinct/board.ts";
+import { LOOK_MS_MAX } from "../limits.ts";
 import type { Admin } from "../ports/admin.ts";
 import type { Counting } from "../ports/counting.ts";
 import type { Histories } from "../ports/histories.ts";
@@ -48,11 +49,14 @@ export function attachCluster(share: ClusterShare, press: () => void) {
   const shards = new Shards({ hot, ledger, end: (shard) => log.end(shard) });
   const table = CounterTable.attach(share.table, share.thread);
   const parts = { table, freshness: new Freshness(share.freshness), hot, ledger, shards, log };
+  const beganMs = performance.now();
   const counting = new ClusterCounting({
     ...parts,
     locks: new LoadLocks(share.loadLocks),
     sketches: new SketchBoard(share.sketches),
     flushMs: settings.flushMs,
+    // A connection that is only just made says nothing of Redis (FirstConnection).
+    isShown: () => hot.state.up || performance.now() - beganMs < LOOK_MS_MAX,
     press,
   });
   const admin = new ClusterAdmin({ ...parts, port: share.admin, counting, partitions });

@@ -19,6 +19,8 @@ interface ClusterBulkParts {
   adds: HotAdds;
   /** Adds without asking anybody. */
   add(metric: number, subject: string, by: number): void | Promise<void>;
+  /** Whether Redis is there, for all that is known. */
+  isShown(): boolean;
   acts: Acts;
   ledger: SharedLedger;
   log: LogClient;
@@ -49,6 +51,10 @@ export class ClusterBulk implements Bulk {
     this.#parts = parts;
     this.adds = parts.adds;
     this.add = parts.add;
+  }
+
+  get isShown(): boolean {
+    return this.#parts.isShown();
   }
 
   async claim({ id: metric }: Metric, subject: Subject, once: OnceKey): Promise<UploadClaim> {

@@ -50,6 +50,8 @@ interface CountingParts {
   log: LogClient;
   sketches: SketchBoard;
   flushMs: number;
+  /** Whether Redis is there, for all that is known. */
+  isShown(): boolean;
   /** Asks main to make room in the table, or to flush. */
   press(): void;
 }

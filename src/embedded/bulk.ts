@@ -32,6 +32,7 @@ interface BulkNeeds {
  */
 export class EmbeddedBulk implements Bulk {
   readonly adds: HotAdds;
+  readonly isShown = true;
   readonly #needs: BulkNeeds;
   readonly #asked = new Questions<Taken | Float64Array>();
   readonly #frame = new FrameWriter();

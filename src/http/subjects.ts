@@ -52,7 +52,8 @@ export function subjectHandlers({ catalog, counting, rules, stats }: HandlerDeps
       const once = onceOf(call, [subject, metric.name, actor]);
       return counting.relate(metric, subject, actor, active, once, at).then(({ active, changed, count, at }) => {
         stats.counted(metric.id, 1);
-        if (count === null) return accepted(call, `{"active":${active},"at":${time(at)}}`);
+        if (count === null)
+          return accepted(call, at === null ? `{"active":${active}}` : `{"active":${active},"at":${time(at)}}`);
         return done(call, `{"active":${active},"changed":${changed},"count":${count},"at":${time(at)}}`);
       });
     },

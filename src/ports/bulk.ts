@@ -51,6 +51,8 @@ export interface Bulk {
   readonly adds: HotAdds;
   /** `Counting.add` for those who ask for no count. */
   add(metric: number, subject: Subject, by: number): void | Promise<void>;
+  /** Whether what was added in these two ways shows; false: the store that would show it is known to be away. */
+  readonly isShown: boolean;
   /**
    * Takes an upload's key, in the name of one of its counters; Problem `key-reused` where it came with another body within 10
    * minutes. Any number of times, by anybody.

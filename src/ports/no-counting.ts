@@ -12,7 +12,7 @@ export function noCounting(reason: string): Counting & Histories & Rankings {
   };
   const adds: HotAdds = { enter() {}, leave() {}, begin() {}, isFull: false, put: refuse, flush() {} };
   return {
-    bulk: { adds, add: refuse, claim: refuse, taken: refuse, append: refuse },
+    bulk: { adds, add: refuse, isShown: true, claim: refuse, taken: refuse, append: refuse },
     add: refuse,
     addOnce: refuse,
     visit: refuse,

@@ -73,6 +73,18 @@ describe("Redis is away", () => {
     expect([once.status, once.json]).toEqual([202, {}]);
     await untilDegraded(here(), "redis");
 
+    const body = `views ${freshSubject().subject}`;
+    const events = { accepted: 1, rejected: 0, errors: [] };
+    await eventually(async () => {
+      const reply = await soon(here().post("/v1/events", { body, headers: { "content-type": "text/plain" } }));
+      expect([reply.status, reply.json]).toEqual([202, events]);
+    });
+    await eventually(async () => {
+      const keyed = await soon(here().put(`${path}/favorites/7`, { headers: { "idempotency-key": "k" } }));
+      // Once the ledger knows the key it is a repeat, and nobody can say when the first one was.
+      expect([keyed.status, keyed.json]).toEqual([202, { active: true }]);
+    });
+
     const { at } = put.json;
     await eventually(async () => {
       expect((await soon(here().get(`${path}/likes/8`))).json).toEqual({ active: true, count: 1, at });

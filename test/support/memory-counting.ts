@@ -24,6 +24,7 @@ interface Register {
 export class MemoryCounting implements Counting {
   readonly bulk: Bulk = {
     adds: nothingAtHand(),
+    isShown: true,
     add: (metric, subject, by) =>
       void this.#tallies.set(`${metric} ${subject}`, (this.#tallies.get(`${metric} ${subject}`) ?? 0) + by),
     claim: async () => ({ isShown: true, began: async () => 0 }),

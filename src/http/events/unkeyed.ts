@@ -95,6 +95,8 @@ export class UnkeyedEvents implements LineTaker {
   async end(): Promise<void> {
     await this.#acts.settle();
     this.#tellStats();
+    // Whoever adds here asks for no count, and so does not find out.
+    if (this.#report.accepted > 0 && !this.#parts.counting.bulk.isShown) this.#report.isLater = true;
   }
 
   /** The body broke off: what is under way is waited for. */
