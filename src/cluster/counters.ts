@@ -1,10 +1,7 @@
-import { unavailable } from "../errors.ts";
-import { ACT_WAIT_MS_MAX } from "../limits.ts";
+import { untilRoom } from "../local/room.ts";
 import { COUNT_MAX, type Subject } from "../model.ts";
 import { type CounterTable, OWING_TOO_MUCH } from "../tallies/table.ts";
 import type { Freshness } from "./freshness.ts";
-
-const POLL_MS = 4;
 
 /** What came of an addition: what the counter shows then, and how old what it knows of the other nodes is. */
 export interface Added {
@@ -43,19 +40,8 @@ export class Counters {
   }
 
   /** Adds while main makes room; 503 when that takes too long. */
-  async addInTime(metric: number, subject: Subject, by: number): Promise<Added> {
-    const deadline = performance.now() + ACT_WAIT_MS_MAX;
-    for (;;) {
-      const added = this.add(metric, subject, by);
-      if (added !== null) return added;
-      if (performance.now() > deadline) {
-        throw unavailable(
-          "the counters in memory are full, and none may leave yet (--counters-max); nothing was counted",
-        );
-      }
-      this.#press();
-      await Bun.sleep(POLL_MS);
-    }
+  addInTime(metric: number, subject: Subject, by: number): Promise<Added> {
+    return untilRoom(this.#press, () => this.add(metric, subject, by));
   }
 
   /** It shows more than this node has seen: it must be asked for anew. */

@@ -1,6 +1,6 @@
 import type { Database } from "bun:sqlite";
 import { countDelta, tellChanges } from "../arithmetic/register.ts";
-import { msOf, type Stamp } from "../arithmetic/stamp.ts";
+import { isActive, msOf, type Stamp } from "../arithmetic/stamp.ts";
 import { minuteAt } from "../arithmetic/windows.ts";
 import { typeOf } from "../model.ts";
 import type { Applied, Batch, RegisterChange, TallyChange } from "../ports/ledger.ts";
@@ -142,8 +142,8 @@ export class Applier {
         stored = row.stamp;
         break;
       }
-      if (isUnion && stored % 2 === 1) this.#count(change, msOf(Math.min(stored, stamp)), -1);
-      const stays = isUnion ? stored % 2 === 1 && stamp <= stored : stamp <= stored || this.#jobs.isErased(change);
+      if (isUnion && isActive(stored)) this.#count(change, msOf(Math.min(stored, stamp)), -1);
+      const stays = isUnion ? isActive(stored) && stamp <= stored : stamp <= stored || this.#jobs.isErased(change);
       if (stays) continue;
       changed++;
       if (stamp < stampMin) stampMin = stamp;
@@ -160,7 +160,7 @@ export class Applier {
         inserted++;
       }
       if (isUnion) {
-        if (stored % 2 === 0) this.#countActor(change, 1);
+        if (!isActive(stored)) this.#countActor(change, 1);
         continue;
       }
       tellChanges(stored, this.#jobs.way(change), stamp, (atMs, amount) => this.#count(change, atMs, amount));

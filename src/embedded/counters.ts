@@ -1,13 +1,9 @@
 import { badInput, Problem, unavailable } from "../errors.ts";
 import { fault } from "../lib/fault.ts";
-import { ACT_WAIT_MS_MAX } from "../limits.ts";
+import { untilRoom } from "../local/room.ts";
 import { COUNT_MAX, type Metric, type Subject } from "../model.ts";
 import { type CounterTable, OWING_TOO_MUCH, TOO_HIGH } from "../tallies/table.ts";
 import type { SqliteLedgerReader } from "./reads.ts";
-
-const POLL_MS = 4;
-/** No room, or the flush must come first: ask main, and try again. */
-export const NOT_NOW = -1;
 
 /** The counter table with the ledger behind it, as one worker uses them. */
 export class Counters {
@@ -22,8 +18,7 @@ export class Counters {
   }
 
   add(metric: number, subject: Subject, by: number): number | Promise<number> {
-    const count = this.#tryAdd(metric, subject, by);
-    return count >= 0 ? count : this.untilRoom(() => this.#tryAdd(metric, subject, by));
+    return this.#tryAdd(metric, subject, by) ?? untilRoom(this.#press, () => this.#tryAdd(metric, subject, by));
   }
 
   /** The counter's slot, loaded; -1 where the table has no room. Inside enter/leave. */
@@ -41,25 +36,25 @@ export class Counters {
     return slot;
   }
 
-  /** The count with it, or NOT_NOW: then nothing was added. */
-  #tryAdd(metric: number, subject: Subject, by: number): number {
+  /** The count with it; null: nothing was added, as there is no room or the flush must come first. */
+  #tryAdd(metric: number, subject: Subject, by: number): number | null {
     this.#table.enter();
     try {
       const slot = this.#slot(metric, subject);
-      if (slot < 0) return NOT_NOW;
+      if (slot < 0) return null;
       const count = this.#table.add(slot, by);
       if (count === TOO_HIGH) throw badInput("/by", `the count would pass ${COUNT_MAX}`);
-      return count === OWING_TOO_MUCH ? NOT_NOW : count;
+      return count === OWING_TOO_MUCH ? null : count;
     } finally {
       this.#table.leave();
     }
   }
 
+  /** Sees to it that the counter is loaded; false: no room now. */
   load(metric: number, subject: Subject): boolean {
     this.#table.enter();
     try {
-      const slot = this.#slot(metric, subject);
-      return slot >= 0;
+      return this.#slot(metric, subject) >= 0;
     } finally {
       this.#table.leave();
     }
@@ -101,22 +96,6 @@ export class Counters {
     if (slot < 0) return count;
     this.#table.install(slot, count);
     return this.#table.shown(slot);
-  }
-
-  /** Repeats `attempt` (which may give NOT_NOW) until it does, while main makes room; 503 when that takes too long. */
-  async untilRoom(attempt: () => number): Promise<number> {
-    const deadline = performance.now() + ACT_WAIT_MS_MAX;
-    for (;;) {
-      this.#press();
-      await Bun.sleep(POLL_MS);
-      const result = attempt();
-      if (result >= 0) return result;
-      if (performance.now() > deadline) {
-        throw unavailable(
-          "the counters in memory are full, and none may leave yet (--counters-max); nothing was counted",
-        );
-      }
-    }
   }
 }
 

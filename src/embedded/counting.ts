@@ -1,8 +1,10 @@
+import { countDelta } from "../arithmetic/register.ts";
 import { isActive, msOf, type Stamp } from "../arithmetic/stamp.ts";
 import type { SketchBoard } from "../distinct/board.ts";
 import type { Code } from "../distinct/code.ts";
 import type { Distinct } from "../distinct/sketches.ts";
 import { listPage } from "../local/lists.ts";
+import { untilRoom } from "../local/room.ts";
 import type { Actor, Metric, RelationState, Subject } from "../model.ts";
 import type {
   CountedPage,
@@ -20,7 +22,7 @@ import { ActDesk, type Waiting } from "./act-desk.ts";
 import { type ActSender, ADD_ONCE, RELATE } from "./acts.ts";
 import { EmbeddedBulk } from "./bulk.ts";
 import { CountedReader } from "./counted.ts";
-import { Counters, NOT_NOW, reading, readingLater } from "./counters.ts";
+import { Counters, reading, readingLater } from "./counters.ts";
 import { LongPages } from "./long-pages.ts";
 import { type Overlay, RegisterKey } from "./overlay.ts";
 import type { SqliteLedgerReader } from "./reads.ts";
@@ -48,6 +50,7 @@ const POLL_MS = 4;
  */
 export class EmbeddedCounting implements Counting {
   readonly #counters: Counters;
+  readonly #press: () => void;
   readonly bulk: EmbeddedBulk;
   readonly #overlay: Overlay;
   readonly #ledger: SqliteLedgerReader;
@@ -67,7 +70,8 @@ export class EmbeddedCounting implements Counting {
     sketches: SketchBoard;
     calls: Calls;
   }) {
-    this.#counters = new Counters(parts.table, parts.ledger, parts.calls.press);
+    this.#press = parts.calls.press;
+    this.#counters = new Counters(parts.table, parts.ledger, this.#press);
     this.#overlay = parts.overlay;
     this.#ledger = parts.ledger;
     this.#counted = new CountedReader(parts.table, parts.ledger);
@@ -183,7 +187,7 @@ export class EmbeddedCounting implements Counting {
           let count = this.#ledger.actorCount(metric.id, actor, type);
           for (const item of onTheWay[i] ?? []) {
             const stored = this.#ledger.register(metric.id, item.id, actor);
-            if (item.stamp > stored) count += (item.stamp % 2) - (stored % 2);
+            count += countDelta(stored, item.stamp);
           }
           return count;
         }),
@@ -239,8 +243,7 @@ export class EmbeddedCounting implements Counting {
       if (this.#counters.load(waiting.metric, waiting.subject)) {
         this.#desk.send(waiting);
       } else {
-        this.#counters
-          .untilRoom(() => (this.#counters.load(waiting.metric, waiting.subject) ? 0 : NOT_NOW))
+        untilRoom(this.#press, () => this.#counters.load(waiting.metric, waiting.subject) || null)
           .then(() => this.#desk.send(waiting))
           .catch(waiting.reject);
       }

@@ -1,3 +1,4 @@
+import { countDelta } from "../arithmetic/register.ts";
 import type { Overlay, RegisterKey } from "./overlay.ts";
 import type { SqliteLedgerReader } from "./reads.ts";
 
@@ -13,7 +14,7 @@ export function expectedCount(
     let expected = ledger.count(metric, subject);
     for (const { id, stamp } of onTheWay) {
       const stored = ledger.register(metric, subject, id);
-      if (stamp > stored) expected += (stamp % 2) - (stored % 2);
+      expected += countDelta(stored, stamp);
     }
     return expected;
   });

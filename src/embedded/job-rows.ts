@@ -1,5 +1,5 @@
 import type { Database } from "bun:sqlite";
-import type { Stamp } from "../arithmetic/stamp.ts";
+import { isActive, type Stamp } from "../arithmetic/stamp.ts";
 import { actorHash } from "../local/actor-hash.ts";
 import type { RegisterChange } from "../ports/ledger.ts";
 import type { EraseRecord, JobRecord, MergeRecord } from "../records.ts";
@@ -97,7 +97,7 @@ export class JobRows {
       const rows = this.#sql.rowsOfActor.all(segment, actor);
       if (rows.length === 0) continue;
       // What came and went before left as much in the history as it took.
-      for (const row of rows) if (row.stamp % 2 === 1) this.#parts.uncount(row);
+      for (const row of rows) if (isActive(row.stamp)) this.#parts.uncount(row);
       this.#sql.eraseActor.run(segment, actor);
       segments.count(segment, -rows.length);
     }

@@ -1,7 +1,9 @@
 import type { MessagePort } from "node:worker_threads";
+import { isActive } from "../arithmetic/stamp.ts";
 import { Problem, unavailable } from "../errors.ts";
 import { Turns } from "../lib/turns.ts";
 import { ACT_WAIT_MS_MAX, JOB_LATE_MS, JOB_WAIT_MS_MAX, RECOUNTS_AT_ONCE } from "../limits.ts";
+import { noRoom, untilRoom } from "../local/room.ts";
 import { COUNT_MAX, type Metric, type Subject } from "../model.ts";
 import type { OnceKey } from "../ports/counting.ts";
 import type { Position } from "../ports/log.ts";
@@ -212,7 +214,7 @@ export class Jobs {
         if (stamp > stored) stamps.set(id, stamp);
       }
       return Array.from(stamps)
-        .filter(([, stamp]) => stamp % 2 === 1)
+        .filter(([, stamp]) => isActive(stamp))
         .map(([subject]) => subject);
     });
   }
@@ -245,26 +247,21 @@ export class Jobs {
         case "refused":
           throw unavailable(`${reply.detail}; nothing was done`);
         case "not-loaded":
-          if (performance.now() > deadline) throw full();
+          if (performance.now() > deadline) throw noRoom();
       }
     }
   }
 
   /** Main needs no brackets: only main lets counters go, and between two of its steps. */
   async #load(counters: readonly Counter[]): Promise<void> {
-    const deadline = performance.now() + ACT_WAIT_MS_MAX;
-    for (const [metric, subject] of counters) {
-      for (;;) {
-        const slot = this.#table.claim(metric, subject);
-        if (slot >= 0) {
-          if (!this.#table.isLoaded(slot)) this.#table.install(slot, this.#ledger.count(metric, subject));
-          break;
-        }
-        if (performance.now() > deadline) throw full();
-        this.#control.urge();
-        await Bun.sleep(POLL_MS);
-      }
-    }
+    const load = (metric: number, subject: Subject) => {
+      const slot = this.#table.claim(metric, subject);
+      if (slot < 0) return null;
+      if (!this.#table.isLoaded(slot)) this.#table.install(slot, this.#ledger.count(metric, subject));
+      return slot;
+    };
+    const press = () => this.#control.urge();
+    for (const [metric, subject] of counters) await untilRoom(press, () => load(metric, subject));
   }
 
   async #inLedger(end: Position, late: Late, counts: Map<number, number>): Promise<void> {
@@ -305,8 +302,4 @@ class Late {
   cancel(): void {
     this.#tell = null;
   }
-}
-
-function full(): Problem {
-  return unavailable("the counters in memory are full, and none may leave yet (--counters-max); nothing was done");
 }

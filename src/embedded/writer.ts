@@ -1,6 +1,6 @@
 import { countDelta } from "../arithmetic/register.ts";
 import { SHARDS } from "../arithmetic/shard.ts";
-import { type HybridClock, type Stamp, stampAt } from "../arithmetic/stamp.ts";
+import { type HybridClock, isActive, type Stamp, stampAt } from "../arithmetic/stamp.ts";
 import { isSystemError, Problem } from "../errors.ts";
 import { copyBytes } from "../lib/bytes.ts";
 import { fault, wallMs } from "../lib/fault.ts";
@@ -231,7 +231,7 @@ export class Writer {
     // One with a time of its own has its stamp: what is there stays if it is newer. The clock knows nothing of it.
     const given = atMs === undefined ? null : stampAt(atMs, act.active);
     const changes =
-      !isRepeat && (given === null ? (decided.seen % 2 === 1) !== act.active : this.#wins(given, act, decided));
+      !isRepeat && (given === null ? isActive(decided.seen) !== act.active : this.#wins(given, act, decided));
     // A key is recorded although nothing changes: like again (key k), unlike, then k repeated must not like once more.
     if (!changes && !once) return;
     if (earlier && !sameRegister(earlier, decided, key)) {

@@ -1,4 +1,4 @@
-import { msOf } from "../../arithmetic/stamp.ts";
+import { isActive, msOf } from "../../arithmetic/stamp.ts";
 import { minuteAt } from "../../arithmetic/windows.ts";
 import { COUNT_MAX } from "../../model.ts";
 import type { Batch, PlacedJob } from "../../ports/ledger.ts";
@@ -95,12 +95,12 @@ async function eraseActor(
     const of = found.get(shard);
     if (!of) return [];
     effects.changed.add(shard);
-    if (register.stamp % 2 === 1) of.counts.set(register.metric, (of.counts.get(register.metric) ?? 0) + 1);
+    if (isActive(register.stamp)) of.counts.set(register.metric, (of.counts.get(register.metric) ?? 0) + 1);
     return [register];
   });
   for (let from = 0; from < registers.length; from += ROWS) {
     const part = registers.slice(from, from + ROWS);
-    const active = part.filter((register) => register.stamp % 2 === 1);
+    const active = part.filter((register) => isActive(register.stamp));
     if (active.length > 0) {
       await connection.write(
         `INSERT INTO counts (subject, metric, count) VALUES

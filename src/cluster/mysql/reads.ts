@@ -1,4 +1,5 @@
 import type { Place } from "../../arithmetic/place.ts";
+import { countDelta } from "../../arithmetic/register.ts";
 import type { Stamp } from "../../arithmetic/stamp.ts";
 import { Sketch } from "../../distinct/sketch.ts";
 import type { SketchName, StoredPair } from "../../distinct/sketches.ts";
@@ -278,7 +279,7 @@ export class MysqlLedgerReader implements LedgerReader, SharedLedger {
         const { found } = sorted(await connection.ask(registersIn(part)), 2);
         for (const register of part) {
           const stored = found.get(nameOf(register)) ?? 0;
-          if (register.stamp > stored) count += (register.stamp % 2) - (stored % 2);
+          count += countDelta(stored, register.stamp);
         }
         return [];
       });

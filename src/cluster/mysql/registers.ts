@@ -1,3 +1,4 @@
+import { isActive } from "../../arithmetic/stamp.ts";
 import type { RegisterChange } from "../../ports/ledger.ts";
 import { isDuplicate, type LedgerConnection } from "./connection.ts";
 import { idOf, idSql, rowsSql, wholeSql } from "./sql.ts";
@@ -30,7 +31,7 @@ export class RegisterStore {
     const before = new Float64Array(changes.length);
     const known: number[] = [];
     const fresh: number[] = [];
-    for (let i = 0; i < changes.length; i++) ((changes[i] as RegisterChange).stamp % 2 === 1 ? fresh : known).push(i);
+    for (let i = 0; i < changes.length; i++) (isActive((changes[i] as RegisterChange).stamp) ? fresh : known).push(i);
     const text = (from: number) => {
       if (this.#cautious > 0 || from >= fresh.length) return "";
       return insertSql(changes, fresh.slice(from, from + INSERT_ROWS));
