@@ -15,6 +15,8 @@ export const PAGE_SUBJECTS_MAX = 1_000;
  * metrics of 32 in the same way (50,000); an actor and the names of the fields (1,000).
  */
 export const PAGE_BODY_BYTES_MAX = 1 * MiB;
+/** Errors that are told of one body, which may hold 80,000. */
+export const INPUT_ERRORS_MAX = 100;
 /** Actors whom a page names of those whom somebody follows. */
 export const KNOWN_NAMES = 3;
 /**

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { badInput, type InputError, Problem } from "../errors.ts";
-import { PAGE_SUBJECTS_MAX } from "../limits.ts";
+import { INPUT_ERRORS_MAX, PAGE_SUBJECTS_MAX } from "../limits.ts";
 import { type Subject, subjectProblem } from "../model.ts";
 import { invalid } from "./problem.ts";
 
@@ -48,7 +48,6 @@ export function pageInput(body: unknown): PageInput {
 
 /** Nearly all of them: one look where the full check takes four. */
 const PLAIN = /^[a-z][a-z0-9_]{0,31}\/(?!\.{1,2}$)[\x21-\x7e]{1,128}$/;
-const ERRORS_MAX = 100;
 
 export function checkSubjects(subjects: readonly unknown[]): asserts subjects is Subject[] {
   let errors: InputError[] | null = null;
@@ -59,7 +58,7 @@ export function checkSubjects(subjects: readonly unknown[]): asserts subjects is
     if (message === null) continue;
     errors ??= [];
     errors.push({ at: `/subjects/${i}`, message });
-    if (errors.length === ERRORS_MAX) break;
+    if (errors.length === INPUT_ERRORS_MAX) break;
   }
   if (errors === null) return;
   if (errors.length === 1) throw badInput((errors[0] as InputError).at, (errors[0] as InputError).message);

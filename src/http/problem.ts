@@ -1,6 +1,7 @@
 import { HTTPException } from "hono/http-exception";
 import type { z } from "zod";
 import { badInput, type InputError, PROBLEMS, Problem } from "../errors.ts";
+import { INPUT_ERRORS_MAX } from "../limits.ts";
 
 /** Where what should not happen is told. */
 export interface ErrorLog {
@@ -32,9 +33,13 @@ function asProblem(error: unknown, requestId: string, log: ErrorLog): Problem {
 
 /** Everything that zod found, in our words: the places are JSON Pointers in a body, names in a query. */
 export function invalid(issues: readonly z.core.$ZodIssue[], target: "json" | "query"): Problem {
-  const all = issues.flatMap((issue) => inputErrors(issue, target));
-  // Zod says of 2^53 that it is no safe integer and that it is too big.
-  const errors = all.filter(({ at }, i) => all.findIndex((error) => error.at === at) === i);
+  const byPlace = new Map<string, InputError>();
+  for (const error of issues.flatMap((issue) => inputErrors(issue, target))) {
+    // Zod says of 2^53 that it is no safe integer and that it is too big: the first word holds.
+    if (!byPlace.has(error.at)) byPlace.set(error.at, error);
+    if (byPlace.size === INPUT_ERRORS_MAX) break;
+  }
+  const errors = [...byPlace.values()];
   const detail = errors.map(({ at, message }) => (at ? `${at}: ${message}` : message)).join("; ");
   return new Problem("bad-input", detail, { errors });
 }

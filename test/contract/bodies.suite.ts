@@ -73,6 +73,17 @@ export function bodies(api: Api): void {
       expect([json.detail, json.errors[0].at]).toEqual(["the body is not JSON: line 1, column 2", ""]);
     });
 
+    test("however much is wrong with it, that is told soon, and not all of it", async () => {
+      const fields = Array.from({ length: 80_000 }, (_, i) => [`k${i}`, 1]);
+      const began = performance.now();
+      const reply = await api.post("/v1/query", { json: Object.fromEntries(fields) });
+      expect(performance.now() - began).toBeLessThan(5_000);
+      expectProblem(reply, 400, "bad-input");
+      expect(reply.json.errors).toHaveLength(100);
+      const subjects = Array.from({ length: 1_000 }, () => "none");
+      expect((await api.post("/v1/query", { json: { subjects } })).json.errors).toHaveLength(100);
+    });
+
     test("of several preferences for the answer the first holds", async () => {
       const { path } = freshSubject();
       const status = async (prefer: string) => (await api.post(`${path}/views`, { headers: { prefer } })).status;
