@@ -1,4 +1,7 @@
 import { isActive, type Stamp } from "../arithmetic/stamp.ts";
+import { Garbage } from "../lib/garbage.ts";
+import { inSlices, type Sliced } from "../lib/slices.ts";
+import { KNOWN_SLICE_MS } from "../limits.ts";
 import { knownActors, knownPlan } from "../local/known.ts";
 import type { Actor } from "../model.ts";
 import type { Known, KnownActors } from "../ports/counting.ts";
@@ -24,6 +27,10 @@ interface KnownParts {
 
 /** Up to so many actors in all are walked without asking how many are followed. */
 const WALKED_MAX = 2_000;
+/** Rows between two ends of a slice, and between two collections of what they leave: some 10 MB. */
+const STEP = 256;
+const COLLECT_EVERY = 10_000;
+const FULL_EVERY = 16;
 const NOBODY: KnownActors = { count: 0, actors: [] };
 
 /**
@@ -32,6 +39,7 @@ const NOBODY: KnownActors = { count: 0, actors: [] };
  */
 export class KnownReader {
   readonly #parts: KnownParts;
+  readonly #garbage = new Garbage(COLLECT_EVERY, FULL_EVERY);
 
   constructor(parts: KnownParts) {
     this.#parts = parts;
@@ -63,8 +71,7 @@ export class KnownReader {
     const asked = { actor, relation: known.relation.id, type: known.type, ...ways, registers: registers.names() };
     const { listed, stored } = await this.#parts.ledger.knownActors(asked);
     for (const [name, stamp] of stored) registers.add(name, stamp);
-    const found = new Map(lists.map((list) => [nameOf(list), new Map<Actor, Stamp>()]));
-    for (const [name, stamp] of listed) found.get(nameOf(name))?.set(name.actor, stamp);
+    const found = await inSlices(this.#sorted(lists, listed), KNOWN_SLICE_MS);
     for (const [i, list] of lists.entries()) {
       const known = found.get(nameOf(list)) as Map<Actor, Stamp>;
       for (const { id } of [...(moving[i] ?? []), ...newlyFollowed]) {
@@ -74,6 +81,20 @@ export class KnownReader {
       }
     }
     return all.map((list) => knownActors(found.get(nameOf(list)) ?? new Map()));
+  }
+
+  /** By list. What is found may be hundreds of thousands, and the other requests of this thread come in between. */
+  *#sorted(
+    lists: readonly KnownList[],
+    listed: readonly [RegisterName, Stamp][],
+  ): Sliced<Map<string, Map<Actor, Stamp>>> {
+    const found = new Map(lists.map((list) => [nameOf(list), new Map<Actor, Stamp>()]));
+    for (let i = 0; i < listed.length; i++) {
+      const [name, stamp] = listed[i] as [RegisterName, Stamp];
+      found.get(nameOf(name))?.set(name.actor, stamp);
+      if (i % STEP === STEP - 1) yield this.#garbage.add(STEP);
+    }
+    return found;
   }
 
   /** Which lists are walked, and which are looked at for each one followed. */

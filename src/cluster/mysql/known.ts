@@ -1,10 +1,13 @@
 import type { Stamp } from "../../arithmetic/stamp.ts";
+import type { Sliced } from "../../lib/slices.ts";
 import type { CountName, RegisterName } from "../../ports/hot-store.ts";
 import type { KnownQuestion } from "../ledger.ts";
 import type { Row } from "./connection.ts";
 import { REGISTER, registerSql } from "./registers.ts";
 import { idOf, idSql, ofTypeSql, rowsSql, wholeSql } from "./sql.ts";
 
+/** Rows between two ends of a slice. */
+const STEP = 256;
 const LISTED = 1;
 const REGISTERED = 0;
 
@@ -56,10 +59,18 @@ function listsSql(lists: readonly CountName[]): string {
     .join(" UNION ALL ");
 }
 
-export function knownRows(rows: readonly Row[]): { listed: [RegisterName, Stamp][]; stored: [RegisterName, Stamp][] } {
+interface KnownRows {
+  listed: [RegisterName, Stamp][];
+  stored: [RegisterName, Stamp][];
+}
+
+/** They may be hundreds of thousands. */
+export function* knownRows(rows: readonly Row[]): Sliced<KnownRows> {
   const listed: [RegisterName, Stamp][] = [];
   const stored: [RegisterName, Stamp][] = [];
-  for (const [kind, subject, metric, actor, stamp] of rows) {
+  for (let i = 0; i < rows.length; i++) {
+    if (i % STEP === STEP - 1) yield;
+    const [kind, subject, metric, actor, stamp] = rows[i] as Row;
     const name = { subject: idOf(subject as Buffer), metric: Number(metric), actor: idOf(actor as Buffer) };
     (Number(kind) === LISTED ? listed : stored).push([name, Number(stamp)]);
   }

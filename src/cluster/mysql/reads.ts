@@ -3,7 +3,8 @@ import { countDelta } from "../../arithmetic/register.ts";
 import type { Stamp } from "../../arithmetic/stamp.ts";
 import { Sketch } from "../../distinct/sketch.ts";
 import type { SketchName, StoredPair } from "../../distinct/sketches.ts";
-import { KEYS_MS } from "../../limits.ts";
+import { inSlices } from "../../lib/slices.ts";
+import { KEYS_MS, KNOWN_SLICE_MS } from "../../limits.ts";
 import type { Actor, Subject } from "../../model.ts";
 import type { CountName, RegisterName, ShardVersion } from "../../ports/hot-store.ts";
 import type { LedgerReader, ShardState, SourceState, StoredKey } from "../../ports/ledger.ts";
@@ -180,7 +181,8 @@ export class MysqlLedgerReader implements LedgerReader, SharedLedger {
   async knownActors(
     question: KnownQuestion,
   ): Promise<{ listed: [RegisterName, Stamp][]; stored: [RegisterName, Stamp][] }> {
-    return knownRows(await this.#unhurried.use((connection) => connection.ask(knownSql(question))));
+    const rows = await this.#unhurried.use((connection) => connection.ask(knownSql(question)));
+    return inSlices(knownRows(rows), KNOWN_SLICE_MS);
   }
 
   async registersOfActor(actor: Actor, subjects: readonly Subject[]): Promise<[Subject, number, Stamp][]> {
