@@ -4,11 +4,11 @@ import { SETTLE_MS_MAX } from "../limits.ts";
 import { filesOf } from "../local/files.ts";
 import { takeFolder } from "../local/folder.ts";
 import { DataLock } from "../local/lock.ts";
-import { askSocket } from "../local/socket.ts";
 import type { Metric } from "../model.ts";
 import type { ExportSource, ImportTarget } from "../ports/archive.ts";
 import { SqliteExport } from "./export.ts";
 import type { EmbeddedNode } from "./node.ts";
+import { askSocket } from "./socket.ts";
 
 type Line = Record<string, unknown>;
 

@@ -11,7 +11,6 @@ import { DataLock } from "../local/lock.ts";
 import { LogHead } from "../local/log.ts";
 import { LogDisk } from "../local/log-disk.ts";
 import { recoverLog } from "../local/recovery.ts";
-import { askSocket } from "../local/socket.ts";
 import type { ExportSource, ImportTarget } from "../ports/archive.ts";
 import type { NodeEvents } from "../ports/node.ts";
 import type { Say, Verified } from "../ports/verified.ts";
@@ -29,6 +28,7 @@ import { Overlay } from "./overlay.ts";
 import { ProjectorLink } from "./projector-link.ts";
 import { RankerLink } from "./ranker-link.ts";
 import { SqliteLedgerReader } from "./reads.ts";
+import { askSocket } from "./socket.ts";
 import { WriterLink } from "./writer-link.ts";
 
 /**
