@@ -67,9 +67,10 @@ class RankerThread {
     try {
       if (await this.#ranker.step(Math.floor(wallMs() / 1000))) this.#isStale = true;
       this.#hasBegun = true;
-      this.#collect();
+      this.#collect(COLLECT_EVERY);
       const nowMs = performance.now();
       if (!this.#isStale) {
+        this.#collect(1);
         for (const port of this.#ports) tell(port, { kind: "current" });
         return await this.#ranker.tend();
       }
@@ -87,8 +88,8 @@ class RankerThread {
     return false;
   }
 
-  #collect(): void {
-    if (this.#ranker.taken - this.#collectedAt < COLLECT_EVERY) return;
+  #collect(every: number): void {
+    if (this.#ranker.taken - this.#collectedAt < every) return;
     this.#collectedAt = this.#ranker.taken;
     Bun.gc(true);
   }

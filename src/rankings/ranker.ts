@@ -7,7 +7,7 @@ import { Renames } from "./renames.ts";
 
 /** Changes go into the steps once a minute, so long after its end, or when there are so many. */
 const SAVE_AFTER_S = 5;
-const PENDING_MAX = 500_000;
+const PENDING_MAX = 250_000;
 /** A frame of a step: below what a MySQL server takes at once. */
 const FRAME_BYTES = 1_000_000;
 /** Minutes are kept for the windows of minutes and for `hot`, hours for a window longer than the longest. */
@@ -95,7 +95,7 @@ export class Ranker {
     const frames = await this.#steps.changes();
     for (const frame of frames) this.#take(frame);
     if (frames.length > 0) this.#isUnsaved = true;
-    for (const ranking of this.#rankings.values()) if (ranking.tidy(hasMoved)) this.#leaving.fill(null);
+    this.#tidy(hasMoved);
     const isDue = minute > this.#savedAt && second >= minute + SAVE_AFTER_S;
     if (isDue || this.#pending.size > PENDING_MAX) await this.#save();
     return hasMoved || frames.length > 0;
@@ -147,7 +147,7 @@ export class Ranker {
     const { from } = rangeOf(SLIDING.length - 1, minute);
     let visited = 0;
     const tidy = () => {
-      if (++visited % TIDY_EVERY === 0) for (const ranking of this.#rankings.values()) ranking.tidy(false);
+      if (++visited % TIDY_EVERY === 0) this.#tidy(false);
     };
     await this.#steps.begin(from, {
       renamed: (all) => {
@@ -163,7 +163,6 @@ export class Ranker {
       change: (frame) => {
         this.#isUnsaved = true;
         this.#take(frame, true);
-        tidy();
       },
       count: (metric, subject, count) => {
         const bytes = Buffer.from(subject);
@@ -171,13 +170,13 @@ export class Ranker {
         tidy();
       },
     });
-    for (const ranking of this.#rankings.values()) ranking.tidy(true);
+    this.#tidy(true);
   }
 
   #take(frame: Buffer, isCounted = false): void {
     let marked: Buffer | null = null;
     readChanges(frame, ({ metric, at }, bytes, start, end, amount) => {
-      this.taken++;
+      if (++this.taken % TIDY_EVERY === 0) this.#tidy(false);
       if (metric === 0) {
         const subject = Buffer.from(bytes.subarray(start, end));
         if (marked !== null) this.#become(marked, subject);
@@ -191,6 +190,11 @@ export class Ranker {
       }
       this.#add(metric, bytes, start, end, { amount, at, hotAt: at, isCounted });
     });
+  }
+
+  /** Between any two changes; what leaves next is found again where subjects got other numbers. */
+  #tidy(isDue: boolean): void {
+    for (const ranking of this.#rankings.values()) if (ranking.tidy(isDue)) this.#leaving.fill(null);
   }
 
   /** A subject was erased, or merged into another one. */

@@ -1,5 +1,5 @@
 import { ALL, HOT, HOUR_S, rangeOf, SLIDING, stepAt, WINDOWS } from "../arithmetic/windows.ts";
-import { grown, SubjectIndex } from "./subjects.ts";
+import { grown, moreThan, SubjectIndex } from "./subjects.ts";
 import { Sums } from "./sums.ts";
 
 /** Beyond what may be followed by this share it is cut down to it: a cut costs a look at all. */
@@ -246,8 +246,7 @@ export class Ranking {
     const { subjects } = this;
     const before = { sums: this.#sums, changed: this.#changed, negative: this.#negative };
     this.subjects = new SubjectIndex();
-    this.#capacity = 1024;
-    while (this.#capacity < needed.length) this.#capacity *= 2;
+    this.#capacity = moreThan(needed.length);
     this.#sums = this.#newSums();
     this.#changed = new Uint32Array(this.#capacity);
     this.#negative = before.negative && new Float64Array(this.#capacity);
@@ -266,7 +265,7 @@ export class Ranking {
   }
 
   #grow(): void {
-    this.#capacity *= 2;
+    this.#capacity = moreThan(this.#capacity);
     for (const sums of this.#sums) sums.grow(this.#capacity);
     this.#changed = grown(this.#changed, this.#capacity);
     if (this.#negative) this.#negative = grown(this.#negative, this.#capacity);

@@ -36,7 +36,7 @@ export class SubjectIndex {
     if (known >= 0) return known;
     const number = this.size++;
     this.#places[place] = number + 1;
-    if (this.size > this.#starts.length) this.#growColumns();
+    if (this.size > this.#starts.length) this.#growColumns(moreThan(this.#starts.length));
     const length = end - start;
     if (this.#end + length > this.#bytes.length) this.#growBytes(length);
     copyBytes(bytes, start, this.#bytes, this.#end, length);
@@ -101,8 +101,7 @@ export class SubjectIndex {
     return this.#types.size - 1;
   }
 
-  #growColumns(): void {
-    const capacity = this.#starts.length * 2;
+  #growColumns(capacity: number): void {
     this.#starts = grown(this.#starts, capacity);
     this.#lengths = grown(this.#lengths, capacity);
     this.types = grown(this.types, capacity);
@@ -110,7 +109,7 @@ export class SubjectIndex {
   }
 
   #growBytes(length: number): void {
-    const bytes = Buffer.allocUnsafe(Math.max(this.#bytes.length * 2, this.#end + length));
+    const bytes = Buffer.allocUnsafe(moreThan(this.#bytes.length + length));
     bytes.set(this.#bytes.subarray(0, this.#end));
     this.#bytes = bytes;
   }
@@ -125,7 +124,14 @@ export class SubjectIndex {
   }
 }
 
-type Column = Uint8Array | Uint32Array | Float64Array;
+/** Columns of some hundred megabytes do not double: that would be as much again for nothing. */
+export function moreThan(length: number): number {
+  return length + Math.max(1024, length >>> (length < SMALL ? 0 : 2));
+}
+
+const SMALL = 2 ** 16;
+
+type Column = Uint8Array | Uint32Array | Float32Array | Float64Array;
 
 /** The same numbers in a longer array, the rest 0. */
 export function grown<T extends Column>(column: T, length: number): T {

@@ -10,7 +10,9 @@ import { grown } from "./subjects.ts";
  */
 interface Gaps {
   out: Uint8Array;
-  doubt: Float64Array;
+  /** Rounded up. */
+  doubt: Float32Array;
+  /** These two are empty in a window that nothing leaves: there the doubt stays. */
   since: Uint32Array;
   sinceSum: Float64Array;
 }
@@ -46,8 +48,8 @@ export class Sums {
     this.#gaps = {
       out: grown(out, capacity),
       doubt: grown(doubt, capacity),
-      since: grown(since, capacity),
-      sinceSum: grown(sinceSum, capacity),
+      since: this.#stepS === 0 ? since : grown(since, capacity),
+      sinceSum: this.#stepS === 0 ? sinceSum : grown(sinceSum, capacity),
     };
   }
 
@@ -70,6 +72,7 @@ export class Sums {
     const gaps = this.#gaps;
     if (gaps !== null) {
       if (gaps.out[subject] === 1) this.#comeIn(gaps, subject, runningStep);
+      // Both are undefined in a window that nothing leaves.
       if (gaps.since[subject] === step) gaps.sinceSum[subject] = (gaps.sinceSum[subject] as number) + amount;
       else if (step < (gaps.since[subject] as number)) {
         // Late, for a step that is not taken off any more: it stands with the doubt.
@@ -100,7 +103,7 @@ export class Sums {
       if (other >= 0) this.values[other] = (this.values[other] as number) + value;
       return;
     }
-    const isWhole = (it: number) => gaps.out[it] === 0 && gaps.since[it] === 0 && gaps.doubt[it] === 0;
+    const isWhole = (it: number) => gaps.out[it] === 0 && (gaps.since[it] ?? 0) === 0 && gaps.doubt[it] === 0;
     if (other >= 0 && isWhole(subject) && isWhole(other)) {
       this.values[other] = (this.values[other] as number) + value;
     } else if (other >= 0) {
@@ -159,8 +162,8 @@ export class Sums {
     const gaps = this.#makeGaps();
     gaps.out[subject] = from.#gaps.out[number] as number;
     gaps.doubt[subject] = from.#gaps.doubt[number] as number;
-    gaps.since[subject] = from.#gaps.since[number] as number;
-    gaps.sinceSum[subject] = from.#gaps.sinceSum[number] as number;
+    gaps.since[subject] = from.#gaps.since[number] ?? 0;
+    gaps.sinceSum[subject] = from.#gaps.sinceSum[number] ?? 0;
   }
 
   copyBounds(from: Sums): void {
@@ -177,31 +180,37 @@ export class Sums {
     this.#bound *= factor;
     if (this.#gaps === null) return;
     const { doubt } = this.#gaps;
-    for (let i = 0; i < doubt.length; i++) doubt[i] = (doubt[i] as number) * factor;
+    for (let i = 0; i < doubt.length; i++) doubt[i] = roundedUp((doubt[i] as number) * factor);
   }
 
   #comeIn(gaps: Gaps, subject: number, runningStep: number): void {
     gaps.out[subject] = 0;
-    // In a window that nothing leaves the doubt stays.
-    gaps.since[subject] = this.#stepS === 0 ? 0 : runningStep;
+    gaps.since[subject] = runningStep;
     gaps.sinceSum[subject] = 0;
     this.#setDoubt(gaps, subject, this.#bound);
   }
 
   #setDoubt(gaps: Gaps, subject: number, doubt: number): void {
-    gaps.doubt[subject] = doubt;
-    const since = gaps.since[subject] as number;
+    gaps.doubt[subject] = roundedUp(doubt);
+    const since = gaps.since[subject] ?? 0;
     this.#doubts.set(since, Math.max(this.#doubts.get(since) ?? 0, doubt));
   }
 
   #makeGaps(): Gaps {
     const length = this.values.length;
+    const steps = this.#stepS === 0 ? 0 : length;
     this.#gaps ??= {
       out: new Uint8Array(length),
-      doubt: new Float64Array(length),
-      since: new Uint32Array(length),
-      sinceSum: new Float64Array(length),
+      doubt: new Float32Array(length),
+      since: new Uint32Array(steps),
+      sinceSum: new Float64Array(steps),
     };
     return this.#gaps;
   }
+}
+
+/** To a number that takes four bytes. */
+function roundedUp(value: number): number {
+  const rounded = Math.fround(value);
+  return rounded >= value ? rounded : Math.fround(value * (1 + 2 ** -23));
 }
