@@ -210,7 +210,10 @@ export interface HotStore {
   forget(sources: readonly string[]): Promise<void>;
   /** Whoever is on its way in one subject's list: actor and newest stamp, inactive ones too. */
   actorsOnTheWay(shard: number, count: CountName): Promise<[actor: Actor, stamp: Stamp][] | Missing>;
-  /** The counts of each shard that what is on its way will change. */
+  /**
+   * The counts of each shard that what is on its way may change: a like and its unlike too, which come to nothing together and
+   * need not come into the ledger together.
+   */
   countsOnTheWay(shards: readonly number[]): Promise<(CountName[] | Missing)[]>;
   /**
    * Hints where an actor's own acts on their way may be found (written before the shard's own entry and removed after it):

@@ -124,6 +124,16 @@ describe.each(Object.entries(SERVERS))("RedisHotStore, %s", (_, start) => {
     expect(await keys()).toEqual([`{${PREFIX}:4d}`]);
   }, 30_000);
 
+  test("names a count as on its way whose acts come to nothing together", async () => {
+    const shard = 78;
+    await store.renew({ shard, incarnation: "i", version: 0, position: 0, last: [] });
+    const name = { metric: 1, subject: "article/undone", actor: "a", source: "n", hint: null };
+    for (const [n, stamp] of [2_001, 4_000].entries()) {
+      await store.putRelations([{ shard, events: [{ ...name, stamp, n: n + 1 }] }]);
+      expect(await store.countsOnTheWay([shard])).toEqual([[{ metric: 1, subject: "article/undone" }]]);
+    }
+  });
+
   test("keeps a hint for a newer act", async () => {
     for (const actor of ODD_IDS.filter((id) => id.length > 5)) {
       const name = { metric: 1, subject: "article/{1}", actor };
