@@ -113,18 +113,21 @@ export class Claims {
   }
 
   /**
-   * Claims for `windowMs`: "new"; "again" where `owner` holds it already; "taken" where somebody else does. Throws `unavailable`
-   * where there is no room.
+   * Claims for `windowMs`: "new"; "again" where `owner` holds it, since less than `againMs`; "taken" where it is held otherwise.
+   * Throws `unavailable` where there is no room.
    */
   claim(
     name: Fingerprint,
-    { nowMs, windowMs, owner }: { nowMs: number; windowMs: number; owner: number },
+    claim: { nowMs: number; windowMs: number; owner: number; againMs?: number },
   ): "new" | "again" | "taken" {
+    const { nowMs, windowMs, owner, againMs = Number.POSITIVE_INFINITY } = claim;
     this.#take(name);
     try {
       const entry = this.#find(name, nowMs);
       if (entry >= 0 && this.#until(entry) - nowMs <= windowMs + AHEAD_MS_MAX) {
-        return owner !== NOBODYS && this.#words[entry + OWNER] === owner ? "again" : "taken";
+        const heldMs = nowMs + windowMs - this.#until(entry);
+        const isOwn = owner !== NOBODYS && this.#words[entry + OWNER] === owner;
+        return isOwn && heldMs < againMs ? "again" : "taken";
       }
       this.#put(entry >= 0 ? entry : this.#room(name, nowMs), name, nowMs + windowMs, owner);
       return "new";

@@ -229,6 +229,18 @@ describe("a keyed event", () => {
     expect(main.claim(brief, "a/1", ANN, { once: KEY })).not.toBeNull();
   });
 
+  test("is another one when the key's ten minutes are over, and the visitor has counted", () => {
+    const { clock, main } = world();
+    const keyed = () => main.claim(VIEWS, "a/1", ANN, { once: KEY }) !== null;
+    expect(keyed()).toBeTrue();
+    clock.nowMs += 10 * MINUTE - 1;
+    expect(keyed()).toBeTrue();
+    clock.nowMs += 1;
+    expect(keyed()).toBeFalse();
+    clock.nowMs += 20 * MINUTE;
+    expect(keyed()).toBeTrue();
+  });
+
   test("with another body is refused, counted or not", () => {
     const { main } = world();
     const other = { once: { ...KEY, body: "1111111100000000" } };

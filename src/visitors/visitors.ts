@@ -19,6 +19,8 @@ const FORGET_EVERY_MS = 1_000;
 export interface Wanted {
   names: Fingerprint[];
   owner: number;
+  /** For so long the same act gets its claim again: a key is another act's when its time is over. */
+  againMs: number;
   nowMs: number;
   windowMs: number;
 }
@@ -65,29 +67,26 @@ export class NodeVisitors implements Visitors {
     const windowMs = metric.unique ?? 0;
     const act = once?.key ?? line;
     const owner = act === undefined ? NOBODYS : ownerOf(act);
+    const againMs = once ? KEYS_MS : Number.POSITIVE_INFINITY;
+    const how = { owner, againMs, nowMs, windowMs };
     if ("actor" in visitor) {
-      return {
-        names: [actorClaim(this.claims.salts.of(ACTORS), metric, subject, visitor.actor)],
-        owner,
-        nowMs,
-        windowMs,
-      };
+      return { names: [actorClaim(this.claims.salts.of(ACTORS), metric, subject, visitor.actor)], ...how };
     }
     const today = dayOf(nowMs);
     const days = nowMs - today * DAY_MS < windowMs ? [today - 1, today] : [today];
     const names = days.map((day) => strangerClaim(this.#strangerOn(day, visitor), metric, subject));
-    return { names, owner, nowMs, windowMs };
+    return { names, ...how };
   }
 
   /** All names, or null. A claim that was won can be given back; one that the same act has won before cannot. */
-  win({ names, owner, nowMs, windowMs }: Wanted): Claim | null {
+  win({ names, nowMs, windowMs, againMs, owner }: Wanted): Claim | null {
     const won: Fingerprint[] = [];
     const release = () => {
       for (const name of won) this.claims.release(name, { nowMs: this.now(), untilMs: nowMs + windowMs });
     };
     try {
       for (const name of names) {
-        const result = this.claims.claim(name, { nowMs, windowMs, owner });
+        const result = this.claims.claim(name, { nowMs, windowMs, againMs, owner });
         if (result === "taken") return null;
         if (result === "new") won.push(name);
       }

@@ -167,6 +167,16 @@ describe("keyed events", () => {
     expect(await there.counts(ANN)).toBeFalse();
   });
 
+  test("are others once their key is not known any more, and their visitor has counted", async () => {
+    const [here] = await two();
+    expect(await here.counts(ANN, "a/1", keyed("e"))).toBeTrue();
+    const known = (await redis.ask("KEYS", `*:k${"e".repeat(32)}`)) as string[];
+    expect(known).toHaveLength(1);
+    await redis.ask("DEL", ...known);
+    const later = await Node.start(`w${worlds}`, NOON + 11 * MINUTE);
+    expect(await later.counts(ANN, "a/1", keyed("e"))).toBeFalse();
+  });
+
   test("many at once with one key are one", async () => {
     const [here, there] = await two();
     const all = Array.from({ length: 40 }, (_, i) => [here, there][i % 2]?.counts(SOMEBODY, "a/1", keyed("c")));

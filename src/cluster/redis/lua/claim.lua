@@ -13,7 +13,8 @@ for a = 7, #ARGV do
   local holder = call("GET", base .. ARGV[a])
   if holder then
     leftMs = call("PTTL", base .. ARGV[a])
-    if holder ~= token then result = "taken" break end
+    -- A key that is not known any more is another act's by now.
+    if holder ~= token or key ~= "" then result = "taken" break end
   end
 end
 if result == "won" then
