@@ -2,7 +2,12 @@
 -- one command for each layer (Putze, Sanders and Singler 2007), which grows by layers, each with four times the room of the
 -- one before (Almeida et al. 2007). The caller hashes: one number for the block, four bytes of another for the bits.
 local BLOCKS, ROOM = 64, 1280
-local covered, filling, layers, entries = string.match(filter or "", "^(%d+) (%S+) (%d+) (%d+)$")
+local covered, filling, layers, entries
+
+-- Only for who asks: most that is read is counts.
+local function readFilter()
+  covered, filling, layers, entries = string.match(filter or "", "^(%d+) (%S+) (%d+) (%d+)$")
+end
 
 local function blockOf(layer, hash)
   local at = hash % (BLOCKS * 4 ^ layer) * 32
@@ -29,5 +34,6 @@ local function mayHave(hash, bits)
 end
 
 local function isNever(hash, bits)
+  if not layers then readFilter() end
   return filling == "-" and covered + 0 >= version + 0 and not mayHave(hash, bits)
 end

@@ -1,3 +1,5 @@
+readFilter()
+
 -- Puts registers into the filter; what changes of it stands in the head, see saveFilter.
 local function remember(hash, bits)
   if mayHave(hash, bits) then return end
