@@ -3,7 +3,7 @@ import type { MetricKind } from "../../model.ts";
 import type { ExportSource, RelationRow, TallyRow } from "../../ports/archive.ts";
 import { type HourRow, type SketchRow, tallyRows } from "../../transfer/tally-rows.ts";
 import { asUnavailable, LedgerConnection, PATIENT, type Row } from "./connection.ts";
-import { afterRow } from "./read-sql.ts";
+import { pagesOf } from "./read-sql.ts";
 import { idOf } from "./sql.ts";
 
 /** Sketches have up to 12 KB each. */
@@ -77,18 +77,8 @@ export class MysqlExport implements ExportSource {
     this.#connection.close();
   }
 
-  /** A whole table in the order of its key, page by page; behind the key's columns stands another one. */
   async *#rows(table: string, key: readonly string[], column: string): AsyncGenerator<Row> {
-    for (let where = ""; ; ) {
-      const rows: Row[] = await this.#page(
-        `SELECT ${key.join(", ")}, ${column} FROM ${table} FORCE INDEX (PRIMARY) ${where}
-         ORDER BY ${key.join(", ")} LIMIT ${PAGE_ROWS}`,
-      );
-      yield* rows;
-      const end = rows.at(-1);
-      if (!end || rows.length < PAGE_ROWS) return;
-      where = `WHERE ${afterRow(key, end)}`;
-    }
+    for await (const page of pagesOf((sql) => this.#page(sql), { table, key, column }, PAGE_ROWS)) yield* page;
   }
 
   async #page(sql: string): Promise<Row[]> {

@@ -45,8 +45,26 @@ export async function inParts<T, R>(
   return answers;
 }
 
+/** A whole table in the order of its key, page by page: rows of the key's columns, and of another one behind them. */
+export async function* pagesOf(
+  ask: (sql: string) => Promise<Row[]>,
+  { table, key, column }: { table: string; key: readonly string[]; column: string },
+  pageRows: number,
+): AsyncGenerator<Row[]> {
+  for (let where = ""; ; ) {
+    const rows = await ask(
+      `SELECT ${key.join(", ")}, ${column} FROM ${table} FORCE INDEX (PRIMARY) ${where}
+       ORDER BY ${key.join(", ")} LIMIT ${pageRows}`,
+    );
+    yield rows;
+    const end = rows.at(-1);
+    if (!end || rows.length < pageRows) return;
+    where = `WHERE ${afterRow(key, end)}`;
+  }
+}
+
 /** Behind a row (its key's columns first) in the key's order, spelt out as ranges of the index. */
-export function afterRow([column, ...rest]: readonly string[], [value, ...others]: Row): string {
+function afterRow([column, ...rest]: readonly string[], [value, ...others]: Row): string {
   if (column === undefined) return "FALSE";
   const text = Buffer.isBuffer(value) ? idSql(idOf(value)) : wholeSql(Number(value));
   if (rest.length === 0) return `${column} > ${text}`;

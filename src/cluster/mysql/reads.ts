@@ -19,7 +19,7 @@ import { Floors, highestFloor } from "./floors.ts";
 import { nameOf, sorted } from "./found.ts";
 import { knownRows, knownSql } from "./known.ts";
 import { type PoolOptions, ReadPool, UNHURRIED } from "./pool.ts";
-import { afterRow, behind, countOf, inParts, ofActor, registersIn, sourceOf } from "./read-sql.ts";
+import { behind, countOf, inParts, ofActor, pagesOf, registersIn, sourceOf } from "./read-sql.ts";
 import { sketchPairs } from "./sketches.ts";
 import { hexSql, idOf, idSql, numbersSql, rowsSql, wholeSql } from "./sql.ts";
 import { readTop, wantTop } from "./tops.ts";
@@ -70,19 +70,12 @@ export class MysqlLedgerReader implements LedgerReader, SharedLedger {
   }
 
   async *everyRegister(): AsyncGenerator<RegisterName[]> {
-    const key = ["actor", "subject", "metric"];
-    for (let where = ""; ; ) {
-      const rows = await this.#unhurried.use((connection) =>
-        connection.ask(
-          `SELECT ${key} FROM relations FORCE INDEX (PRIMARY) ${where} ORDER BY ${key} LIMIT ${PAGE_ROWS}`,
-        ),
-      );
-      yield rows.map(([actor, subject, metric]) => {
+    const ask = (sql: string) => this.#unhurried.use((connection) => connection.ask(sql));
+    const walk = { table: "relations", key: ["actor", "subject", "metric"], column: "stamp" };
+    for await (const page of pagesOf(ask, walk, PAGE_ROWS)) {
+      yield page.map(([actor, subject, metric]) => {
         return { metric: Number(metric), subject: idOf(subject as Buffer), actor: idOf(actor as Buffer) };
       });
-      const end = rows.at(-1);
-      if (!end || rows.length < PAGE_ROWS) return;
-      where = `WHERE ${afterRow(key, end)}`;
     }
   }
 
