@@ -26,6 +26,15 @@ describe(`visitors of two nodes (SEED=${SEED})`, () => {
       for (const i of [0, 1]) expect((await nodes().api(i).get("/readyz")).json.parts.redis.status).toBe(redis);
     });
 
+  /** Each thread has a way of its own to Redis, and comes back in its own time: so many new connections find all of them. */
+  const untilAsked = () =>
+    eventually(async () => {
+      for (let i = 0; i < 40; i++) {
+        const url = new URL("/v1/subjects/page/asked/views", nodes().server(i % 2).url);
+        expect((await fetch(url, { method: "POST", keepalive: false })).status).toBe(200);
+      }
+    });
+
   /** How often a node has said that it decides alone. On a machine that does much else Redis may not answer for a second. */
   const timesAlone = () =>
     [0, 1].flatMap((i) => nodes().server(i).lines).filter(({ msg }) => String(msg).includes("this node alone")).length;
@@ -81,6 +90,7 @@ describe(`visitors of two nodes (SEED=${SEED})`, () => {
     expect(performance.now() - began).toBeLessThan(6_000);
     await Promise.all([0, 1].map((i) => nodes().ways(i).redis.heal()));
     await untilStatus("up");
+    await untilAsked();
     for (const i of [0, 1]) expect((await visit(i, "page/away")).counts).toBeFalse();
     for (const i of [1, 0]) expect((await visit(i, "page/away", "early")).counts).toBeFalse();
     await stored("page/away", 3);
