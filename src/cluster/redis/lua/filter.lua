@@ -15,6 +15,8 @@ local function blockOf(layer, hash)
 end
 
 local function isIn(block, bits)
+  -- Gone: it may have had anything.
+  if #block < 32 then return true end
   for _ = 1, 4 do
     local bit = bits % 256
     bits = (bits - bit) / 256
@@ -24,16 +26,16 @@ local function isIn(block, bits)
   return true
 end
 
-local function mayHave(hash, bits)
-  for layer = layers - 1, 0, -1 do
+-- In the layers from this one down to the first.
+local function mayHave(newest, hash, bits)
+  for layer = newest, 0, -1 do
     local _, _, block = blockOf(layer, hash)
-    -- Gone: it may have had anything.
-    if #block < 32 or isIn(block, bits) then return true end
+    if isIn(block, bits) then return true end
   end
   return false
 end
 
 local function isNever(hash, bits)
   if not layers then readFilter() end
-  return filling == "-" and covered + 0 >= version + 0 and not mayHave(hash, bits)
+  return filling == "-" and covered + 0 >= version + 0 and not mayHave(layers - 1, hash, bits)
 end

@@ -2,13 +2,17 @@ readFilter()
 
 -- Puts registers into the filter; what changes of it stands in the head, see saveFilter.
 local function remember(hash, bits)
-  if mayHave(hash, bits) then return end
+  local key, at, block
+  if layers + 0 > 0 then
+    key, at, block = blockOf(layers - 1, hash)
+    if isIn(block, bits) or mayHave(layers - 2, hash, bits) then return end
+  end
   if layers + 0 == 0 or entries + 0 >= ROOM * 4 ^ (layers - 1) then
     call("DEL", shard .. ":f" .. layers)
     call("SETRANGE", shard .. ":f" .. layers, BLOCKS * 4 ^ layers * 32 - 1 .. "", "\0")
     layers, entries = layers + 1, 0
+    key, at, block = blockOf(layers - 1, hash)
   end
-  local key, at, block = blockOf(layers - 1, hash)
   local bytes = { string.byte(block, 1, 32) }
   for _ = 1, 4 do
     local bit = bits % 256
