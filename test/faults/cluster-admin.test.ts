@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import mysql from "mysql2/promise";
-import { ask, done, expected, fill, JOBS, pathOf, send, shown } from "../support/admin-life.ts";
+import { ask, done, expected, fill, JOBS, type Job, pathOf, send, shown } from "../support/admin-life.ts";
 import { AdminModel } from "../support/admin-model.ts";
 import { ClusterWorld } from "../support/cluster-world.ts";
 import { eventually } from "../support/eventually.ts";
@@ -48,26 +48,34 @@ async function filled(world: ClusterWorld, node: number, model: AdminModel, roun
   await world.settle();
 }
 
+/** Its first node dies at `point`, and starts as any other where that is empty. */
+function mortalWorld(mortal: { readonly point: string }): Promise<ClusterWorld> {
+  const env = (node: number): Record<string, string> =>
+    node === 0 && mortal.point !== "" ? { FAULT_POINT: mortal.point } : {};
+  return ClusterWorld.start({ seed: SEED, isFaulty: true, env });
+}
+
+/** It is asked, and dies at `point`; then it starts again. */
+async function diesOf(world: ClusterWorld, job: Job, { mortal, point }: { mortal: { point: string }; point: string }) {
+  await world.killNode(0);
+  mortal.point = point;
+  await world.startNode(0);
+  const node = world.node(0);
+  expect(await ask(node, job)).toBeNull();
+  expect(await node.ended).toMatchObject({ signal: "SIGKILL" });
+  mortal.point = "";
+  await world.startNode(0);
+}
+
 test(`a node that dies while it asks for it: done again it is done (SEED=${SEED})`, async () => {
-  let point = "";
-  await using world = await ClusterWorld.start({
-    seed: SEED,
-    isFaulty: true,
-    env: (node): Record<string, string> => (node === 0 && point !== "" ? { FAULT_POINT: point } : {}),
-  });
+  const mortal = { point: "" };
+  await using world = await mortalWorld(mortal);
   const model = new AdminModel();
   let round = 0;
   for (const job of JOBS) {
-    for (const each of CLUSTER_ADMIN_POINTS) {
+    for (const point of CLUSTER_ADMIN_POINTS) {
       await filled(world, 1, model, round++);
-      await world.killNode(0);
-      point = each;
-      await world.startNode(0);
-      const node = world.node(0);
-      expect(await ask(node, job)).toBeNull();
-      expect(await node.ended).toMatchObject({ signal: "SIGKILL" });
-      point = "";
-      await world.startNode(0);
+      await diesOf(world, job, { mortal, point });
       // The dead node's projector has some partitions until its session ends.
       expect([200, 202]).toContain((await ask(world.node(0), job)) as number);
       done(model, job);
@@ -78,23 +86,12 @@ test(`a node that dies while it asks for it: done again it is done (SEED=${SEED}
 }, 300_000);
 
 test(`a node that dies once it is in its outbox: it is done by itself (SEED=${SEED})`, async () => {
-  let point = "";
-  await using world = await ClusterWorld.start({
-    seed: SEED,
-    isFaulty: true,
-    env: (node): Record<string, string> => (node === 0 && point !== "" ? { FAULT_POINT: point } : {}),
-  });
+  const mortal = { point: "" };
+  await using world = await mortalWorld(mortal);
   const model = new AdminModel();
   for (const [round, job] of JOBS.entries()) {
     await filled(world, 1, model, round);
-    await world.killNode(0);
-    point = "cluster-admin.appended";
-    await world.startNode(0);
-    const node = world.node(0);
-    expect(await ask(node, job)).toBeNull();
-    expect(await node.ended).toMatchObject({ signal: "SIGKILL" });
-    point = "";
-    await world.startNode(0);
+    await diesOf(world, job, { mortal, point: "cluster-admin.appended" });
     done(model, job);
     for (const each of [0, 1]) await shows(world.node(each), model);
   }
