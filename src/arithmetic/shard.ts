@@ -227,12 +227,11 @@ export function putRelation(
   if (isDecided(shard, event)) return "ok";
   const entry = shard.relations.get(register);
   if (entry === undefined) {
-    const never = hint === null && isNever(shard, register);
-    if (hint === null && !never) return "miss";
-    if (hint !== null && hint.version !== shard.version) return "behind";
-    const under = hint?.stamp ?? 0;
-    if (event.stamp <= under) return "ok";
-    const added = { ...event, under };
+    const known = hint ?? (isNever(shard, register) ? { stamp: 0, version: shard.version } : null);
+    if (known === null) return "miss";
+    if (known.version !== shard.version) return "behind";
+    if (event.stamp <= known.stamp) return "ok";
+    const added = { ...event, under: known.stamp };
     shard.relations.set(register, added);
     shift(shard, event.count, contribution(added));
     return "ok";
