@@ -36,7 +36,7 @@ export class SubjectIndex {
     if (known >= 0) return known;
     const number = this.size++;
     this.#places[place] = number + 1;
-    if (this.size > this.#starts.length) this.#growColumns(moreThan(this.#starts.length));
+    if (this.size > this.#starts.length) this.#growColumns();
     const length = end - start;
     if (this.#end + length > this.#bytes.length) this.#growBytes(length);
     copyBytes(bytes, start, this.#bytes, this.#end, length);
@@ -101,7 +101,8 @@ export class SubjectIndex {
     return this.#types.size - 1;
   }
 
-  #growColumns(capacity: number): void {
+  #growColumns(): void {
+    const capacity = moreThan(this.#starts.length);
     this.#starts = grown(this.#starts, capacity);
     this.#lengths = grown(this.#lengths, capacity);
     this.types = grown(this.types, capacity);
