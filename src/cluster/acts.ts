@@ -1,3 +1,4 @@
+import { shardOf } from "../arithmetic/shard-of.ts";
 import { isActive, msOf, type Stamp, stampAt } from "../arithmetic/stamp.ts";
 import type { Code } from "../distinct/code.ts";
 import { Problem, unavailable } from "../errors.ts";
@@ -22,7 +23,7 @@ import type { SharedLedger } from "./ledger.ts";
 import type { LogClient } from "./log-client.ts";
 import type { Looks } from "./looks.ts";
 import type { Logged } from "./messages.ts";
-import { type Shards, shardOf } from "./shards.ts";
+import type { Shards } from "./shards.ts";
 
 const PAUSE_MS = 5;
 /** The projector takes a tenth of a second at least. */

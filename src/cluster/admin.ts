@@ -1,4 +1,5 @@
 import type { MessagePort } from "node:worker_threads";
+import { shardOf } from "../arithmetic/shard-of.ts";
 import { badInput, Problem, unavailable } from "../errors.ts";
 import { Questions } from "../lib/questions.ts";
 import { LAG_MS_MAX, SHARED_JOB_MS_MAX } from "../limits.ts";
@@ -13,7 +14,7 @@ import type { Freshness } from "./freshness.ts";
 import type { JobMessage, JobReply, JobRequest, LoggedJob } from "./job-log.ts";
 import type { SharedLedger } from "./ledger.ts";
 import type { LogClient } from "./log-client.ts";
-import { type Shards, shardOf } from "./shards.ts";
+import type { Shards } from "./shards.ts";
 
 interface AdminParts {
   port: MessagePort;

@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import type { Place } from "../arithmetic/place.ts";
 import { newestFirst } from "../arithmetic/place.ts";
+import { shardOf } from "../arithmetic/shard-of.ts";
 import { isActive, msOf, type Stamp } from "../arithmetic/stamp.ts";
 import type { SketchBoard } from "../distinct/board.ts";
 import type { Code } from "../distinct/code.ts";
@@ -37,7 +38,7 @@ import type { LogClient } from "./log-client.ts";
 import { Looks } from "./looks.ts";
 import { PageReader } from "./pages.ts";
 import { Refresher } from "./refresher.ts";
-import { type Shards, shardOf } from "./shards.ts";
+import type { Shards } from "./shards.ts";
 import { Visiting } from "./visiting.ts";
 
 interface CountingParts {

@@ -1,7 +1,7 @@
+import { shardOf } from "../arithmetic/shard-of.ts";
 import type { HotStore, RegisterName } from "../ports/hot-store.ts";
 import { log } from "../telemetry/log.ts";
 import type { SharedLedger } from "./ledger.ts";
-import { shardOf } from "./shards.ts";
 
 /** A walk through the ledger is long: what a trouble of the stores has broken gathers for so long. */
 const BETWEEN_MS = 30_000;

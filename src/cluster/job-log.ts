@@ -1,5 +1,6 @@
 import type { MessagePort } from "node:worker_threads";
 import { SHARDS } from "../arithmetic/shard.ts";
+import { shardOf } from "../arithmetic/shard-of.ts";
 import { stampAt } from "../arithmetic/stamp.ts";
 import { fault, wallMs } from "../lib/fault.ts";
 import type { CountName } from "../ports/hot-store.ts";
@@ -7,7 +8,6 @@ import type { RecordOnce } from "../records.ts";
 import { FrameWriter, type LogRecord } from "../records.ts";
 import type { Flusher } from "../tallies/flusher.ts";
 import type { CounterTable } from "../tallies/table.ts";
-import { shardOf } from "./shards.ts";
 
 /** Sets, erasures and merges are of a source of their own, and go the notes' way: behind what this node has counted before. */
 export const JOBS = "j";

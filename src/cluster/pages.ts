@@ -1,3 +1,4 @@
+import { shardOf } from "../arithmetic/shard-of.ts";
 import { isActive, type Stamp } from "../arithmetic/stamp.ts";
 import { type Actor, COUNT_MAX, type Metric, type Subject } from "../model.ts";
 import type { Counting, Page, PageQuery } from "../ports/counting.ts";
@@ -8,7 +9,6 @@ import type { Freshness } from "./freshness.ts";
 import type { SharedLedger } from "./ledger.ts";
 import type { Look, Looks } from "./looks.ts";
 import { ShardTokens } from "./shard-tokens.ts";
-import { shardOf } from "./shards.ts";
 import { ShownCache } from "./shown-cache.ts";
 
 interface PageParts {

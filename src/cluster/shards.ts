@@ -7,8 +7,6 @@ import type { SharedLedger } from "./ledger.ts";
 const ADVANCE_MS_MAX = 100;
 const PAUSE_MS = 5;
 
-export { shardOf } from "../arithmetic/shard-of.ts";
-
 /** Keeps the hot store's shards usable: whoever finds one missing, of another run of the store, or behind, calls `repair`. */
 export class Shards {
   readonly #hot: HotStore;

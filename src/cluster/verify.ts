@@ -1,4 +1,5 @@
 import { SHARDS } from "../arithmetic/shard.ts";
+import { shardOf } from "../arithmetic/shard-of.ts";
 import type { Settings } from "../config.ts";
 import { EXIT, StartError } from "../errors.ts";
 import type { CountName, HotStore } from "../ports/hot-store.ts";
@@ -14,7 +15,7 @@ import type { MysqlLedgerReader } from "./mysql/reads.ts";
 import { recount } from "./mysql/recount.ts";
 import { Inspector } from "./redis/inspector.ts";
 import { openDriver } from "./redis/open-driver.ts";
-import { Shards, shardOf } from "./shards.ts";
+import { Shards } from "./shards.ts";
 import { openHot, openSharedLedger, storesOf } from "./stores.ts";
 
 /** A shard changes while it is looked at: so often it is tried until ledger and Redis are seen at one version. */

@@ -1,3 +1,4 @@
+import { shardOf } from "../arithmetic/shard-of.ts";
 import { SketchBoard } from "../distinct/board.ts";
 import type { Code } from "../distinct/code.ts";
 import { type Distinct, dayOf } from "../distinct/sketches.ts";
@@ -7,7 +8,6 @@ import type { SharedLedger } from "./ledger.ts";
 import type { LogData } from "./log-data.ts";
 import type { Act, Logged, Visit } from "./messages.ts";
 import { NodeSketches } from "./node-sketches.ts";
-import { shardOf } from "./shards.ts";
 
 /** Appends acts to the outbox; resolves when they are durable. Null for one that was refused. */
 type LogActs = (acts: Act[]) => Promise<(Logged | null)[]>;

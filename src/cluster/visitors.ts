@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { shardOf } from "../arithmetic/shard-of.ts";
 import { unavailable } from "../errors.ts";
 import { Batcher } from "../lib/batcher.ts";
 import { LOOKS_AT_ONCE, SALTS_AGREE_MS, SHARED_ACTS_MAX } from "../limits.ts";
@@ -9,7 +10,6 @@ import { ACTORS, DAY_MS, dayOf } from "../visitors/salts.ts";
 import { AGAIN, keyReused, type NodeVisitors, type Wanted } from "../visitors/visitors.ts";
 import { isAway } from "./away.ts";
 import type { SharedAnswer, SharedClaim, SharedVisitors } from "./redis/shared-visitors.ts";
-import { shardOf } from "./shards.ts";
 
 const ALONE_EVERY_MS = 10_000;
 /** Longer than any window. */

@@ -1,9 +1,9 @@
 import { SHARDS } from "../../arithmetic/shard.ts";
+import { shardOf } from "../../arithmetic/shard-of.ts";
 import { KEYS_MS } from "../../limits.ts";
 import type { Batch, StoredKey } from "../../ports/ledger.ts";
 import { BatchBuilder } from "../../projector/batch.ts";
 import type { Frame, LogRecord, RecordOnce } from "../../records.ts";
-import { shardOf } from "../shards.ts";
 import type { Gap, LogMessage } from "./messages.ts";
 
 /** What the ledger had decided of each source before: its last n by shard. */

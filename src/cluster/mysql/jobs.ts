@@ -1,9 +1,9 @@
+import { shardOf } from "../../arithmetic/shard-of.ts";
 import { isActive, msOf } from "../../arithmetic/stamp.ts";
 import { minuteAt } from "../../arithmetic/windows.ts";
 import { COUNT_MAX } from "../../model.ts";
 import type { Batch, PlacedJob } from "../../ports/ledger.ts";
 import type { EraseRecord, MergeRecord } from "../../records.ts";
-import { shardOf } from "../shards.ts";
 import type { LedgerConnection } from "./connection.ts";
 import { raiseFloor } from "./floors.ts";
 import { registerSql } from "./registers.ts";
