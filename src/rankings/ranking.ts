@@ -4,8 +4,12 @@ import { Sums } from "./sums.ts";
 
 /** Beyond what may be followed by this share it is cut down to it: a cut costs a look at all. */
 const SLACK = 1 / 8;
-/** Subjects in memory at most, in multiples of what each window may follow; windows overlap, so mostly it is one or two. */
-const SUBJECTS_MAX = 4;
+/**
+ * Windows overlap, so together they follow hardly more subjects than one; where they do not, those that follow too many are cut
+ * down to a share, from so many times what each may follow on.
+ */
+const SUBJECTS_MAX = 2;
+const CROWDED_SHARE = 1 / 4;
 /** Doubles end at 2^1023: from here on the hot scores are made smaller, all by the same. */
 const EXPONENT_MAX = 500;
 
@@ -142,11 +146,11 @@ export class Ranking {
     const { candidates } = this.#options;
     const grewBy = this.subjects.size - this.#tidiedAt;
     if (!isDue && grewBy < candidates * SLACK) return false;
-    const isTooMany = this.subjects.size > candidates * SUBJECTS_MAX;
+    const isCrowded = this.subjects.size > candidates * SUBJECTS_MAX;
     for (let w = 0; w < WINDOWS.length; w++) {
       const followed = this.#followed(w);
       if (followed.length <= candidates * (1 + SLACK)) continue;
-      this.#cut(w, followed, isTooMany ? candidates / SUBJECTS_MAX : candidates);
+      this.#cut(w, followed, isCrowded ? candidates * CROWDED_SHARE : candidates);
     }
     const needed = this.#needed();
     const isWorthIt = this.subjects.size - needed.length > Math.max(this.subjects.size / 4, candidates * SLACK);
