@@ -24,6 +24,11 @@ beforeAll(async () => {
 
 afterAll(() => kafka.close());
 
+/** What is known needs no deadline, of 1 s: half of one is for a machine that does much else. */
+const AT_ONCE_MS_MAX = 500;
+/** A deadline, and as long again for such a machine. */
+const SEND_MS_MAX = 2_000;
+
 /** Sends rows of numbers one after the other, the same again until it is acknowledged, as the outbox does. */
 class Sender {
   readonly producer: KafkaProducer;
@@ -134,7 +139,7 @@ describe("producer", () => {
     await until(() => sender.acknowledged > before + 50, "sends after it");
     await sender.stop();
     expect(sender.rejections).toBeGreaterThan(0);
-    expect(sender.slowestMs).toBeLessThan(1_300);
+    expect(sender.slowestMs).toBeLessThan(SEND_MS_MAX);
     await expectAllInOrder(sender, settings);
     sender.producer.close();
   }, 60_000);
@@ -151,15 +156,15 @@ describe("producer", () => {
     const sender = new Sender(producer);
     await until(() => sender.acknowledged > 50, "sends");
     await kafka.pause();
-    await until(() => !producer.isUp, "away", 2_000);
-    expect(sender.slowestMs).toBeLessThan(1_200);
+    await until(() => !producer.isUp, "away", 5_000);
+    expect(sender.slowestMs).toBeLessThan(SEND_MS_MAX);
     const startedAt = performance.now();
     await expect(producer.ends([0])).rejects.toThrow(KafkaAway);
-    expect(performance.now() - startedAt).toBeLessThan(50);
+    expect(performance.now() - startedAt).toBeLessThan(AT_ONCE_MS_MAX);
     await Bun.sleep(1_500); // probes meanwhile; their connections are taken by the system and never answered
     expect(producer.isUp).toBe(false);
     await kafka.resume();
-    await until(() => producer.isUp, "back", 5_000);
+    await until(() => producer.isUp, "back");
     const before = sender.acknowledged;
     await until(() => sender.acknowledged > before + 50, "sends after it");
     await sender.stop();
@@ -195,7 +200,7 @@ describe("producer", () => {
     const producer = await startProducer(settingsFor(kafka.brokers));
     await producer.send(row(1));
     await kafka.kill();
-    await until(() => !producer.isUp, "away", 3_000);
+    await until(() => !producer.isUp, "away", 5_000);
     await expect(producer.send(row(2))).rejects.toThrow(KafkaAway);
     await kafka.start();
     await until(() => producer.isUp, "back");

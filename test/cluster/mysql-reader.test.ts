@@ -152,6 +152,10 @@ test("no list, look or sum reads more than it has to", async () => {
 });
 
 describe("a server that is away", () => {
+  /** What is known needs no deadline, of 1 s: half of one is for a machine that does much else. */
+  const AT_ONCE_MS_MAX = 500;
+  /** A deadline to connect and one for an answer, and as long again for such a machine. */
+  const FIRST_MS_MAX = 4_000;
   /** How long a look takes that must fail. */
   async function refused(): Promise<number> {
     const startedAt = performance.now();
@@ -173,9 +177,9 @@ describe("a server that is away", () => {
     await mysql.server.pause();
     try {
       const times = await Promise.all(Array.from({ length: 50 }, refused));
-      expect(Math.max(...times)).toBeLessThan(2_500);
+      expect(Math.max(...times)).toBeLessThan(FIRST_MS_MAX);
       expect(mysql.reader.isAway).toBe(true);
-      expect(await refused()).toBeLessThan(50);
+      expect(await refused()).toBeLessThan(AT_ONCE_MS_MAX);
     } finally {
       await mysql.server.resume();
     }
@@ -187,7 +191,7 @@ describe("a server that is away", () => {
     await mysql.server.kill();
     try {
       expect(await refused()).toBeLessThan(1_000);
-      expect(await refused()).toBeLessThan(50);
+      expect(await refused()).toBeLessThan(AT_ONCE_MS_MAX);
     } finally {
       await mysql.server.start();
     }
@@ -201,8 +205,8 @@ describe("a server that is away", () => {
     there.port = String(proxy.port);
     mysql.reader.close();
     mysql.reader = new MysqlLedgerReader(there.href, { partitions: PARTITIONS });
-    expect(await refused()).toBeLessThan(2_500);
-    expect(await refused()).toBeLessThan(50);
+    expect(await refused()).toBeLessThan(FIRST_MS_MAX);
+    expect(await refused()).toBeLessThan(AT_ONCE_MS_MAX);
     proxy.heal();
     await back();
     // A connection that was lost while nobody used it is no reason to refuse anyone.

@@ -8,6 +8,10 @@ import { RedisCluster, RedisServer, TcpProxy, UpstashServer } from "../support/s
 const VERSION = { incarnation: "i", version: 1, position: 0, last: [] };
 const SHARD = 3;
 const WAIT_MS_MAX = 15_000;
+/** What is known needs no deadline, of 1 s: half of one is for a machine that does much else. */
+const AT_ONCE_MS_MAX = 500;
+/** A deadline, and as long again for such a machine. */
+const DEADLINE_MS_MAX = 2_000;
 
 const open: { close(): Promise<unknown> }[] = [];
 afterEach(async () => {
@@ -67,7 +71,7 @@ test("a server that comes back empty has no copy; one with an older snapshot has
   one.onState(({ up }) => states.push(up));
 
   await redis.kill();
-  expect(await awayMs(() => stampOf(one, "kept"))).toBeLessThan(100);
+  expect(await awayMs(() => stampOf(one, "kept"))).toBeLessThan(AT_ONCE_MS_MAX);
   await redis.start({ data: old });
   await until("both are back", () => one.state.up && two.state.up);
   expect(await stampOf(one, "kept")).toBe("foreign");
@@ -93,9 +97,9 @@ test("a silent server is away after a second, at once from then on, and back whe
   await redis.pause();
   const [first, second] = await Promise.all([1, 2].map(() => awayMs(() => stampOf(store, "a"))));
   expect(first).toBeGreaterThan(900);
-  expect(first).toBeLessThan(1_500);
-  expect(second).toBeLessThan(1_500);
-  expect(await awayMs(() => stampOf(store, "a"))).toBeLessThan(50);
+  expect(first).toBeLessThan(DEADLINE_MS_MAX);
+  expect(second).toBeLessThan(DEADLINE_MS_MAX);
+  expect(await awayMs(() => stampOf(store, "a"))).toBeLessThan(AT_ONCE_MS_MAX);
   await redis.resume();
   await until("it is back", () => store.state.up);
   expect(await stampOf(store, "a")).toBeNull();
@@ -224,7 +228,7 @@ test("behind REST, a restart is seen, and a server that is gone is away", async 
   await until("it is foreign", async () => (await stampOf(store, "a").catch(() => null)) === "foreign");
   await rest.kill();
   await awayMs(() => stampOf(store, "a"));
-  expect(await awayMs(() => stampOf(store, "a"))).toBeLessThan(50);
+  expect(await awayMs(() => stampOf(store, "a"))).toBeLessThan(AT_ONCE_MS_MAX);
   await rest.start();
   await until("it is back", () => store.state.up);
 }, 40_000);
