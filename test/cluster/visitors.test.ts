@@ -111,13 +111,14 @@ describe("visitors of two nodes", () => {
 
   test("end everywhere at once: a node that heard of a claim later does not prolong it", async () => {
     const [here, there] = await two();
-    const brief = { ...VIEWS, unique: 1_000 };
+    // Redis has no clock but the real one: the second look must not be late by what is left then, whatever else runs.
+    const brief = { ...VIEWS, unique: 4_000 };
     expect(await here.counts(ANN, "a/1", {}, brief)).toBeTrue();
-    await Bun.sleep(600);
-    there.nowMs += 600;
+    await Bun.sleep(1_500);
+    there.nowMs += 1_500;
     expect(await there.counts(ANN, "a/1", {}, brief)).toBeFalse();
-    await Bun.sleep(450);
-    there.nowMs += 450;
+    await Bun.sleep(2_550);
+    there.nowMs += 2_550;
     expect(await there.counts(ANN, "a/1", {}, brief)).toBeTrue();
   });
 
@@ -231,7 +232,8 @@ describe("salts", () => {
   test("and claims are kept in Redis no longer than they are needed", async () => {
     const [here, there] = await two(MIDNIGHT + MINUTE);
     await here.counts(SOMEBODY);
-    await there.counts(ANN, "a/2", keyed("e"));
+    // A name that no hash has in it by chance.
+    await there.counts({ actor: "ann who reads" }, "a/2", keyed("e"));
     const keys = (await redis.ask("KEYS", `{w${worlds}:*`)) as string[];
     const lives = await Promise.all(keys.map(async (key) => [key, Number(await redis.ask("PTTL", key))] as const));
     const salts = lives.filter(([key]) => key.includes(":salts}:"));
@@ -254,7 +256,7 @@ describe("salts", () => {
     for (const [key, ms] of claims) {
       expect(ms).toBeGreaterThan(0);
       expect(ms).toBeLessThanOrEqual(key.endsWith(`:k${"e".repeat(32)}`) ? 10 * MINUTE : 30 * MINUTE);
-      expect(key).not.toContain("ann");
+      expect(key).not.toContain("ann who");
     }
   });
 });
