@@ -113,10 +113,12 @@ test("a reader in another thread never sees a torn record, nor an old one, while
   const share = Overlay.allocate();
   const done = new SharedArrayBuffer(16);
   const thread = new Worker(new URL("../../test/support/overlay-thread.ts", import.meta.url));
-  const result = new Promise<{ looks: number; wrong: string[] }>((resolve) => {
-    thread.once("message", resolve);
-  });
+  const said = <T>() => new Promise<T>((resolve) => thread.once("message", resolve));
+  const reading = said<string>();
   thread.postMessage({ share, done });
+  // A thread may take longer to start than all that follows.
+  expect(await reading).toBe("reading");
+  const result = said<{ looks: number; wrong: string[] }>();
   const words = new Int32Array(done);
   const writer = new OverlayWriter(share);
   const key = new RegisterKey();

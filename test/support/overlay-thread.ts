@@ -4,6 +4,7 @@ import { Overlay, type OverlayShare, RegisterKey } from "../../src/embedded/over
 /**
  * Reads while another thread writes. words: [the last round that all registers have, the last round the ledger has, stop].
  * A register must have at least the round that was told before the look, or be gone because the ledger had that round.
+ * Says "reading" before the first look.
  */
 parentPort?.once("message", ({ share, done }: { share: OverlayShare; done: SharedArrayBuffer }) => {
   const overlay = new Overlay(share);
@@ -11,6 +12,7 @@ parentPort?.once("message", ({ share, done }: { share: OverlayShare; done: Share
   const key = new RegisterKey();
   const wrong: string[] = [];
   let looks = 0;
+  parentPort?.postMessage("reading");
   for (let i = 0; Atomics.load(words, 2) === 0 && wrong.length < 5; i = (i + 1) % 3000) {
     const told = Atomics.load(words, 0);
     key.set(`a/${i % 7}`, `u${i}`, overlay.seed);
