@@ -62,13 +62,16 @@ export async function sharedServices(): Promise<SharedServices> {
   };
 }
 
+/** kafkajs gives up after 5 s, and the tests that were over would have failed. */
+const DELETE_MS_MAX = 25_000;
+
 /** Every partition costs the broker open files. */
 async function deleteTopics(brokers: string, prefix: string): Promise<void> {
   const admin = new Kafka({ brokers: brokers.split(","), logLevel: logLevel.NOTHING }).admin();
   await admin.connect();
   try {
     const topics = (await admin.listTopics()).filter((topic) => topic.startsWith(`${prefix}.`));
-    if (topics.length > 0) await admin.deleteTopics({ topics });
+    if (topics.length > 0) await admin.deleteTopics({ topics, timeout: DELETE_MS_MAX });
   } finally {
     await admin.disconnect();
   }

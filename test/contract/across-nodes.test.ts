@@ -133,9 +133,11 @@ describe("two nodes", () => {
 
   test("/readyz names the stores", async () => {
     for (const node of both()) {
-      const { status, parts } = (await node.get("/readyz")).json;
-      expect(status).toBe("ready");
-      expect(parts).toMatchObject({ redis: { status: "up" }, kafka: { status: "up" }, mysql: { status: "up" } });
+      await eventually(async () => {
+        const { status, parts } = (await node.get("/readyz")).json;
+        expect(status).toBe("ready");
+        expect(parts).toMatchObject({ redis: { status: "up" }, kafka: { status: "up" }, mysql: { status: "up" } });
+      });
     }
   });
 });

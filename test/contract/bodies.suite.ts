@@ -114,7 +114,7 @@ async function raw(url: string, line: string, head: string, body: string, cut?: 
   socket.flush();
   if (cut) {
     // So that the head is read before the connection ends.
-    await Bun.sleep(50);
+    await Bun.sleep(250);
     socket.end();
   }
   await closed;

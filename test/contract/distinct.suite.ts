@@ -1,6 +1,7 @@
-import { describe, expect, test } from "bun:test";
+import { beforeAll, describe, expect, test } from "bun:test";
 import { type Api, type Deployment, expectProblem, freshSubject, useServer } from "../support/contract.ts";
 import { eventually } from "../support/eventually.ts";
+import { clearOfMidnight } from "../support/midnight.ts";
 import { actorsNamed, distinctConfig, view } from "../support/visitors.ts";
 
 /** How far a number of many visitors may be off: five standard errors of 0.81 %. */
@@ -12,6 +13,8 @@ export function distinct(deployment: Deployment): void {
   const many = isEmbedded ? 100_000 : 8_000;
   describe("a distinct tally", () => {
     const api = useServer(deployment, { args: ["--config", distinctConfig()] });
+    // All of these tests together take less.
+    beforeAll(() => clearOfMidnight(60_000), 90_000);
 
     test("tells on reading how many different actors there were, today and ever", async () => {
       const { subject, path } = freshSubject();

@@ -3,8 +3,8 @@ import { type Api, expectProblem, freshSubject, type Reply, useOpened } from "..
 import { eventually } from "../support/eventually.ts";
 import { TwoNodes } from "../support/two-nodes.ts";
 
-/** "A store known to be away costs no answer more than 1 s", on a machine that does much else. */
-const ANSWER_MS_MAX = 1_500;
+/** "A store known to be away costs no answer more than 1 s", on a machine that does much else; twice a deadline is too long. */
+const ANSWER_MS_MAX = 1_900;
 const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/;
 const STORES = ["redis", "kafka", "mysql"] as const;
 type StoreName = (typeof STORES)[number];
@@ -35,8 +35,19 @@ async function untilDegraded(api: Api, ...names: StoreName[]): Promise<void> {
   });
 }
 
+/** The log's thread has all of them back, which is what /readyz tells. */
 async function untilReady(api: Api): Promise<void> {
   await eventually(async () => expect((await api.get("/readyz")).json.status).toBe("ready"));
+}
+
+/** Each request thread has connections of its own, which come back in their own time: so many new ones find all threads. */
+async function untilAsked(api: Api): Promise<void> {
+  await eventually(async () => {
+    for (let i = 0; i < 20; i++) {
+      const url = new URL(`${freshSubject().path}/likes/${i}`, api.url);
+      expect((await fetch(url, { method: "PUT", keepalive: false })).status).toBe(200);
+    }
+  });
 }
 
 /** Everything that is known of the subject is the same here, there and in MySQL. */
@@ -51,7 +62,8 @@ async function untilEqual(subject: string, counts: Record<string, number>): Prom
 afterEach(async () => {
   await heal(...STORES);
   await untilReady(here());
-});
+  await untilAsked(here());
+}, 120_000);
 
 describe("Redis is away", () => {
   test("writes go on and are 202, reads come from the ledger, and all of it shows once it is back", async () => {
@@ -95,11 +107,8 @@ describe("Redis is away", () => {
 
     await heal("redis");
     await untilReady(here());
-    // Each thread has its own connection: one that is not back yet would log the repeat below as another act.
-    await eventually(async () => {
-      const puts = Array.from({ length: 20 }, (_, i) => here().put(`${freshSubject().path}/likes/${i}`));
-      for (const { status } of await Promise.all(puts)) expect(status).toBe(200);
-    });
+    // A thread that is not back yet would log the repeat below as another act.
+    await untilAsked(here());
     await untilEqual(subject, { likes: 1, views: 3, shares: 1 });
     await eventually(async () => {
       const again = await here().put(`${path}/likes/8`);
@@ -108,7 +117,7 @@ describe("Redis is away", () => {
     const repeat = await here().post(`${path}/views`, { headers: { "idempotency-key": "k" } });
     expect([repeat.status, repeat.json]).toEqual([200, { count: 3 }]);
     expect((await here().post(`${path}/views`)).json).toEqual({ count: 4 });
-  });
+  }, 120_000);
 });
 
 describe("Kafka is away", () => {
@@ -136,7 +145,7 @@ describe("Kafka is away", () => {
     await heal("kafka");
     await untilReady(here());
     await untilEqual(subject, { likes: 2, views: 2 });
-  });
+  }, 120_000);
 });
 
 describe("MySQL is away", () => {
@@ -164,7 +173,7 @@ describe("MySQL is away", () => {
     await heal("mysql");
     await untilReady(here());
     await untilEqual(subject, { likes: 2, views: 2 });
-  });
+  }, 120_000);
 });
 
 describe("every store is away", () => {
@@ -184,25 +193,30 @@ describe("every store is away", () => {
     await heal(...STORES);
     await untilReady(here());
     await untilEqual(subject, { likes: 2, views: 15 });
+    await untilAsked(here());
     expect(
       (await here().get(`${path}/likes?limit=5`)).json.actors.map(({ actor }: { actor: string }) => actor),
     ).toEqual(["9", "7"]);
-  });
+  }, 120_000);
 });
 
 describe("a server started with a store away", () => {
-  test.each(STORES)("%s: is degraded, takes writes, and is ready once it is back", async (store) => {
-    const { path, subject } = freshSubject();
-    await nodes().server(0).stop();
-    await cut(store);
-    await nodes().startNode(0);
-    await untilDegraded(here(), store);
-    expect([200, 202]).toContain((await soon(here().put(`${path}/likes/7`))).status);
-    expect([200, 202]).toContain((await soon(here().post(`${path}/views`))).status);
-    await heal(store);
-    await untilReady(here());
-    await untilEqual(subject, { likes: 1, views: 1 });
-  });
+  test.each(STORES)(
+    "%s: is degraded, takes writes, and is ready once it is back",
+    async (store) => {
+      const { path, subject } = freshSubject();
+      await nodes().server(0).stop();
+      await cut(store);
+      await nodes().startNode(0);
+      await untilDegraded(here(), store);
+      expect([200, 202]).toContain((await soon(here().put(`${path}/likes/7`))).status);
+      expect([200, 202]).toContain((await soon(here().post(`${path}/views`))).status);
+      await heal(store);
+      await untilReady(here());
+      await untilEqual(subject, { likes: 1, views: 1 });
+    },
+    120_000,
+  );
 
   test("a new one that has never seen Redis too", async () => {
     await nodes().server(0).stop();
@@ -211,5 +225,5 @@ describe("a server started with a store away", () => {
     await untilDegraded(here(), "redis");
     await heal("redis");
     await untilReady(here());
-  });
+  }, 120_000);
 });

@@ -108,7 +108,7 @@ export function uploads(api: Api): void {
         expect(json.accepted).toBe(good);
         for (const [id, count] of counts) await expectCount(api, `/v1/subjects/${subject}-${id}/views`, count);
       }
-    });
+    }, 120_000);
 
     test("odd ids of every kind, against a plain count", async () => {
       const mark = `${freshSubject().subject.slice("article/".length)}-`;

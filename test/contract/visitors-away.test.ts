@@ -73,7 +73,7 @@ describe(`visitors of two nodes (SEED=${SEED})`, () => {
       expect(count).toBeGreaterThanOrEqual(load.acknowledged);
       expect(count).toBeLessThanOrEqual(load.visitors);
     });
-  });
+  }, 120_000);
 
   test("while Redis is away each node decides alone, and knows its visitors when it is back", async () => {
     expect(await visit(0, "page/away", "early")).toEqual({ status: 200, counts: true });
@@ -94,7 +94,7 @@ describe(`visitors of two nodes (SEED=${SEED})`, () => {
     for (const i of [0, 1]) expect((await visit(i, "page/away")).counts).toBeFalse();
     for (const i of [1, 0]) expect((await visit(i, "page/away", "early")).counts).toBeFalse();
     await stored("page/away", 3);
-  });
+  }, 120_000);
 
   test("Redis lost everything: the salts stay, a node knows its own visitors, and from then on all agree again", async () => {
     expect((await visit(0, "page/lost")).counts).toBeTrue();
