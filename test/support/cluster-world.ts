@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { Book } from "./book.ts";
 import { type Allowed, ClusterLoad } from "./cluster-load.ts";
 import { eventually } from "./eventually.ts";
+import { untilFlushed } from "./flushes.ts";
 import { runTally, type ServerOptions, TALLY_FAULTS, TestServer } from "./server.ts";
 import { type Cluster, startCluster } from "./services.ts";
 import { closeKeyed, verify } from "./verify.ts";
@@ -25,6 +26,7 @@ export interface WorldOptions {
 const SETTLE_MS_MAX = 60_000;
 const FLUSH_MS = 300;
 const WARM_ACTS = 40;
+const WARM_MS_MAX = 30_000;
 
 /** Three stores, nodes on ways of their own to them, and clients that remember what they were told. */
 export class ClusterWorld implements AsyncDisposable {
@@ -88,7 +90,10 @@ export class ClusterWorld implements AsyncDisposable {
       env: this.#options.env?.(index) ?? {},
     };
     if (this.#options.isFaulty) options.binary = TALLY_FAULTS;
-    this.nodes[index] = await TestServer.start(options);
+    // Here before it listens: one that dies of something on the way there is looked at, too.
+    const node = TestServer.spawn(options);
+    this.nodes[index] = node;
+    await node.listening();
   }
 
   async killNode(index: number): Promise<void> {
@@ -125,7 +130,7 @@ export class ClusterWorld implements AsyncDisposable {
     const { taken } = this.load;
     await eventually(async () => {
       if ((taken.statuses.get("PUT 200") ?? 0) < WARM_ACTS) throw new Error("acts are not answered 200");
-    });
+    }, WARM_MS_MAX);
     return this.load;
   }
 
@@ -152,7 +157,7 @@ export class ClusterWorld implements AsyncDisposable {
     await this.settle();
     for (const { url } of this.nodes.filter((node) => node !== null)) await closeKeyed(url, book);
     // What the last flush of the other node has, and what the keys were answered with.
-    await Bun.sleep(2 * FLUSH_MS);
+    await Promise.all(this.nodes.map((node) => node && untilFlushed(node)));
     await this.settle();
     for (const { url } of this.nodes.filter((node) => node !== null)) await verify(url, book);
     for (const [subject, { acked, most }] of book.keyed) {
