@@ -17,6 +17,14 @@ async function like(server: TestServer, subject: string, actor: number): Promise
   expect(answer.status).toBe(200);
 }
 
+/** By a server that dies of it, when the log has it: its answer may come before that or not at all. */
+async function likeLast(server: TestServer, subject: string, actor: number): Promise<void> {
+  const url = new URL(`/v1/subjects/${subject}/likes/${actor}`, server.url);
+  const answer = await fetch(url, { method: "PUT" }).catch(() => null);
+  if (answer) expect(answer.status).toBe(200);
+  expect((await server.ended).signal).toBe("SIGKILL");
+}
+
 async function metric(server: TestServer, series: string): Promise<number> {
   const text = await (await server.get("/metrics")).text();
   const line = text.split("\n").find((line) => line.startsWith(`${series} `));
@@ -29,8 +37,7 @@ test("killed between sending and marking: sent again, under the same id", async 
     const args = argsFor(receiver, "/");
     const data = join(folder, "data");
     const first = await TestServer.start({ data, args, fault: "webhook.sent" });
-    await like(first, "a/1", 1);
-    expect((await first.ended).signal).toBe("SIGKILL");
+    await likeLast(first, "a/1", 1);
     expect(receiver.thresholds("a/1")).toEqual([1]);
     const second = await TestServer.start({ data, args });
     await receiver.until("a/1", [1, 1]);
@@ -56,8 +63,7 @@ test("killed before the ledger knows: what was answered is told by the next run"
     const first = await TestServer.start({ data, args, fault: "projector.commit:2" });
     await like(first, "a/1", 1);
     await receiver.until("a/1", [1]);
-    await like(first, "a/1", 2);
-    await first.ended;
+    await likeLast(first, "a/1", 2);
     expect(receiver.thresholds("a/1")).toEqual([1]);
     const second = await TestServer.start({ data, args });
     await receiver.until("a/1", [1, 2]);
@@ -79,8 +85,9 @@ test("a receiver who fails, and one who is away, are told later; a stop meanwhil
     await like(first, "a/1", 1);
     await receiver.until("a/1", [1, 1], 20_000);
     expect(receiver.told.map(({ path }) => path)).toEqual(["/works", "/fails"]);
+    // The receiver has it before the server has its answer.
+    await eventually(async () => expect(await metric(first, 'tally_webhooks_total{outcome="told"}')).toBe(2));
     expect(await metric(first, 'tally_webhooks_total{outcome="failed"}')).toBe(2);
-    expect(await metric(first, 'tally_webhooks_total{outcome="told"}')).toBe(2);
 
     await receiver.stop();
     await like(first, "a/1", 2);
