@@ -1,12 +1,14 @@
-import { afterEach, expect, test } from "bun:test";
+import { afterEach, beforeAll, expect, test } from "bun:test";
 import { expectProblem, useOpened } from "../support/contract.ts";
 import { eventually } from "../support/eventually.ts";
+import { untilOneDayLasts } from "../support/one-day.ts";
 import { random } from "../support/random.ts";
 import { TwoNodes } from "../support/two-nodes.ts";
 import { actorsNamed, distinctConfig, view } from "../support/visitors.ts";
 
 const SEED = Number(process.env.SEED ?? Date.now() % 100_000);
 
+beforeAll(() => untilOneDayLasts(120_000), 150_000);
 const nodes = useOpened(() => TwoNodes.start(["--config", distinctConfig()]));
 const urls = () => [nodes().server(0).url, nodes().server(1).url];
 let subjects = 0;

@@ -1,7 +1,8 @@
-import { expect, test } from "bun:test";
+import { beforeAll, expect, test } from "bun:test";
 import { join } from "node:path";
 import { eventually } from "../support/eventually.ts";
 import { fillLog } from "../support/filler.ts";
+import { untilOneDayLasts } from "../support/one-day.ts";
 import { random } from "../support/random.ts";
 import { inFolder, type ServerOptions, TALLY_FAULTS, TestServer } from "../support/server.ts";
 import { smallDisk } from "../support/small-disk.ts";
@@ -16,6 +17,8 @@ interface Distinct {
   today: number;
   all: number;
 }
+
+beforeAll(() => untilOneDayLasts(60_000), 90_000);
 
 function optionsOf(data: string): ServerOptions {
   return { data, args: ["--config", distinctConfig(), "--flush-ms", "50"] };
