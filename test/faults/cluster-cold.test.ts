@@ -51,6 +51,8 @@ test("of who has never liked anything the ledger is not asked, also once Redis h
   const asked = (work: () => Promise<unknown>) => queries(world, "SELECT%FROM relations%", work);
   const likes = (actor: string) => asked(() => sendAll("PUT", actor));
 
+  // Acts wait for the projector's first reading: on a slow machine for longer than they may, and then it is a 202.
+  await eventually(() => send("PUT", "/v1/subjects/article/warm/likes/1"), 30_000);
   expect(await likes("first ")).toEqual([]);
   await world.settle();
   await world.stores.redis.ask("FLUSHALL");
