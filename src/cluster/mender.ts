@@ -5,13 +5,17 @@ import type { Shards } from "./shards.ts";
 
 /**
  * Copies that may have missed a commit: Redis was away when they were to be told, or the projector died before it told them.
- * Who only reads does not notice, and a shard where nothing happens any more would show the old numbers for ever.
+ * Who only reads does not notice, and a shard where nothing happens any more would show the old numbers for ever. Where Redis
+ * is away from one projector alone, only the others can tell it: `watch`.
  */
 export class Mender {
   readonly #hot: HotStore;
   readonly #ledger: Pick<SharedLedger, "shards">;
   readonly #shards: Shards;
   readonly #suspects = new Set<number>();
+  /** By shard: the ledger's version at the last `watch`, and the one that the copy is known to have. */
+  #seen: number[] = [];
+  readonly #told: number[] = [];
   #isMending = false;
 
   constructor(parts: { hot: HotStore; ledger: Pick<SharedLedger, "shards">; shards: Shards }) {
@@ -27,6 +31,24 @@ export class Mender {
   /** Another projector may have died: any shard. */
   suspectAll(): void {
     this.suspect(Array(SHARDS).keys());
+  }
+
+  /**
+   * Suspects the shards whose copies lack what was in the ledger a look ago already: by then whoever committed it would have
+   * told them. Asks Redis only for what has changed. Rejects where a store is away.
+   */
+  async watch(): Promise<void> {
+    const before = this.#seen;
+    this.#seen = (await this.#ledger.shards()).map(({ version }) => version);
+    const changed = [...before.keys()].filter((shard) => before[shard] !== (this.#told[shard] ?? 0));
+    if (changed.length === 0) return;
+    const heads = await this.#hot.heads(changed);
+    for (const [i, shard] of changed.entries()) {
+      const version = before[shard] as number;
+      const head = heads[i];
+      if (head && head.version < version) this.#suspects.add(shard);
+      else this.#told[shard] = version;
+    }
   }
 
   /** Brings those up to the ledger that are behind it. Rejects where a store is away: they stay suspects. */

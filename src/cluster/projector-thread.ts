@@ -26,6 +26,8 @@ const GAP_MS_MAX = 10 * 60_000;
 const ACTS_FIRST_MS = 100;
 const TIDY_EVERY_MS = 30_000;
 const MEND_EVERY_MS = 1_000;
+/** A commit that Redis was not told of for so long it will not be told of by whoever made it. */
+const WATCH_EVERY_MS = 3_000;
 const TELL_EVERY_MS = 500;
 /** How long a ledger that cannot be written is tried, and how often it is asked whether it is back. */
 const LEAVE_MS = 5_000;
@@ -93,6 +95,7 @@ class ProjectorThread {
     this.#timers.push(setInterval(() => this.#tell(), TELL_EVERY_MS));
     this.#timers.push(setInterval(() => void this.#tidy(), TIDY_EVERY_MS));
     this.#timers.push(setInterval(() => void tried(() => this.#mender.mend()), MEND_EVERY_MS));
+    this.#timers.push(setInterval(() => void tried(() => this.#mender.watch()), WATCH_EVERY_MS));
     this.#timers.push(setInterval(() => void tried(() => this.#filler.fill()), MEND_EVERY_MS));
     this.#consumer.start();
   }
