@@ -17,7 +17,7 @@ const LISTS_MS = 250;
 const LISTS_SHARE = 5;
 /** Where the disk is full. */
 const RETRY_MS = 1_000;
-/** Changes between two collections of garbage: columns that grew leave the old ones behind, and frames are megabytes. */
+/** Changes between two collections of garbage: frames are megabytes. */
 const COLLECT_EVERY = 100_000;
 
 /** Ranks in a thread of its own: a look at a million subjects may take it a while, and nobody waits for it. */

@@ -1,5 +1,5 @@
 import { ALL, HOT, HOUR_S, rangeOf, SLIDING, stepAt, WINDOWS } from "../arithmetic/windows.ts";
-import { grown, moreThan, SubjectIndex } from "./subjects.ts";
+import { grown, kept, moreThan, SubjectIndex } from "./subjects.ts";
 import { Sums } from "./sums.ts";
 
 /** Beyond what may be followed by this share it is cut down to it: a cut costs a look at all. */
@@ -10,6 +10,8 @@ const SLACK = 1 / 8;
  */
 const SUBJECTS_MAX = 2;
 const CROWDED_SHARE = 1 / 4;
+/** Of what is looked through, until the next look: one at a time in a thread, and large arrays that are thrown away stay for long. */
+const scratch = { subjects: new Uint32Array(0), values: new Float64Array(0) };
 /** Doubles end at 2^1023: from here on the hot scores are made smaller, all by the same. */
 const EXPONENT_MAX = 500;
 
@@ -39,9 +41,9 @@ export interface Ranked {
  */
 export class Ranking {
   readonly #options: RankingOptions;
-  subjects = new SubjectIndex();
+  readonly subjects: SubjectIndex;
   #capacity = 1024;
-  #sums: Sums[];
+  readonly #sums: readonly Sums[];
   /** The minute of each subject's newest change. */
   #changed = new Uint32Array(1024);
   /** What each subject's negative changes add up to; made with the first one. */
@@ -55,8 +57,9 @@ export class Ranking {
 
   constructor(options: RankingOptions, second: number) {
     this.#options = options;
+    this.subjects = new SubjectIndex(this.#expected);
+    this.#sums = WINDOWS.map((_, w) => new Sums(SLIDING[w]?.stepS ?? 0, this.#capacity));
     this.#landmark = second;
-    this.#sums = this.#newSums();
     this.moveTo(second);
   }
 
@@ -187,6 +190,10 @@ export class Ranking {
     return 2 ** ((at - this.#landmark) / halfLifeS);
   }
 
+  get #expected(): number {
+    return Math.ceil(this.#options.candidates * (SUBJECTS_MAX + SLACK));
+  }
+
   get #scale(): number {
     return 2 ** ((this.#landmark - this.#second) / this.#options.halfLifeS);
   }
@@ -196,80 +203,79 @@ export class Ranking {
     this.#negative[subject] = (this.#negative[subject] as number) + amount;
   }
 
-  /** The subjects that a window has something of. */
-  #followed(window: number): Uint32Array {
+  /** A window has something of the subject. */
+  #follows(window: number, subject: number): boolean {
     const sums = this.#sums[window] as Sums;
-    const from = this.#from[window] as number;
-    const isSliding = window < SLIDING.length;
-    return this.#those((subject) => {
-      if (sums.isOut(subject)) return false;
-      return isSliding ? (this.#changed[subject] as number) >= from : sums.values[subject] !== 0;
-    });
+    if (sums.isOut(subject)) return false;
+    if (window >= SLIDING.length) return sums.values[subject] !== 0;
+    return (this.#changed[subject] as number) >= (this.#from[window] as number);
   }
 
   /** The lowest go until `keep` are left. */
   #cut(window: number, followed: Uint32Array, keep: number): void {
     const sums = this.#sums[window] as Sums;
-    const values = Float64Array.from(followed, (subject) => sums.values[subject] as number).sort();
+    if (scratch.values.length < followed.length)
+      scratch.values = new Float64Array(moreThan(followed.length, this.#expected));
+    const values = scratch.values.subarray(0, followed.length);
+    for (let i = 0; i < values.length; i++) values[i] = sums.values[followed[i] as number] as number;
+    values.sort();
     let drops = followed.length - Math.floor(keep);
     const limit = values[drops - 1] as number;
-    const drop = (subject: number) => {
-      sums.drop(subject, this.#negative?.[subject] ?? 0, this.#running[window] as number);
-      drops--;
-    };
-    const ties: number[] = [];
+    const running = this.#running[window] as number;
     for (const subject of followed) {
-      const value = sums.values[subject] as number;
-      if (value < limit) drop(subject);
-      else if (value === limit) ties.push(subject);
+      if ((sums.values[subject] as number) >= limit) continue;
+      sums.drop(subject, this.#negative?.[subject] ?? 0, running);
+      drops--;
     }
-    // Those that came last, as the others have more chances of being listed.
-    while (drops > 0) drop(ties.pop() as number);
+    // Of those at the limit the ones that came last, as the others have more chances of being listed.
+    for (let i = followed.length - 1; drops > 0; i--) {
+      const subject = followed[i] as number;
+      if (sums.isOut(subject) || sums.values[subject] !== limit) continue;
+      sums.drop(subject, this.#negative?.[subject] ?? 0, running);
+      drops--;
+    }
   }
 
-  #needed(): Uint32Array {
-    return this.#those((subject) =>
-      this.#sums.some((sums, w) => {
-        if (sums.isOut(subject)) return false;
-        return w < SLIDING.length
-          ? (this.#changed[subject] as number) >= (this.#from[w] as number)
-          : sums.values[subject] !== 0;
-      }),
-    );
-  }
-
-  #those(is: (subject: number) => boolean): Uint32Array {
-    const found = new Uint32Array(this.subjects.size);
+  #followed(window: number): Uint32Array {
+    const found = this.#scratch();
     let count = 0;
-    for (let subject = 0; subject < this.subjects.size; subject++) if (is(subject)) found[count++] = subject;
+    for (let subject = 0; subject < this.subjects.size; subject++) {
+      if (this.#follows(window, subject)) found[count++] = subject;
+    }
     return found.subarray(0, count);
+  }
+
+  /** Those that any window follows. */
+  #needed(): Uint32Array {
+    const found = this.#scratch();
+    let count = 0;
+    for (let subject = 0; subject < this.subjects.size; subject++) {
+      for (let w = 0; w < WINDOWS.length; w++) {
+        if (!this.#follows(w, subject)) continue;
+        found[count++] = subject;
+        break;
+      }
+    }
+    return found.subarray(0, count);
+  }
+
+  #scratch(): Uint32Array {
+    const { size } = this.subjects;
+    if (scratch.subjects.length < size) scratch.subjects = new Uint32Array(moreThan(size, this.#expected));
+    return scratch.subjects;
   }
 
   /** Only these, under new numbers. */
   #keep(needed: Uint32Array): void {
-    const { subjects } = this;
-    const before = { sums: this.#sums, changed: this.#changed, negative: this.#negative };
-    this.subjects = new SubjectIndex();
-    this.#capacity = moreThan(needed.length);
-    this.#sums = this.#newSums();
-    this.#changed = new Uint32Array(this.#capacity);
-    this.#negative = before.negative && new Float64Array(this.#capacity);
-    for (const number of needed) {
-      const { bytes, start, length } = subjects.bytesOf(number);
-      const subject = this.subjects.add(bytes, start, start + length);
-      for (let w = 0; w < WINDOWS.length; w++) (this.#sums[w] as Sums).copy(subject, before.sums[w] as Sums, number);
-      this.#changed[subject] = before.changed[number] as number;
-      if (this.#negative) this.#negative[subject] = before.negative?.[number] ?? 0;
-    }
-    for (let w = 0; w < WINDOWS.length; w++) (this.#sums[w] as Sums).copyBounds(before.sums[w] as Sums);
-  }
-
-  #newSums(): Sums[] {
-    return WINDOWS.map((_, w) => new Sums(SLIDING[w]?.stepS ?? 0, this.#capacity));
+    const { size } = this.subjects;
+    this.subjects.keep(needed);
+    for (const sums of this.#sums) sums.keep(needed);
+    kept(this.#changed, needed, size);
+    if (this.#negative) kept(this.#negative, needed, size);
   }
 
   #grow(): void {
-    this.#capacity = moreThan(this.#capacity);
+    this.#capacity = moreThan(this.#capacity, this.#expected);
     for (const sums of this.#sums) sums.grow(this.#capacity);
     this.#changed = grown(this.#changed, this.#capacity);
     if (this.#negative) this.#negative = grown(this.#negative, this.#capacity);

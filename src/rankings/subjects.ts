@@ -4,11 +4,15 @@ import { murmur3 } from "../lib/hash.ts";
 const SLASH = 0x2f;
 const PREFIX_BYTES = 6;
 
+/** What a subject's bytes are reckoned with before they are known. */
+const SUBJECT_BYTES = 24;
+
 /**
  * Subjects by number, 0, 1, 2 …, in memory that the collector need not walk: their bytes one behind the other, and an
  * open table over them. About 40 bytes for one of 20 bytes.
  */
 export class SubjectIndex {
+  readonly #expected: number;
   #bytes = Buffer.allocUnsafe(64 * 1024);
   #end = 0;
   #starts = new Uint32Array(1024);
@@ -22,6 +26,11 @@ export class SubjectIndex {
   types = new Uint32Array(1024);
   prefixes = new Float64Array(1024);
   size = 0;
+
+  /** `expected`: how many there may be, if many; more are no trouble. */
+  constructor(expected = 0) {
+    this.#expected = expected;
+  }
 
   /** Its number, or -1. */
   find(bytes: Uint8Array, start: number, end: number): number {
@@ -49,7 +58,10 @@ export class SubjectIndex {
     for (let i = slash + 1; i <= slash + PREFIX_BYTES; i++)
       prefix = prefix * 256 + (i < end ? (bytes[i] as number) : 0);
     this.prefixes[number] = prefix;
-    if (this.size * 2 > this.#places.length) this.#growPlaces();
+    if (this.size * 2 > this.#places.length) {
+      this.#places = new Int32Array(this.#places.length * 2);
+      this.#fillPlaces();
+    }
     return number;
   }
 
@@ -78,6 +90,26 @@ export class SubjectIndex {
     return { bytes: this.#bytes, start: this.#starts[number] as number, length: this.#lengths[number] as number };
   }
 
+  /** Only these, in rising order, under new numbers: the first is 0. Their memory stays where it is. */
+  keep(numbers: Uint32Array): void {
+    let end = 0;
+    for (let to = 0; to < numbers.length; to++) {
+      const from = numbers[to] as number;
+      const start = this.#starts[from] as number;
+      const length = this.#lengths[from] as number;
+      this.#bytes.copyWithin(end, start, start + length);
+      this.#starts[to] = end;
+      this.#lengths[to] = length;
+      this.types[to] = this.types[from] as number;
+      this.prefixes[to] = this.prefixes[from] as number;
+      end += length;
+    }
+    this.#end = end;
+    this.size = numbers.length;
+    this.#places.fill(0);
+    this.#fillPlaces();
+  }
+
   #place(bytes: Uint8Array, start: number, end: number): number {
     const mask = this.#places.length - 1;
     for (let place = murmur3(bytes, start, end, this.#seed) & mask; ; place = (place + 1) & mask) {
@@ -102,7 +134,7 @@ export class SubjectIndex {
   }
 
   #growColumns(): void {
-    const capacity = moreThan(this.#starts.length);
+    const capacity = moreThan(this.#starts.length, this.#expected);
     this.#starts = grown(this.#starts, capacity);
     this.#lengths = grown(this.#lengths, capacity);
     this.types = grown(this.types, capacity);
@@ -110,13 +142,12 @@ export class SubjectIndex {
   }
 
   #growBytes(length: number): void {
-    const bytes = Buffer.allocUnsafe(moreThan(this.#bytes.length + length));
+    const bytes = Buffer.allocUnsafe(moreThan(this.#bytes.length + length, this.#expected * SUBJECT_BYTES));
     bytes.set(this.#bytes.subarray(0, this.#end));
     this.#bytes = bytes;
   }
 
-  #growPlaces(): void {
-    this.#places = new Int32Array(this.#places.length * 2);
+  #fillPlaces(): void {
     for (let number = 0; number < this.size; number++) {
       const start = this.#starts[number] as number;
       const place = this.#place(this.#bytes, start, start + (this.#lengths[number] as number));
@@ -125,14 +156,25 @@ export class SubjectIndex {
   }
 }
 
-/** Columns of some hundred megabytes do not double: that would be as much again for nothing. */
-export function moreThan(length: number): number {
-  return length + Math.max(1024, length >>> (length < SMALL ? 0 : 2));
+/**
+ * How long an array becomes that `length` is not enough for. Small ones double; then it is at once as long as it is expected to
+ * become: the pages of a large array are there only once they are written, but one that is copied leaves its pages behind, which
+ * the allocator keeps (measured with ten million subjects: 370 MB of columns, 830 MB resident).
+ */
+export function moreThan(length: number, expected: number): number {
+  if (length < SMALL) return Math.max(1024, 2 * length);
+  return length < expected ? expected : length + (length >>> 2);
 }
 
 const SMALL = 2 ** 16;
 
 type Column = Uint8Array | Uint32Array | Float32Array | Float64Array;
+
+/** In place: the numbers at these places, in rising order, come first, and the others up to `size` are 0. */
+export function kept(column: Column, places: Uint32Array, size: number): void {
+  for (let to = 0; to < places.length; to++) column[to] = column[places[to] as number] as number;
+  column.fill(0, places.length, size);
+}
 
 /** The same numbers in a longer array, the rest 0. */
 export function grown<T extends Column>(column: T, length: number): T {

@@ -1,4 +1,4 @@
-import { grown } from "./subjects.ts";
+import { grown, kept } from "./subjects.ts";
 
 /**
  * What a window knows too little of, once more subjects changed in it than it may follow. By subject:
@@ -32,6 +32,8 @@ export class Sums {
   /** The highest bound dropped in each step, by the step. */
   readonly #drops = new Map<number, number>();
   #bound = 0;
+  /** The subjects there are; behind them all is 0, and its memory untouched. */
+  #size = 0;
   /** The highest doubt of those that came in each step. */
   readonly #doubts = new Map<number, number>();
 
@@ -62,8 +64,9 @@ export class Sums {
     return this.#gaps !== null && this.#gaps.out[subject] === 1;
   }
 
-  /** A subject that was not known before. */
+  /** A subject that was not known before, the last one now. */
   enter(subject: number, runningStep: number): void {
+    this.#size = subject + 1;
     if (this.#bound > 0) this.#comeIn(this.#makeGaps(), subject, runningStep);
   }
 
@@ -130,7 +133,7 @@ export class Sums {
   left(step: number): void {
     const gaps = this.#gaps;
     if (gaps === null) return;
-    for (let subject = 0; subject < gaps.since.length; subject++) {
+    for (let subject = 0; subject < this.#size; subject++) {
       if (gaps.since[subject] !== step) continue;
       this.values[subject] = (this.values[subject] as number) - (gaps.sinceSum[subject] as number);
       gaps.since[subject] = 0;
@@ -155,32 +158,22 @@ export class Sums {
     this.#bound = Math.max(this.#bound, dropped);
   }
 
-  /** As `subject` of another one's. */
-  copy(subject: number, from: Sums, number: number): void {
-    this.values[subject] = from.values[number] as number;
-    if (from.#gaps === null) return;
-    const gaps = this.#makeGaps();
-    gaps.out[subject] = from.#gaps.out[number] as number;
-    gaps.doubt[subject] = from.#gaps.doubt[number] as number;
-    gaps.since[subject] = from.#gaps.since[number] ?? 0;
-    gaps.sinceSum[subject] = from.#gaps.sinceSum[number] ?? 0;
-  }
-
-  copyBounds(from: Sums): void {
-    for (const [step, bound] of from.#drops) this.#drops.set(step, bound);
-    for (const [step, doubt] of from.#doubts) this.#doubts.set(step, doubt);
-    this.#bound = from.#bound;
+  /** Only these subjects, under new numbers. */
+  keep(subjects: Uint32Array): void {
+    kept(this.values, subjects, this.#size);
+    if (this.#gaps !== null) for (const column of Object.values(this.#gaps)) kept(column, subjects, this.#size);
+    this.#size = subjects.length;
   }
 
   /** All numbers times a factor. */
   scale(factor: number): void {
-    for (let i = 0; i < this.values.length; i++) this.values[i] = (this.values[i] as number) * factor;
+    for (let i = 0; i < this.#size; i++) this.values[i] = (this.values[i] as number) * factor;
     for (const [step, bound] of this.#drops) this.#drops.set(step, bound * factor);
     for (const [step, doubt] of this.#doubts) this.#doubts.set(step, doubt * factor);
     this.#bound *= factor;
     if (this.#gaps === null) return;
     const { doubt } = this.#gaps;
-    for (let i = 0; i < doubt.length; i++) doubt[i] = roundedUp((doubt[i] as number) * factor);
+    for (let i = 0; i < this.#size; i++) doubt[i] = roundedUp((doubt[i] as number) * factor);
   }
 
   #comeIn(gaps: Gaps, subject: number, runningStep: number): void {
