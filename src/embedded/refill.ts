@@ -1,8 +1,11 @@
 import type { Database } from "bun:sqlite";
+import { Garbage } from "../lib/garbage.ts";
 import type { Filters } from "./filters.ts";
 
 /** Rows in one slice: about 20 ms. */
 const SLICE_ROWS = 10_000;
+/** Rows between two collections of garbage; without them ten million counters left 1.5 GB behind at each start. */
+const COLLECT_EVERY = 50_000;
 
 interface CountKey {
   segment: number;
@@ -23,6 +26,7 @@ export class Refill {
   #pair = { actor: "", subject: "" };
   #counts: "deltas" | "counts" | "done";
   #count: CountKey = { segment: 0, subject: "", metric: 0 };
+  readonly #garbage = new Garbage(COLLECT_EVERY);
 
   constructor(db: Database, filters: Filters) {
     this.#filters = filters;
@@ -49,6 +53,7 @@ export class Refill {
       this.#counts = "done"; // and never complete: there is no room
       return true;
     }
+    this.#garbage.add(rows.length);
     const last = rows.at(-1);
     if (last && rows.length === SLICE_ROWS) this.#count = last;
     else if (this.#counts === "deltas") {
@@ -67,6 +72,7 @@ export class Refill {
       this.#filters.aim(actor, subject);
       this.#filters.hold(segment);
     }
+    this.#garbage.add(rows.length);
     const last = rows.at(-1);
     if (last && rows.length === SLICE_ROWS) {
       this.#pair = last;
