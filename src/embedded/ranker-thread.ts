@@ -17,8 +17,6 @@ const LISTS_MS = 250;
 const LISTS_SHARE = 5;
 /** Where the disk is full. */
 const RETRY_MS = 1_000;
-/** Changes between two collections of garbage: frames are megabytes. */
-const COLLECT_EVERY = 100_000;
 
 /** Ranks in a thread of its own: a look at a million subjects may take it a while, and nobody waits for it. */
 class RankerThread {
@@ -27,12 +25,11 @@ class RankerThread {
   readonly #wanted = new Wanted<MessagePort>();
   readonly #ports = new Set<MessagePort>();
   #isStopping = false;
-  #hasBegun = false;
+  /** No changes are being taken in; a beginning takes long, and lets others in meanwhile. */
+  #isWhole = false;
   /** Changes that no list shows yet. */
   #isStale = false;
   #listsAtMs = 0;
-  /** Changes taken in at the last collection. */
-  #collectedAt = 0;
 
   constructor({ ledgerPath, candidates, halfLifeS }: RankerData) {
     this.#steps = new SqliteSteps(ledgerPath);
@@ -51,6 +48,7 @@ class RankerThread {
   command(command: RankerCommand): void {
     if (command.kind === "stop") {
       this.#isStopping = true;
+      this.#steps.interrupt();
       return;
     }
     const { port } = command;
@@ -65,12 +63,11 @@ class RankerThread {
   /** True: there is more to do at once. */
   async #look(): Promise<boolean> {
     try {
+      this.#isWhole = false;
       if (await this.#ranker.step(Math.floor(wallMs() / 1000))) this.#isStale = true;
-      this.#hasBegun = true;
-      this.#collect(COLLECT_EVERY);
+      this.#isWhole = true;
       const nowMs = performance.now();
       if (!this.#isStale) {
-        this.#collect(1);
         for (const port of this.#ports) tell(port, { kind: "current" });
         return await this.#ranker.tend();
       }
@@ -82,16 +79,11 @@ class RankerThread {
     } catch (error) {
       const unavailable = asUnavailable(error);
       if (!(unavailable instanceof LedgerUnavailable)) throw error;
+      if (this.#isStopping) return false;
       log.limited("rankings", 60_000).error("the rankings cannot be kept in the ledger, trying again", { error });
       await Bun.sleep(RETRY_MS);
     }
     return false;
-  }
-
-  #collect(every: number): void {
-    if (this.#ranker.taken - this.#collectedAt < every) return;
-    this.#collectedAt = this.#ranker.taken;
-    Bun.gc(true);
   }
 
   #want(name: ToRanker, port: MessagePort): void {
@@ -99,7 +91,8 @@ class RankerThread {
       log.limited("top lists", 60_000).warn("too many different rankings are asked for at once", { ...name });
       return;
     }
-    if (this.#hasBegun) this.#tell(name, [port]);
+    if (this.#isWhole) this.#tell(name, [port]);
+    else this.#isStale = true;
   }
 
   #tell(name: ToRanker, ports: readonly MessagePort[]): void {

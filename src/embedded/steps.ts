@@ -1,5 +1,6 @@
 import type { Database } from "bun:sqlite";
 import { HOUR_S } from "../arithmetic/windows.ts";
+import { LedgerUnavailable } from "../ports/ledger.ts";
 import type { Beginning, Renamed, StepFrame, Steps, StoredFrame } from "../ports/steps.ts";
 import { openWriting } from "./ledger.ts";
 
@@ -7,6 +8,8 @@ const CACHE_KIB = 4 * 1024;
 /** Changes told at once, about. */
 const CHANGES_BYTES = 4 * 1024 * 1024;
 const FORGET_ROWS = 16;
+/** As long as a frame takes, about. */
+const PAUSE_COUNTS = 20_000;
 
 /**
  * The steps in the SQLite ledger, with a connection of its own: the projector adds changes, the ranker takes them from there
@@ -17,6 +20,7 @@ export class SqliteSteps implements Steps {
   readonly #sql: ReturnType<typeof prepare>;
   /** Up to where changes were told. */
   #position = -1;
+  #isInterrupted = false;
 
   constructor(path: string) {
     this.#db = openWriting(path);
@@ -24,23 +28,40 @@ export class SqliteSteps implements Steps {
     this.#sql = prepare(this.#db);
   }
 
-  begin(from: number, beginning: Beginning): void {
+  /** Ten million counters take half a minute: in between it looks whether it is to stop. */
+  async begin(from: number, beginning: Beginning): Promise<void> {
     const sql = this.#sql;
     this.#db.run("BEGIN");
     try {
       beginning.renamed(sql.renamed.all());
       for (const { id, frame, isHour } of sql.allSteps.iterate(from)) {
         beginning.step({ id, frame: Buffer.from(frame) }, isHour === 1);
+        await this.#pause();
       }
       this.#position = -1;
       for (const { position, frame } of sql.changes.iterate(-1)) {
         beginning.change(Buffer.from(frame));
         this.#position = position;
+        await this.#pause();
       }
-      for (const { metric, subject, count } of sql.counts.iterate()) beginning.count(metric, subject, count);
+      let counts = 0;
+      for (const { metric, subject, count } of sql.counts.iterate()) {
+        beginning.count(metric, subject, count);
+        if (++counts % PAUSE_COUNTS === 0) await this.#pause();
+      }
     } finally {
       this.#db.run("COMMIT");
     }
+  }
+
+  /** A `begin` that is under way rejects. */
+  interrupt(): void {
+    this.#isInterrupted = true;
+  }
+
+  async #pause(): Promise<void> {
+    await Bun.sleep(0);
+    if (this.#isInterrupted) throw new LedgerUnavailable("the beginning was interrupted");
   }
 
   changes(): Buffer[] {

@@ -20,6 +20,8 @@ const LEAP_S = 2 * HOUR_S;
 /** Only what is older may be of a step that is about to leave. */
 const LATE_S = 58 * MINUTE_S;
 const TIDY_EVERY = 4_096;
+/** Between two collections of garbage: frames are megabytes, and a beginning reads all that there is. */
+const COLLECT_EVERY = 16 * TIDY_EVERY;
 
 /** What leaves a window with its next step, by metric: subjects' numbers and amounts. */
 type Leaving = Map<number, { subjects: number[]; amounts: number[] }>;
@@ -66,8 +68,9 @@ export class Ranker {
   #savedAt = 0;
   /** The minute whose work that can wait is done. */
   #tendedAt = 0;
-  /** Changes taken in since it was made. */
-  taken = 0;
+  /** Changes and counts that came since it was made, and how many there were at the last collection. */
+  #visited = 0;
+  #collectedAt = 0;
 
   constructor(steps: Steps, options: RankingOptions) {
     this.#steps = steps;
@@ -103,6 +106,7 @@ export class Ranker {
 
   /** A piece of the work that can wait; false: there is none now. */
   async tend(): Promise<boolean> {
+    if (this.#visited > this.#collectedAt) this.#collect();
     if (this.#savedAt !== this.#second || this.#tendedAt === this.#second) return false;
     for (let w = 0; w < SLIDING.length; w++) {
       if (this.#leaving[w] !== null) continue;
@@ -145,10 +149,6 @@ export class Ranker {
     this.#second = minute;
     this.#savedAt = 0;
     const { from } = rangeOf(SLIDING.length - 1, minute);
-    let visited = 0;
-    const tidy = () => {
-      if (++visited % TIDY_EVERY === 0) this.#tidy(false);
-    };
     await this.#steps.begin(from, {
       renamed: (all) => {
         for (const renamed of all) this.#renames.add(renamed);
@@ -157,7 +157,7 @@ export class Ranker {
         this.#renames.read(frame, ({ metric, at }, bytes, start, end, amount) => {
           const hotAt = isHour ? at + HOUR_S / 2 : at;
           this.#add(metric, bytes, start, end, { amount, at, hotAt, isCounted: true });
-          tidy();
+          this.#visit();
         });
       },
       change: (frame) => {
@@ -167,16 +167,28 @@ export class Ranker {
       count: (metric, subject, count) => {
         const bytes = Buffer.from(subject);
         if (count !== 0) this.#ranking(metric).count(bytes, 0, bytes.length, count);
-        tidy();
+        this.#visit();
       },
     });
     this.#tidy(true);
   }
 
+  /** One more has come: what is to be done after many of them. */
+  #visit(): void {
+    if (++this.#visited % TIDY_EVERY !== 0) return;
+    this.#tidy(false);
+    if (this.#visited % COLLECT_EVERY === 0) this.#collect();
+  }
+
+  #collect(): void {
+    this.#collectedAt = this.#visited;
+    Bun.gc(true);
+  }
+
   #take(frame: Buffer, isCounted = false): void {
     let marked: Buffer | null = null;
     readChanges(frame, ({ metric, at }, bytes, start, end, amount) => {
-      if (++this.taken % TIDY_EVERY === 0) this.#tidy(false);
+      this.#visit();
       if (metric === 0) {
         const subject = Buffer.from(bytes.subarray(start, end));
         if (marked !== null) this.#become(marked, subject);
