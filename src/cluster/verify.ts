@@ -5,6 +5,8 @@ import { EXIT, StartError } from "../errors.ts";
 import type { CountName, HotStore } from "../ports/hot-store.ts";
 import type { Say, Verified } from "../ports/verified.ts";
 import { isAway } from "./away.ts";
+import { FilterCheck } from "./check-filters.ts";
+import { FilterFiller } from "./filter-filler.ts";
 import { KafkaAway, logTopic } from "./kafka/client.ts";
 import { KafkaProducer } from "./kafka/producer.ts";
 import { ensureTopics } from "./kafka/topics.ts";
@@ -25,7 +27,7 @@ const PAGE = 2_000;
 
 /**
  * Recounts the ledger from its rows, and compares with it what Redis has of each shard at the same version: every base that is
- * loaded, and what is on its way with its sums. Beside servers that count; needs no node, only the stores.
+ * loaded, what is on its way with its sums, and what its filter denies. Beside servers that count; needs no node, only the stores.
  */
 export async function verifyCluster(settings: Settings, repair: boolean, say: Say): Promise<Verified> {
   const verify = new Verify(settings, repair, say);
@@ -47,7 +49,7 @@ class Verify {
   readonly #driver;
   readonly #inspector: Inspector;
   readonly #ends: KafkaProducer;
-  readonly #result: Verified = { differences: 0, mended: 0, counters: 0, frames: 0 };
+  readonly #result: Verified = { differences: 0, mended: 0, counters: 0, registers: 0, frames: 0 };
   #ledger: MysqlLedgerReader | null = null;
   #shards: Shards | null = null;
 
@@ -75,6 +77,7 @@ class Verify {
     await this.#sketches();
     for (let shard = 0; shard < SHARDS; shard++) await this.#overlay(shard);
     await this.#bases(ledger);
+    await this.#filters(ledger);
     return this.#result;
   }
 
@@ -159,6 +162,20 @@ class Verify {
       return;
     }
     this.#differs(`Redis, shard ${shard}: it is behind the ledger and does not come up to it`, false);
+  }
+
+  async #filters(ledger: MysqlLedgerReader): Promise<void> {
+    const check = new FilterCheck({
+      inspector: this.#inspector,
+      ledger,
+      filler: new FilterFiller(this.#hot, ledger),
+      repair: this.#repair,
+      differs: (text, isMended) => this.#differs(text, isMended),
+      tries: TRIES,
+      pauseMs: PAUSE_MS,
+    });
+    await check.run();
+    this.#result.registers = check.registers;
   }
 
   /** A new version in the ledger makes everyone drop the bases and rest the overlay on what the ledger has. */

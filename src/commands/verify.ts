@@ -12,11 +12,11 @@ export async function run(settings: Settings, { options }: CommandArgs): Promise
   const result = await verifyNode(settings, repair, (text, isMended) => {
     process.stdout.write(`${text}${isMended ? " (mended)" : ""}\n`);
   });
-  const { differences, mended, counters, frames } = result;
+  const { differences, mended, counters, registers, frames } = result;
   const left = differences - mended;
   const compared = isEmbedded
-    ? `the ledger, ${counters} counters in memory and ${frames} frames of the log were compared`
-    : `MySQL and Redis were compared, ${counters} counts`;
+    ? `the ledger, ${registers} of its rows in the filters, ${counters} counters in memory and ${frames} frames of the log were compared`
+    : `MySQL and Redis were compared, ${counters} counts and ${registers} registers in filters`;
   process.stdout.write(`${differences} differences${repair ? `, ${mended} mended` : ""}; ${compared}\n`);
   return left === 0 ? EXIT.ok : EXIT.difference;
 }

@@ -34,6 +34,9 @@ const LAYER_COUNT = 2;
 const LINES_USED = 3;
 const SEED = 4;
 const COUNTS_COMPLETE = 5;
+/** How often all were to be filled again, and the last of these that has begun. */
+const REFILLS_ASKED = 6;
+const REFILLS_BEGUN = 7;
 /** A filter's words: its first line, how many lines, whether it is complete, and what its owner needs. */
 const FIRST = 0;
 const LINES = 1;
@@ -119,6 +122,27 @@ export class Filters {
       }
     }
     return -1;
+  }
+
+  /** Whether bits of another copy, of the same seed, say "maybe" of the pair aimed at. */
+  isAmong(bits: Int32Array): boolean {
+    return bloomHas(bits, 0, bits.length / LINE_WORDS, this.#hash[0] as number, this.#hash[1] as number);
+  }
+
+  /**
+   * For who found one that lacks something: all are to be filled again. Blocks its thread until the projector has begun, from
+   * when on they say "maybe" of everything that is not filled; false: it did not in that time.
+   */
+  refill(timeoutMs: number): boolean {
+    const asked = Atomics.add(this.#words, REFILLS_ASKED, 1) + 1;
+    const deadline = performance.now() + timeoutMs;
+    for (;;) {
+      const begun = Atomics.load(this.#words, REFILLS_BEGUN);
+      if (begun >= asked) return true;
+      const leftMs = deadline - performance.now();
+      if (leftMs <= 0) return false;
+      Atomics.wait(this.#words, REFILLS_BEGUN, begun, leftMs);
+    }
   }
 
   /** False: there is no such count. */
@@ -209,6 +233,25 @@ export class Filters {
   incomplete(): number[] {
     const segments = Array.from({ length: this.segmentCount }, (_, segment) => segment);
     return segments.filter((segment) => this.#words[SEGMENT_AT + segment * FILTER_WORDS + COMPLETE] === 0);
+  }
+
+  /** Which refill is asked for and has not begun, or null. */
+  get refillAsked(): number | null {
+    const asked = Atomics.load(this.#words, REFILLS_ASKED);
+    return asked === this.#words[REFILLS_BEGUN] ? null : asked;
+  }
+
+  /** None is complete any more. The bits stay: too many do no harm. */
+  forget(): void {
+    for (let i = 0; i < this.segmentCount; i++) Atomics.store(this.#words, SEGMENT_AT + i * FILTER_WORDS + COMPLETE, 0);
+    for (let i = 0; i < this.groupCount; i++) Atomics.store(this.#words, GROUP_AT + i * FILTER_WORDS + COMPLETE, 0);
+    Atomics.store(this.#words, COUNTS_COMPLETE, 0);
+    this.#held.clear();
+  }
+
+  refillBegun(asked: number): void {
+    Atomics.store(this.#words, REFILLS_BEGUN, asked);
+    Atomics.notify(this.#words, REFILLS_BEGUN);
   }
 
   /** All rows of the segment are held. */

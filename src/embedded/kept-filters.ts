@@ -1,7 +1,7 @@
 import type { Database } from "bun:sqlite";
 import { keysFor, LINE_WORDS } from "../lib/bloom.ts";
 import type { Filters } from "./filters.ts";
-import { keysOf, type StoredSegment } from "./stored-segments.ts";
+import { keysOf, readSegments, type StoredSegment } from "./stored-segments.ts";
 
 /** One row's bits: a filter is some hundred kilobytes (a segment) to many megabytes (a group). */
 const PART_BYTES = 256 * 1024;
@@ -61,6 +61,17 @@ export class FilterKeeper {
     return true;
   }
 
+  /** Those that are kept may lack something: they go, and all are kept anew once they are filled. */
+  forget(): void {
+    this.#kept = -1;
+    this.#db
+      .transaction(() => {
+        this.#sql.forgetParts.run();
+        this.#sql.forget.run();
+      })
+      .immediate();
+  }
+
   #keep(kind: Kind, index: number, number: number, covers: number): void {
     const bits = this.#filters.bitsOf(kind, index);
     this.#sql.keep.run(kind, number, bits.length / (LINE_WORDS * 4), this.#filters.seed, covers);
@@ -81,6 +92,62 @@ export function keptSeed(db: Database): number | undefined {
  * done, where what is kept is not of a piece: then all are.
  */
 export function restoreFilters(db: Database, filters: Filters, stored: StoredSegment[]): boolean {
+  const kept = readKept(db, filters.seed, stored);
+  const lastStored = stored.at(-1);
+  if (!kept || !lastStored) return false;
+  let group = 0;
+  for (const segment of stored) {
+    const opens = kept.groups[group];
+    if (opens?.number === segment.segment) {
+      filters.addGroup(keysFor(opens.lines), false);
+      restore(db, opens, filters.bitsOf("group", group++));
+    }
+    const own = kept.segments[segment.segment];
+    filters.addSegment(own ? keysFor(own.lines) : keysOf(segment, lastStored), segment, own !== undefined);
+    if (own) restore(db, own, filters.bitsOf("segment", segment.segment));
+  }
+  for (let i = 0; i < filters.groupCount; i++) filters.settleGroup(i);
+  return true;
+}
+
+/** The bits that the next start would believe, for who compares them with the rows. Segments in ascending order. */
+export class KeptBits {
+  readonly #db: Database;
+  readonly #kept: Kept | null;
+  /** The last one stays in memory: it is of many segments. */
+  #group: { number: number; bits: Int32Array } | null = null;
+
+  constructor(db: Database, seed: number) {
+    this.#db = db;
+    this.#kept = db.transaction(() => readKept(db, seed, readSegments(db)))();
+  }
+
+  /** Those of the segment and of its group; empty where they are not kept (any more). */
+  of(segment: number): Int32Array[] {
+    const own = this.#kept?.segments[segment];
+    const group = this.#kept?.groups.findLast(({ number }) => number <= segment);
+    if (!own || !group) return [];
+    if (this.#group?.number !== group.number) {
+      const bits = this.#read(group);
+      this.#group = bits && { number: group.number, bits };
+    }
+    const bits = this.#read(own);
+    return bits && this.#group ? [bits, this.#group.bits] : [];
+  }
+
+  #read(kept: KeptFilter): Int32Array | null {
+    const bits = new Uint8Array(kept.lines * LINE_WORDS * 4);
+    return restore(this.#db, kept, bits) === bits.length ? new Int32Array(bits.buffer) : null;
+  }
+}
+
+interface Kept {
+  groups: KeptFilter[];
+  segments: KeptFilter[];
+}
+
+/** Null where it is not of a piece. */
+function readKept(db: Database, seed: number, stored: StoredSegment[]): Kept | null {
   const kept = db
     .query<KeptFilter & { bytes: number }, []>(
       `SELECT filters.*, (SELECT sum(length(bits)) FROM filter_parts AS parts
@@ -90,36 +157,28 @@ export function restoreFilters(db: Database, filters: Filters, stored: StoredSeg
     .all();
   const groups = kept.filter(({ kind }) => kind === "group");
   const segments = kept.filter(({ kind }) => kind === "segment");
-  const lastStored = stored.at(-1);
   const last = groups.at(-1)?.covers ?? -1;
   const isWhole =
     groups[0]?.number === 0 &&
-    kept.every(({ seed, lines, bytes }) => seed === filters.seed && bytes === lines * LINE_WORDS * 4 && lines > 0) &&
+    kept.every((it) => it.seed === seed && it.bytes === it.lines * LINE_WORDS * 4 && it.lines > 0) &&
     segments.length === last + 1 &&
     segments.every(({ number }, i) => number === i) &&
     groups.every(({ covers }, i) => covers === (groups[i + 1]?.number ?? last + 1) - 1);
-  if (!isWhole || !lastStored || last >= stored.length) return false;
-  let group = 0;
-  for (const segment of stored) {
-    const opens = groups[group];
-    if (opens?.number === segment.segment) {
-      filters.addGroup(keysFor(opens.lines), false);
-      restore(db, opens, filters.bitsOf("group", group++));
-    }
-    const own = segments[segment.segment];
-    filters.addSegment(own ? keysFor(own.lines) : keysOf(segment, lastStored), segment, own !== undefined);
-    if (own) restore(db, own, filters.bitsOf("segment", segment.segment));
-  }
-  for (let i = 0; i < filters.groupCount; i++) filters.settleGroup(i);
-  return true;
+  return isWhole && last < stored.length ? { groups, segments } : null;
 }
 
-function restore(db: Database, { kind, number }: KeptFilter, into: Uint8Array): void {
-  if (into.length === 0) return; // there was no room: it says "maybe"
+/** How many bytes there were. */
+function restore(db: Database, { kind, number }: KeptFilter, into: Uint8Array): number {
+  if (into.length === 0) return 0; // there was no room: it says "maybe"
   const parts = db.query<{ part: number; bits: Uint8Array }, [string, number]>(
     "SELECT part, bits FROM filter_parts WHERE kind = ? AND number = ? ORDER BY part",
   );
-  for (const { part, bits } of parts.all(kind, number)) into.set(bits, part * PART_BYTES);
+  let bytes = 0;
+  for (const { part, bits } of parts.all(kind, number)) {
+    into.set(bits, part * PART_BYTES);
+    bytes += bits.length;
+  }
+  return bytes;
 }
 
 function prepare(db: Database) {

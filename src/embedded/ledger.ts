@@ -48,6 +48,7 @@ interface WriterOptions {
 export class SqliteLedgerWriter implements LedgerWriter {
   #path: string;
   #db: Database;
+  #filters: Filters;
   #segments: Segments;
   #deltas: Deltas;
   #applier: Applier;
@@ -65,6 +66,7 @@ export class SqliteLedgerWriter implements LedgerWriter {
     this.#path = path;
     this.#db = openWriting(path);
     const filters = new Filters(share);
+    this.#filters = filters;
     this.#segments = new Segments(this.#db, filters, options.segmentRows);
     this.#deltas = new Deltas(this.#db, options.deltas);
     const { milestones: rules = [] } = options;
@@ -133,6 +135,7 @@ export class SqliteLedgerWriter implements LedgerWriter {
   tidy(nowMs: number, isBusy = false): boolean {
     try {
       this.#shrinkWal();
+      this.#refillWhereAsked();
       if (this.#keeper.step(this.#segments.current)) return true;
       if (!isBusy && this.#refill.step()) return true;
       if (this.#deltas.fold(this.#db, isBusy)) return true;
@@ -162,6 +165,16 @@ export class SqliteLedgerWriter implements LedgerWriter {
     } catch (error) {
       if (!isOperating(error)) throw error;
     }
+  }
+
+  /** In this order: whoever asked is told when neither readers nor the next start believe what lacked something. */
+  #refillWhereAsked(): void {
+    const asked = this.#filters.refillAsked;
+    if (asked === null) return;
+    this.#filters.forget();
+    this.#keeper.forget();
+    this.#refill = new Refill(this.#db, this.#filters);
+    this.#filters.refillBegun(asked);
   }
 
   #shrinkWal(): void {

@@ -212,7 +212,7 @@ export class EmbeddedNode {
   async verify(repair: boolean, say: Say): Promise<Verified> {
     await this.settle(SETTLE_MS_MAX);
     const { ledgerPath, filters } = this.#share;
-    const data = { ledgerPath, logFolder: this.#files.log, logHead: this.#head.share, repair };
+    const data = { ledgerPath, filters, logFolder: this.#files.log, logHead: this.#head.share, repair };
     const stores = await verifyStores(data, say);
     const ledger = new SqliteLedgerReader(ledgerPath, filters);
     try {
@@ -222,6 +222,7 @@ export class EmbeddedNode {
         differences: stores.differences + table.differences,
         mended: stores.mended + table.mended,
         counters: table.counters,
+        registers: stores.registers,
         frames: stores.frames,
       };
     } finally {

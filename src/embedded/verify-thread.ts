@@ -1,31 +1,45 @@
 import { Database } from "bun:sqlite";
 import { parentPort, workerData } from "node:worker_threads";
 import { ALL_TIME } from "../distinct/sketches.ts";
+import { SETTLE_MS_MAX } from "../limits.ts";
 import { FileLogReader, LogHead } from "../local/log.ts";
 import { readFrame } from "../records.ts";
 import { checkLedger, type LedgerDifference, repairLedger } from "./check.ts";
+import { FilterCheck, type FilterDifference } from "./check-filters.ts";
+import { Filters } from "./filters.ts";
 import type { VerifyData, VerifyMessage } from "./verify.ts";
+
+type Difference = LedgerDifference | FilterDifference;
 
 const READ_BYTES = 4 * 1024 * 1024;
 
 /**
  * Recounts in a thread of its own, as it may take a minute, and the server goes on counting. In one snapshot of the
- * ledger: its rows against its counts; and the log's frames, which must be whole and numbered without a gap.
+ * ledger: its rows against its counts; then the filters that must know these rows; and the log's frames, which must be whole
+ * and numbered without a gap.
  */
-function main({ ledgerPath, logFolder, logHead, repair }: VerifyData): void {
+function main({ ledgerPath, filters, logFolder, logHead, repair }: VerifyData): void {
   const names = metricNames(ledgerPath);
-  const found: LedgerDifference[] = [];
-  for (const difference of checkLedger(ledgerPath)) {
-    if (repair) found.push(difference);
-    else tell({ kind: "difference", text: describe(difference, names), isMended: false });
+  compare(checkLedger(ledgerPath), names, repair && ((found) => repairLedger(ledgerPath, found)));
+  const check = new FilterCheck(ledgerPath, filters);
+  compare(check.run(), names, repair && ((found) => (new Filters(filters).refill(SETTLE_MS_MAX) ? [] : found)));
+  check.close();
+  tell({ kind: "done", registers: check.rows, ...checkLog(logFolder, new LogHead(logHead)) });
+}
+
+/** Tells each as it is found, or, to mend them together, all at the end; `mend` gives back what it could not. */
+function compare<Found extends Difference>(
+  differences: Iterable<Found>,
+  names: ReadonlyMap<number, string>,
+  mend: ((found: Found[]) => Iterable<Found>) | false,
+): void {
+  if (mend === false) {
+    for (const each of differences) tell({ kind: "difference", text: describe(each, names), isMended: false });
+    return;
   }
-  if (repair && found.length > 0) {
-    const left = new Set(repairLedger(ledgerPath, found));
-    for (const difference of found) {
-      tell({ kind: "difference", text: describe(difference, names), isMended: !left.has(difference) });
-    }
-  }
-  tell({ kind: "done", ...checkLog(logFolder, new LogHead(logHead)) });
+  const found = [...differences];
+  const left = new Set(found.length > 0 ? mend(found) : []);
+  for (const each of found) tell({ kind: "difference", text: describe(each, names), isMended: !left.has(each) });
 }
 
 function checkLog(folder: string, head: LogHead): { frames: number; records: number } {
@@ -68,7 +82,7 @@ function checkLog(folder: string, head: LogHead): { frames: number; records: num
   return { frames, records };
 }
 
-function describe(difference: LedgerDifference, names: ReadonlyMap<number, string>): string {
+function describe(difference: Difference, names: ReadonlyMap<number, string>): string {
   const nameOf = (metric: number) => names.get(metric) ?? `metric ${metric}`;
   switch (difference.what) {
     case "count": {
@@ -94,9 +108,22 @@ function describe(difference: LedgerDifference, names: ReadonlyMap<number, strin
     }
     case "segment":
       return `segment ${difference.segment}: stored ${difference.found}, recounted ${difference.expected}`;
+    case "filter": {
+      const { copy, segment, metric, subject, actor, isLast } = difference;
+      const kept = copy === "ledger" ? ", as the ledger keeps it," : "";
+      return `filter of segment ${segment}${kept} says never of ${nameOf(metric)} of ${actor} on ${subject}${etc(isLast)}`;
+    }
+    case "counts' filter": {
+      const { metric, subject, isLast } = difference;
+      return `filter of counts says never of ${nameOf(metric)} on ${subject}${etc(isLast)}`;
+    }
     case "file":
       return `file ledger.db: ${difference.message}`;
   }
+}
+
+function etc(isLast: boolean): string {
+  return isLast ? "; no more of this filter are named" : "";
 }
 
 function metricNames(ledgerPath: string): Map<number, string> {

@@ -4,12 +4,14 @@ import type { Metric } from "../model.ts";
 import type { Say, Verified } from "../ports/verified.ts";
 import type { CounterTable } from "../tallies/table.ts";
 import { expectedCount } from "./expected.ts";
+import type { FilterShare } from "./filters.ts";
 import { type Overlay, RegisterKey } from "./overlay.ts";
 import type { SqliteLedgerReader } from "./reads.ts";
 
 /** What main hands to the thread that recounts. */
 export interface VerifyData {
   ledgerPath: string;
+  filters: FilterShare;
   logFolder: string;
   logHead: SharedArrayBuffer;
   repair: boolean;
@@ -17,12 +19,12 @@ export interface VerifyData {
 
 export type VerifyMessage =
   | { kind: "difference"; text: string; isMended: boolean }
-  | { kind: "done"; frames: number; records: number };
+  | { kind: "done"; frames: number; records: number; registers: number };
 
-/** Rows against counts, and the log, in a thread of its own. */
+/** Rows against counts and filters, and the log, in a thread of its own. */
 export function verifyStores(data: VerifyData, say: Say): Promise<Verified> {
   return new Promise((resolve, reject) => {
-    const result: Verified = { differences: 0, mended: 0, counters: 0, frames: 0 };
+    const result: Verified = { differences: 0, mended: 0, counters: 0, registers: 0, frames: 0 };
     const worker = new Worker(threadEntry("embedded/verify-thread.ts"), { workerData: data });
     worker.on("message", (message: VerifyMessage) => {
       if (message.kind === "difference") {
@@ -31,6 +33,7 @@ export function verifyStores(data: VerifyData, say: Say): Promise<Verified> {
         say(message.text, message.isMended);
       } else {
         result.frames = message.frames;
+        result.registers = message.registers;
         resolve(result);
       }
     });

@@ -4,6 +4,8 @@ export interface Verified {
   mended: number;
   /** Counts that were compared. */
   counters: number;
+  /** Rows of the ledger that the filters, which say "never", were asked for. */
+  registers: number;
   /** Frames of the log that were read; 0 in a cluster, where the log is Kafka's. */
   frames: number;
 }

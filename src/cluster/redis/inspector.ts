@@ -1,12 +1,15 @@
-import type { CountName } from "../../ports/hot-store.ts";
+import type { CountName, RegisterName } from "../../ports/hot-store.ts";
 import { CallArgs } from "./call-args.ts";
-import type { Driver, Reply } from "./driver.ts";
+import type { Driver, Reply, ScriptCall } from "./driver.ts";
 import bases from "./lua/bases.lua" with { type: "text" };
 import changed from "./lua/changed.lua" with { type: "text" };
 import counts from "./lua/counts.lua" with { type: "text" };
 import dump from "./lua/dump.lua" with { type: "text" };
+import filter from "./lua/filter.lua" with { type: "text" };
+import never from "./lua/never.lua" with { type: "text" };
 import resum from "./lua/resum.lua" with { type: "text" };
 import shift from "./lua/shift.lua" with { type: "text" };
+import unfilter from "./lua/unfilter.lua" with { type: "text" };
 import { Names, parseCount } from "./names.ts";
 import { HEAD_FIELDS, headOf, isMissing, list } from "./replies.ts";
 import { head, script } from "./scripts.ts";
@@ -14,7 +17,9 @@ import { head, script } from "./scripts.ts";
 const SCRIPTS = {
   dump: script("dump", head("incarnation", "version", "position", "end", "epoch"), dump),
   bases: script("bases", head("incarnation", "version", "bases"), counts, bases),
+  never: script("never", head("incarnation", "version", "filter"), filter, never),
   resum: script("resum", head(), changed, shift, resum),
+  unfilter: script("unfilter", head(), unfilter),
 } as const;
 
 /** All that a shard has on its way, as it stands there. */
@@ -64,15 +69,40 @@ export class Inspector {
     return { incarnation: String(incarnation), version: Number(version), bases: found };
   }
 
+  /** Of which registers the shards' filters say that they never were, and at which version; null where there is no copy. */
+  async never(asked: readonly { shard: number; registers: readonly RegisterName[] }[]) {
+    const calls = asked.map(({ shard, registers }) => {
+      const args = new CallArgs();
+      for (const { metric, subject, actor } of registers) args.hashes(metric, subject, actor);
+      return this.#call("never", shard, args);
+    });
+    const replies = await this.#driver.run(calls);
+    return asked.map(({ registers }, i) => {
+      const reply = replies[i] as Reply;
+      if (isMissing(reply)) return null;
+      const [incarnation, version, ...places] = list(reply).map(String);
+      const named = places.map((place) => registers[Number(place)] as RegisterName);
+      return { incarnation, version: Number(version), never: named };
+    });
+  }
+
+  /** Takes a shard's filter away. */
+  async unfilter(shard: number): Promise<void> {
+    await this.#run("unfilter", shard, new CallArgs());
+  }
+
   /** Adds up anew what a shard has on its way. */
   async resum(shard: number): Promise<void> {
     await this.#run("resum", shard, new CallArgs());
   }
 
   async #run(name: keyof typeof SCRIPTS, shard: number, args: CallArgs): Promise<Reply> {
-    const call = { script: SCRIPTS[name], key: this.#names.shard(shard), args: args.list() };
-    const [reply] = await this.#driver.run([call]);
+    const [reply] = await this.#driver.run([this.#call(name, shard, args)]);
     return reply as Reply;
+  }
+
+  #call(name: keyof typeof SCRIPTS, shard: number, args: CallArgs): ScriptCall {
+    return { script: SCRIPTS[name], key: this.#names.shard(shard), args: args.list() };
   }
 }
 
