@@ -3,12 +3,17 @@ import type { NodeEvents } from "../ports/node.ts";
 import { log } from "../telemetry/log.ts";
 import type { Reading } from "../telemetry/prometheus.ts";
 import type { Webhooks } from "../webhooks/webhooks.ts";
-import { ensureTopics } from "./kafka/topics.ts";
+import { Asking } from "./asking.ts";
+import { logTopic } from "./kafka/client.ts";
+import { ensureTopics, partitionsOf } from "./kafka/topics.ts";
+import { recordedLog, recordPartitions } from "./mysql/log-partitions.ts";
 import { prepareLedger } from "./mysql/open-ledger.ts";
 import { ProjectorLink } from "./projector-link.ts";
 import { StoreStates } from "./store-states.ts";
 import { openWebhooks, storesOf } from "./stores.ts";
 import { untilThere } from "./until-there.ts";
+
+const LOG_EVERY_MS = 30_000;
 
 /** The projector without a node: what `tally consume` runs. It has no data directory; all it knows is in the stores. */
 export class Consumer {
@@ -24,17 +29,11 @@ export class Consumer {
 
   /** Waits for stores that are away. */
   static async start(settings: Settings, events: NodeEvents): Promise<Consumer> {
-    const prepare = async () => {
-      await prepareLedger(storesOf(settings).mysqlUrl, settings.migrate);
-      return ensureTopics(settings);
-    };
-    const partitions = await untilThere(events.stopping, prepare, (error) => {
-      log.warn("a store is away: waiting for it", { reason: error.message });
-      return undefined;
-    });
     const stores = new StoreStates(events.changed);
+    const asking = new Asking(stores, events);
+    const partitions = await untilThere(events.stopping, () => prepare(settings, asking));
     const projector = new ProjectorLink(
-      { settings, partitions },
+      { settings: { ...settings, kafkaPartitions: partitions }, partitions },
       { store: (name, state) => stores.set("projector", name, state), died: events.broken },
     );
     return new Consumer(projector, stores, openWebhooks(settings));
@@ -52,4 +51,28 @@ export class Consumer {
     await this.#webhooks?.stop();
     await this.#projector.stop();
   }
+}
+
+/** The number of the log's partitions, once both stores that it is about are there. */
+async function prepare(settings: Settings, asking: Asking): Promise<number | null> {
+  const { mysqlUrl } = storesOf(settings);
+  const topic = logTopic(settings.prefix);
+  const recorded = await asking.ask("mysql", async () => {
+    await prepareLedger(mysqlUrl, settings.migrate);
+    return recordedLog(mysqlUrl, topic);
+  });
+  // Without MySQL nobody knows with what number the topic is to be made.
+  const ensure = (kafkaPartitions: number) => ensureTopics({ ...settings, kafkaPartitions });
+  const asked =
+    recorded === null
+      ? () => partitionsOf(settings, topic)
+      : () => ensure(recorded.partitions ?? settings.kafkaPartitions);
+  const partitions = await asking.ask("kafka", asked);
+  if (recorded === null || partitions === null) {
+    log.limited("consume", LOG_EVERY_MS).warn("a store is away: waiting for it");
+    return null;
+  }
+  if (partitions === recorded.partitions) return partitions;
+  const isRecorded = await asking.ask("mysql", () => recordPartitions(mysqlUrl, topic, partitions).then(() => true));
+  return isRecorded ? partitions : null;
 }

@@ -2,7 +2,7 @@ import type { LogReader, Position } from "../ports/log.ts";
 import { frameSource } from "../records.ts";
 import { KafkaAway } from "./kafka/client.ts";
 import type { KafkaProducer } from "./kafka/producer.ts";
-import { type Parcel, parcelsOf } from "./parcels.ts";
+import { dividedParcels, type Parcel, parcelsOf } from "./parcels.ts";
 
 const READ_BYTES = 4 * 1024 * 1024;
 const AGAIN_MS = 50;
@@ -20,6 +20,7 @@ export class Lane {
   readonly #reader: LogReader;
   readonly #isMine: (source: string) => boolean;
   readonly #partitions: number;
+  readonly #ownFrom: Position;
   /** Up to here Kafka has this lane's frames. */
   #shipped: Position;
   #isDraining = false;
@@ -35,12 +36,15 @@ export class Lane {
     isMine: (source: string) => boolean;
     partitions: number;
     from: Position;
+    /** Before it an earlier run wrote, which may have counted with another number of partitions. */
+    ownFrom: Position;
   }) {
     this.#producer = parts.producer;
     this.#reader = parts.reader;
     this.#isMine = parts.isMine;
     this.#partitions = parts.partitions;
     this.#shipped = parts.from;
+    this.#ownFrom = parts.ownFrom;
     if (parts.from < parts.head()) void this.#drain();
   }
 
@@ -106,7 +110,10 @@ export class Lane {
       // Nothing is awaited between this look and the end of draining: no frame can come in between.
       if (!last) break;
       const mine = frames.filter(({ bytes }) => this.#isMine(frameSource(bytes)));
-      const parcels = mine.flatMap(({ bytes, next }) => parcelsOf(bytes, next, this.#partitions));
+      const parcels = mine.flatMap(({ bytes, next }) => {
+        const parts = next <= this.#ownFrom ? dividedParcels : parcelsOf;
+        return parts(bytes, next, this.#partitions);
+      });
       const rewinds = this.#rewinds;
       if (!(await this.#send(parcels))) await Bun.sleep(AGAIN_MS);
       else if (this.#rewinds === rewinds) this.#shipped = last.next;

@@ -3,6 +3,7 @@ import type { Time } from "../arithmetic/stamp.ts";
 import type { Settings } from "../config.ts";
 import { UPLOAD } from "../ports/bulk.ts";
 import type { TableShare } from "../tallies/table.ts";
+import type { Agreed } from "./agreed.ts";
 import type { FreshnessShare } from "./freshness.ts";
 
 /** What main hands to the log thread. */
@@ -19,6 +20,8 @@ export interface LogData {
   /** The name of this run: the source of its notes; that of its acts has ACTS behind it. */
   source: string;
   partitions: number;
+  /** For Redis to keep a copy of. */
+  agreed: Agreed;
   /** The newest time in the ledger. */
   clock: Time;
   commands: MessagePort;

@@ -2,6 +2,7 @@ import { MessageChannel, type MessagePort } from "node:worker_threads";
 import { Questions } from "../lib/questions.ts";
 import { Thread } from "../lib/threads.ts";
 import type { Position } from "../ports/log.ts";
+import type { Agreed } from "./agreed.ts";
 import type { LogData } from "./log-data.ts";
 import type { LogCommand, LogMessage, StoreName, StoreState } from "./messages.ts";
 
@@ -58,6 +59,11 @@ export class LogLink {
 
   left(thread: number): void {
     this.#command({ kind: "left", thread });
+  }
+
+  /** Redis is to keep a copy of it. */
+  agreed(agreed: Agreed): void {
+    this.#command({ kind: "agreed", agreed });
   }
 
   async stop(): Promise<void> {

@@ -10,7 +10,7 @@ export function tellStore(name: StoreName, problem: string | null): void {
   tell({ kind: "store", name, state: { isUp: problem === null, detail: problem ?? "" } });
 }
 
-/** What only a bug or a broken disk can do: the process must end, and the next start reads what is on the disk. */
+/** What only a bug, a broken disk or a topic that is another one can do: the process must end, and the next start reads what is on the disk. */
 export function fatal(error: unknown): never {
   setTimeout(() => {
     throw error;

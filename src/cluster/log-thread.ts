@@ -1,5 +1,5 @@
 import { type MessagePort, workerData } from "node:worker_threads";
-import { HybridClock, type Time, timeOf } from "../arithmetic/stamp.ts";
+import { HybridClock } from "../arithmetic/stamp.ts";
 import { isSystemError } from "../errors.ts";
 import { fault } from "../lib/fault.ts";
 import { LAG_MS_MAX, LOOK_MS_MAX } from "../limits.ts";
@@ -9,30 +9,30 @@ import { readFrame } from "../records.ts";
 import { CounterTable } from "../tallies/table.ts";
 import { log, setUpLog } from "../telemetry/log.ts";
 import { ActsLog } from "./acts-log.ts";
+import { AgreedKeeper } from "./agreed-keeper.ts";
 import { isAway, tried } from "./away.ts";
 import { BulkDesk } from "./bulk-desk.ts";
 import { Freshness } from "./freshness.ts";
 import { HiddenActs } from "./hidden-acts.ts";
-import { logTopic } from "./kafka/client.ts";
-import { KafkaProducer } from "./kafka/producer.ts";
-import { ensureTopics } from "./kafka/topics.ts";
+import { inheritOutbox } from "./inherited.ts";
 import { Lane } from "./lane.ts";
 import { ACTS, isActs, LOG_THREAD, type LogData } from "./log-data.ts";
 import { LogEnds } from "./log-ends.ts";
+import { LogProducers } from "./log-producers.ts";
 import { fatal, tell, tellStore } from "./log-tell.ts";
 import type { Act, FromLog, LogCommand, Logged, LogQuestion, ToLog } from "./messages.ts";
 import { groupsOf, Notes } from "./notes.ts";
 import { OutboxIndex } from "./outbox-index.ts";
 import { parcelsOf } from "./parcels.ts";
+import type { RedisHotStore } from "./redis/hot-store.ts";
 import { type Due, Resend } from "./resend.ts";
 import { Shards } from "./shards.ts";
 import { Standstill } from "./standstill.ts";
-import { openHot, openSharedLedger } from "./stores.ts";
+import { openRedis, openSharedLedger } from "./stores.ts";
 import { VisitDesk } from "./visit-desk.ts";
 
 /** How often the ledger is asked what it has, and Redis whether it is still the same. */
 const LOOK_MS = 500;
-const READ_BYTES = 4 * 1024 * 1024;
 /** After so long an act is put, or has been given up by who did it. */
 const PUT_MS_MAX = LAG_MS_MAX + LOOK_MS_MAX;
 
@@ -58,10 +58,10 @@ class LogThread {
   readonly #acts: ActsLog;
   readonly #actLane: Lane;
   readonly #noteLane: Lane;
-  /** Those that have tried to connect. */
-  readonly #producers: KafkaProducer[] = [];
+  readonly #producers: LogProducers;
   readonly #ends: LogEnds;
-  readonly #hot;
+  readonly #hot: RedisHotStore;
+  readonly #agreed: AgreedKeeper;
   readonly #ledger;
   readonly #shards: Shards;
   readonly #notes: Notes;
@@ -94,9 +94,12 @@ class LogThread {
     this.#applied = new LogHead(data.applied);
     this.#applied.position = this.#reader.start();
     this.#index = new OutboxIndex(this.#applied.position);
-    this.#hot = openHot(settings);
+    const { hot, agreed } = openRedis(settings);
+    this.#hot = hot;
+    this.#agreed = new AgreedKeeper(agreed, data.agreed);
     this.#ledger = openSharedLedger(settings, partitions);
-    this.#ends = new LogEnds(this.#producer(), partitions);
+    this.#producers = new LogProducers(settings, partitions);
+    this.#ends = new LogEnds(this.#producers.make(), partitions);
     this.#actLane = this.#lane(isActs);
     this.#noteLane = this.#lane((name) => !isActs(name));
     const end = (shard: number) => this.#ends.of(shard);
@@ -106,7 +109,9 @@ class LogThread {
     this.#freshness = new Freshness(data.freshness);
     this.#notes = new Notes({ table, freshness: this.#freshness });
     this.#hidden = new HiddenActs({ freshness: this.#freshness, hot: this.#hot });
-    const clock = new HybridClock(Math.max(data.clock, this.#readOutbox()));
+    const parts = { index: this.#index, notes: this.#notes, hidden: this.#hidden };
+    const inherited = inheritOutbox(this.#reader, parts);
+    const clock = new HybridClock(Math.max(data.clock, inherited));
     this.#acts = new ActsLog({ log: this.#outbox, clock, source: source + ACTS, partitions });
     this.#bulk = new BulkDesk({
       outbox: this.#outbox,
@@ -121,7 +126,9 @@ class LogThread {
     const applied = () => this.#index.applied;
     this.#visits = new VisitDesk(data, { ledger: this.#ledger, applied, log: (acts) => this.#log(acts) });
     this.#hot.onState((state) => {
-      if (state.up) this.#epochs.clear();
+      if (!state.up) return;
+      this.#epochs.clear();
+      this.#agreed.lost();
     });
     data.commands.on("message", (message: LogCommand) => this.#command(message));
     // Until its first connection stands, or has failed, Redis is not away.
@@ -139,6 +146,9 @@ class LogThread {
         break;
       case "note":
         this.#note(message.id, Buffer.from(message.frame.buffer, message.frame.byteOffset, message.frame.byteLength));
+        break;
+      case "agreed":
+        this.#agreed.set(message.agreed);
         break;
       case "stop":
         void this.#stop();
@@ -253,6 +263,7 @@ class LogThread {
   readonly #look = async (): Promise<void> => {
     const mysql = await tried(() => this.#askLedger());
     const redis = await tried(async () => {
+      await this.#agreed.keep();
       if (!this.#isCaughtUp) await this.#shards.fill();
       await this.#askRedis();
     });
@@ -264,7 +275,8 @@ class LogThread {
     const hidden = await tried(() => this.#hidden.tell(() => this.#actLane.isEmpty));
     tellStore("mysql", isAway(mysql) ? String(mysql) : null);
     tellStore("redis", this.#hot.state.up && hidden === null ? null : this.#hot.state.reason || "has just come back");
-    tellStore("kafka", this.#producers.every(({ isUp }) => isUp) ? null : "away");
+    const { isUp } = this.#producers;
+    if (isUp !== null) tellStore("kafka", isUp ? null : "away");
     this.#outbox.probe();
     this.#tellDisk();
     if (!this.#isStopping) this.#lookTimer = setTimeout(this.#look, LOOK_MS);
@@ -300,6 +312,7 @@ class LogThread {
     const due = new Map<number, number>();
     for (const [i, shard] of shards.entries()) {
       const head = heads[i];
+      if (!head || head.epoch !== this.#epochs.get(shard)) this.#agreed.lost();
       if (!head) await this.#shards.repair(shard);
       else if (this.#epochs.get(shard) !== head.epoch) due.set(shard, this.#notes.lastOf(shard));
     }
@@ -338,37 +351,16 @@ class LogThread {
     return { outbox: this.#reader, from: this.#index.applied, wanted, isDecided };
   }
 
-  #producer(): KafkaProducer {
-    const { settings } = this.#data;
-    const producer = new KafkaProducer(settings, {
-      topic: logTopic(settings.prefix),
-      onMissing: () => ensureTopics(settings),
-    });
-    void producer.start().then(() => this.#producers.push(producer));
-    return producer;
-  }
-
   #lane(isMine: (source: string) => boolean): Lane {
     const reader = new FileLogReader(this.#data.logFolder, this.#head);
-    const parts = { producer: this.#producer(), reader, partitions: this.#data.partitions };
-    return new Lane({ ...parts, head: () => this.#head.position, isMine, from: this.#reader.start() });
-  }
-
-  /** What an earlier run left; the time of its newest stamp. */
-  #readOutbox(): Time {
-    let time = 0;
-    for (let at = this.#reader.start(); ; ) {
-      const frames = this.#reader.read(at, READ_BYTES);
-      for (const { bytes, next } of frames) {
-        const frame = readFrame(bytes);
-        this.#index.add(frame, next, bytes.length);
-        this.#notes.inherit(frame.records);
-        this.#hidden.inherit(frame.records);
-        for (const each of frame.records) if (each.kind === "relation") time = Math.max(time, timeOf(each.stamp));
-        at = next;
-      }
-      if (frames.length === 0) return time;
-    }
+    const parts = { producer: this.#producers.make(), reader, partitions: this.#data.partitions };
+    return new Lane({
+      ...parts,
+      head: () => this.#head.position,
+      isMine,
+      from: this.#reader.start(),
+      ownFrom: this.#head.position,
+    });
   }
 
   #tellDisk(): void {

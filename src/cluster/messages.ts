@@ -5,6 +5,7 @@ import type { Code } from "../distinct/code.ts";
 import type { Distinct } from "../distinct/sketches.ts";
 import type { NumberedEvent } from "../ports/bulk.ts";
 import type { OnceKey } from "../ports/counting.ts";
+import type { Agreed } from "./agreed.ts";
 
 /** An act for the log: a relation that is set (`by` 0), a keyed increment (`actor` empty), or a visitor alone (no key either). */
 export interface Act {
@@ -87,6 +88,8 @@ export type LogCommand =
   | { kind: "join"; thread: number; port: MessagePort }
   | { kind: "left"; thread: number }
   | { kind: "note"; id: number; frame: Uint8Array }
+  /** Metrics were added, or stores that were away have answered. */
+  | { kind: "agreed"; agreed: Agreed }
   | { kind: "stop" };
 
 /** One store as one thread finds it. */

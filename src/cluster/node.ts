@@ -18,6 +18,7 @@ import type { Reading } from "../telemetry/prometheus.ts";
 import type { LogLag } from "../telemetry/usage.ts";
 import type { NodeVisitors } from "../visitors/visitors.ts";
 import type { Webhooks } from "../webhooks/webhooks.ts";
+import type { Agreed } from "./agreed.ts";
 import type { ClusterShare } from "./attach.ts";
 import { clusterFilesOf } from "./files.ts";
 import { Freshness, type FreshnessShare } from "./freshness.ts";
@@ -25,11 +26,11 @@ import { JobLog } from "./job-log.ts";
 import { LoadLocks } from "./load-locks.ts";
 import { LOG_THREAD } from "./log-data.ts";
 import type { LogLink } from "./log-link.ts";
-import { ensureMetrics } from "./mysql/open-ledger.ts";
+import { ensureNumbers } from "./mysql/open-ledger.ts";
 import { NOTE_FRAME_BYTES } from "./note-frames.ts";
 import type { ProjectorLink } from "./projector-link.ts";
 import type { RankerLink } from "./ranker-link.ts";
-import { readRemembered, writeRemembered } from "./remembered.ts";
+import { writeRemembered } from "./remembered.ts";
 import type { StoreStates } from "./store-states.ts";
 import { openWebhooks, storesOf } from "./stores.ts";
 
@@ -38,7 +39,7 @@ export interface NodeParts {
   settings: Settings;
   lock: DataLock;
   metrics: Metric[];
-  partitions: number;
+  agreed: Agreed;
   head: LogHead;
   applied: LogHead;
   table: CounterTable;
@@ -83,7 +84,8 @@ export class ClusterNode {
     this.#table = parts.table;
     this.#freshness = new Freshness(parts.freshness);
     const append = (frame: Uint8Array) => parts.link.append(frame);
-    const { table, source, partitions } = parts;
+    const { table, source } = parts;
+    const { partitions } = parts.agreed;
     const flusher = new Flusher({ table, append, source, partitions, bytesMax: NOTE_FRAME_BYTES });
     this.#jobs = new JobLog({ table, flusher, append, source });
     this.#keeper = new Keeper({
@@ -105,7 +107,7 @@ export class ClusterNode {
 
   /** What worker `index` needs, with its own way to the log thread, and what of it is handed over rather than copied. */
   join(index: number): { share: ClusterShare; transfer: Transferable[] } {
-    const { settings, partitions, freshness, sketches, link } = this.#parts;
+    const { settings, agreed, freshness, sketches, link } = this.#parts;
     const thread = FIRST_WORKER_THREAD + index;
     const port: MessagePort = link.join(thread);
     const { port1, port2: admin } = new MessageChannel();
@@ -115,7 +117,7 @@ export class ClusterNode {
       share: {
         deployment: "cluster",
         settings,
-        partitions,
+        partitions: agreed.partitions,
         table,
         visitors: this.#parts.visitors.claims.share(),
         freshness,
@@ -147,11 +149,14 @@ export class ClusterNode {
 
   /** Metrics that the settings have now; rejects with StartError where a kind contradicts stored data. */
   async configure(settings: Settings): Promise<Metric[]> {
-    this.metrics = await ensureMetrics(storesOf(settings).mysqlUrl, settings.metrics).catch((error) => {
+    const numbered = await ensureNumbers(storesOf(settings).mysqlUrl, settings.metrics).catch((error) => {
       throw error instanceof LedgerUnavailable ? new StartError(`${error.message}; send SIGHUP again later`) : error;
     });
-    const remembered = readRemembered(settings.data);
-    if (remembered) writeRemembered(settings.data, { ...remembered, metrics: this.metrics });
+    const { incarnation, stored, metrics } = numbered;
+    const agreed = { incarnation, metrics: stored, partitions: this.#parts.agreed.partitions };
+    writeRemembered(settings.data, agreed);
+    this.#parts.link.agreed(agreed);
+    this.metrics = metrics;
     return this.metrics;
   }
 

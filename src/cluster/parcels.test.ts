@@ -49,6 +49,40 @@ test("an erasure of all shards is a message for each partition, the same ones ev
   expect(parcelsOf(ERASURE, 99, PARTITIONS)).toEqual(parcels);
 });
 
+test("what an earlier run wrote for another number of partitions is divided anew, what this one writes goes as it stands", async () => {
+  const frames = [frameOf("before", [view(1), view(3), view(5)]), frameOf("now", [view(3), view(7)])];
+  const log = frames.map((bytes, i): LoggedFrame => ({ bytes, next: i + 1 }));
+  const sent: [number, string, number[]][] = [];
+  const producer = {
+    isUp: true,
+    async send(messages: { partition: number; value: Buffer }[]) {
+      for (const { partition, value } of messages) {
+        const { source, records } = readFrame(value);
+        sent.push([partition, source, records.map(({ shard }) => shard)]);
+        for (const record of records) expect(record).toEqual(view(record.shard));
+      }
+    },
+    close() {},
+  } as unknown as KafkaProducer;
+  const reader = { start: () => 0, read: (from: Position) => log.filter(({ next }) => next > from), close() {} };
+  const lane = new Lane({
+    producer,
+    reader,
+    head: () => 2,
+    isMine: () => true,
+    partitions: PARTITIONS,
+    from: 0,
+    ownFrom: 1,
+  });
+  while (!lane.isEmpty) await Bun.sleep(1);
+  expect(sent).toEqual([
+    [1, "before", [1, 5]],
+    [3, "before", [3]],
+    [3, "now", [3, 7]],
+  ]);
+  lane.close();
+});
+
 test("of an erasure that Kafka took in part all parts go again", async () => {
   const log: LoggedFrame[] = [];
   const sent: number[] = [];
@@ -70,6 +104,7 @@ test("of an erasure that Kafka took in part all parts go again", async () => {
     isMine: () => true,
     partitions: PARTITIONS,
     from: 0,
+    ownFrom: 0,
   });
   log.push({ bytes: ERASURE, next: ERASURE.length });
   expect(await lane.ship(parcelsOf(ERASURE, ERASURE.length, PARTITIONS))).toBe(false);

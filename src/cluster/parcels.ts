@@ -16,10 +16,15 @@ export interface Parcel {
  * and is taken apart here, every time into the same parts.
  */
 export function parcelsOf(frame: Buffer, end: Position, partitions: number): Parcel[] {
-  const source = frameSource(frame);
-  if (!source.endsWith(JOBS)) return [{ partition: firstShard(frame) % partitions, bytes: frame, end }];
+  if (frameSource(frame).endsWith(JOBS)) return dividedParcels(frame, end, partitions);
+  return [{ partition: firstShard(frame) % partitions, bytes: frame, end }];
+}
+
+/** The same of a frame that may have been written for another number of partitions: as a job's. */
+export function dividedParcels(frame: Buffer, end: Position, partitions: number): Parcel[] {
+  const { source, records } = readFrame(frame);
   const parts = new Map<number, LogRecord[]>();
-  for (const record of readFrame(frame).records) {
+  for (const record of records) {
     const partition = record.shard % partitions;
     const part = parts.get(partition) ?? [];
     part.push(record);

@@ -11,8 +11,8 @@ import { logTopic } from "./kafka/client.ts";
 import { type ConsumerHandlers, LogConsumer } from "./kafka/consumer.ts";
 import type { LogMessage as Received } from "./kafka/gather.ts";
 import { KafkaProducer } from "./kafka/producer.ts";
-import { ensureTopics } from "./kafka/topics.ts";
 import { LogEnds } from "./log-ends.ts";
+import { logOptions } from "./log-options.ts";
 import { Mender } from "./mender.ts";
 import type { ProjectorCommand, ProjectorData, ProjectorMessage } from "./messages.ts";
 import { MysqlLedgerWriter } from "./mysql/ledger.ts";
@@ -81,7 +81,7 @@ class ProjectorThread {
     this.#writer = new MysqlLedgerWriter(mysqlUrl, { webhooks, historyDays });
     this.#reader = openSharedLedger(settings, partitions);
     this.#hot = openHot(settings);
-    const producer = new KafkaProducer(settings, { topic: this.#topic, onMissing: () => ensureTopics(settings) });
+    const producer = new KafkaProducer(settings, logOptions(settings, partitions));
     void producer.start();
     this.#ends = new LogEnds(producer, partitions);
     const end = (shard: number) => this.#ends.of(shard);

@@ -1,24 +1,23 @@
 import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import type { StoredMetric } from "../ports/metric-numbers.ts";
-
-/** What a node must know of the stores to count while they are away, kept in the data directory. */
-interface Remembered {
-  metrics: StoredMetric[];
-  partitions: number;
-}
+import type { Agreed } from "./agreed.ts";
 
 const NAME = "cluster.json";
 
-/** Null where this directory has never been part of a cluster. */
-export function readRemembered(folder: string): Remembered | null {
+/** What this node has agreed on before; null where this directory has never been part of a cluster. */
+export function readRemembered(folder: string): Agreed | null {
   const path = join(folder, NAME);
   if (!existsSync(path)) return null;
-  return JSON.parse(readFileSync(path, "utf8")) as Remembered;
+  const {
+    incarnation = "",
+    metrics,
+    partitions,
+  } = JSON.parse(readFileSync(path, "utf8")) as Partial<Agreed> & Omit<Agreed, "incarnation">;
+  return { incarnation, metrics, partitions };
 }
 
-export function writeRemembered(folder: string, remembered: Remembered): void {
+export function writeRemembered(folder: string, agreed: Agreed): void {
   const path = join(folder, NAME);
-  writeFileSync(`${path}.new`, JSON.stringify(remembered));
+  writeFileSync(`${path}.new`, JSON.stringify(agreed));
   renameSync(`${path}.new`, path);
 }

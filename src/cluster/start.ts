@@ -8,49 +8,53 @@ import { DataLock } from "../local/lock.ts";
 import { LogHead } from "../local/log.ts";
 import { LogDisk } from "../local/log-disk.ts";
 import { recoverLog } from "../local/recovery.ts";
-import type { Metric } from "../model.ts";
-import { HotStoreAway } from "../ports/hot-store.ts";
 import { LedgerUnavailable } from "../ports/ledger.ts";
-import { numberMetrics } from "../ports/metric-numbers.ts";
 import type { NodeEvents } from "../ports/node.ts";
 import { CounterTable } from "../tallies/table.ts";
-import { log } from "../telemetry/log.ts";
 import { openVisitors } from "../visitors/visitors.ts";
+import { Agreement, type Reached } from "./agreement.ts";
+import { Asking } from "./asking.ts";
 import { clusterFilesOf } from "./files.ts";
 import { Freshness } from "./freshness.ts";
-import { ensureTopics } from "./kafka/topics.ts";
 import { HEIR } from "./log-data.ts";
 import { LogLink } from "./log-link.ts";
-import { ensureMetrics, prepareLedger } from "./mysql/open-ledger.ts";
+import { prepareLedger } from "./mysql/open-ledger.ts";
 import { ClusterNode } from "./node.ts";
 import { NOTE_FRAME_BYTES } from "./note-frames.ts";
 import { ProjectorLink } from "./projector-link.ts";
 import { RankerLink } from "./ranker-link.ts";
 import { readRemembered, writeRemembered } from "./remembered.ts";
 import { StoreStates } from "./store-states.ts";
-import { openHot, openSharedLedger, storesOf } from "./stores.ts";
-import { untilThere } from "./until-there.ts";
+import { openSharedLedger, storesOf } from "./stores.ts";
 
 /** How long a start waits for what an earlier run left to show in Redis, so that no count is seen to fall. */
 const CATCH_UP_MS_MAX = 5_000;
 
 /**
- * Each step stands on the one before: lock → schema, metrics and topics (or, while a store is away, what this directory
- * remembers of them) → what a killed run owed goes into the outbox → an empty counter table → the log thread, which ships
- * and shows what the outbox holds → the projector.
+ * Each step stands on the one before: lock → schema, metrics and topics (or, while a store is away, what copies say of them)
+ * → what a killed run owed goes into the outbox → an empty counter table → the log thread, which ships and shows what the
+ * outbox holds → the projector.
  *
- * Throws StartError for what only a person can mend. A store that is away is none of that: the node is `degraded` then. But
- * a new directory has nothing to remember, and waits.
+ * Throws StartError for what only a person can mend. A store that is away is none of that: the node is `degraded` then, or
+ * waits where nobody who can be asked knows what it must know.
  */
 export function startCluster(settings: Settings, events: NodeEvents): Promise<ClusterNode> {
   return inFolder(settings.data, () => start(settings, events));
 }
 
-async function start(settings: Settings, events: NodeEvents): Promise<ClusterNode> {
-  const files = clusterFilesOf(settings.data);
-  const lock = takeFolder(settings.data, DataLock.takeOrRefuse);
-  await checkRedis(settings);
-  const { metrics, partitions } = await agree(settings, events.stopping);
+async function start(configured: Settings, events: NodeEvents): Promise<ClusterNode> {
+  const files = clusterFilesOf(configured.data);
+  const lock = takeFolder(configured.data, DataLock.takeOrRefuse);
+  const stores = new StoreStates(events.changed);
+  const asking = new Asking(stores, events);
+  const isNew = readRemembered(configured.data) === null;
+  const agreement = new Agreement(configured, asking);
+  const reached = await agreement.reach(events.stopping);
+  const { agreed, metrics, hasLedger } = reached;
+  const { partitions } = agreed;
+  writeRemembered(configured.data, agreed);
+  // A topic that is lost later is made again as it was.
+  const settings = { ...configured, kafkaPartitions: partitions };
   const head = new LogHead();
   // Of a run that died the ledger cannot always be asked: it has an heir, whose numbers begin at 1.
   recoverLog(files, head, {
@@ -69,10 +73,9 @@ async function start(settings: Settings, events: NodeEvents): Promise<ClusterNod
   const freshness = Freshness.allocate(table.slotsMax);
   const sketches = SketchBoard.allocate();
   const applied = new LogHead();
-  const clock = await ledgerTime(settings, partitions);
+  const clock = hasLedger ? await ledgerTime(settings, partitions) : 0;
   const caughtUp = Promise.withResolvers<void>();
   const disk = new LogDisk("outbox", events.changed);
-  const stores = new StoreStates(events.changed);
   const link = await LogLink.start(
     {
       settings,
@@ -84,6 +87,7 @@ async function start(settings: Settings, events: NodeEvents): Promise<ClusterNod
       sketches,
       source,
       partitions,
+      agreed,
       clock,
     },
     {
@@ -93,7 +97,9 @@ async function start(settings: Settings, events: NodeEvents): Promise<ClusterNod
       died: events.broken,
     },
   );
-  await Promise.race([caughtUp.promise, Bun.sleep(CATCH_UP_MS_MAX)]);
+  // A new directory has nothing to show: it waits for the shards' copies only, which a store that is away keeps from coming.
+  const isAway = Object.values(stores.parts()).some(({ status }) => status === "down");
+  if (!(isNew && isAway)) await Promise.race([caughtUp.promise, Bun.sleep(CATCH_UP_MS_MAX)]);
   const projector = settings.consumer
     ? new ProjectorLink(
         { settings, partitions },
@@ -105,11 +111,13 @@ async function start(settings: Settings, events: NodeEvents): Promise<ClusterNod
       )
     : null;
   const ranker = new RankerLink({ settings }, events.broken);
+  asking.started();
+  void confirm(agreement, reached, { settings, events, link });
   return new ClusterNode({
     settings,
     lock,
     metrics,
-    partitions,
+    agreed,
     head,
     applied,
     table,
@@ -125,42 +133,20 @@ async function start(settings: Settings, events: NodeEvents): Promise<ClusterNod
   });
 }
 
-/** What every node must agree on. */
-async function agree(
-  settings: Settings,
-  stopping: AbortSignal | undefined,
-): Promise<{ metrics: Metric[]; partitions: number }> {
-  const remembered = readRemembered(settings.data);
-  const work = async () => {
-    const { mysqlUrl } = storesOf(settings);
-    const [partitions, metrics] = await Promise.all([
-      ensureTopics(settings),
-      prepareLedger(mysqlUrl, settings.migrate).then(() => ensureMetrics(mysqlUrl, settings.metrics)),
-    ]);
-    writeRemembered(settings.data, { metrics, partitions });
-    return { metrics, partitions };
-  };
-  return untilThere(stopping, work, ({ message: reason }) => {
-    const known = remembered && numberMetrics(settings.metrics, remembered.metrics);
-    if (remembered && known?.added.length === 0) {
-      log.warn("a store is away: started with what this directory remembers of it", { reason });
-      return { metrics: known.metrics, partitions: remembered.partitions };
-    }
-    log.warn("a store is away, and this directory knows nothing of it yet: waiting", { reason });
-    return undefined;
-  });
-}
-
-/** Refuses a Redis that would lose what is in it; one that is away may be fit. */
-async function checkRedis(settings: Settings): Promise<void> {
-  const hot = openHot(settings);
+/** What a node has started with is compared with what MySQL and Kafka say, as soon as they are there. */
+async function confirm(
+  agreement: Agreement,
+  reached: Reached,
+  { settings, events, link }: { settings: Settings; events: NodeEvents; link: LogLink },
+): Promise<void> {
+  if (reached.hasLedger && reached.hasTopic) return;
   try {
-    await hot.checkServer();
+    await agreement.confirm(reached, events.stopping, (agreed) => {
+      writeRemembered(settings.data, agreed);
+      link.agreed(agreed);
+    });
   } catch (error) {
-    if (!(error instanceof HotStoreAway)) throw error;
-    log.warn("Redis is away", { reason: error.message });
-  } finally {
-    await hot.close();
+    if (!events.stopping?.aborted) events.broken(error);
   }
 }
 

@@ -12,12 +12,17 @@ export class StoreStates {
     this.#changed = changed;
   }
 
-  /** What one thread says of a store. */
-  set(thread: "log" | "projector", name: StoreName, { isUp, detail }: StoreState): void {
-    const key = `${thread} ${name}`;
-    if (this.#down.has(key) !== isUp) return;
+  /** What one thread says of a store; or the start, until the log thread has something to say. */
+  set(who: "start" | "log" | "projector", name: StoreName, { isUp, detail }: StoreState): void {
+    const key = `${who} ${name}`;
+    const found = this.#down.get(`start ${name}`)?.part;
+    const before = this.#down.get(key)?.part ?? found;
+    const isSame = isUp ? before === undefined : before?.detail === detail;
+    if (isSame && (found === undefined || who !== "log")) return;
+    if (who === "log") this.#down.delete(`start ${name}`);
     if (isUp) this.#down.delete(key);
-    else this.#down.set(key, { name, part: { status: "down", since: new Date().toISOString(), detail } });
+    else
+      this.#down.set(key, { name, part: { status: "down", since: before?.since ?? new Date().toISOString(), detail } });
     this.#changed();
   }
 

@@ -3,6 +3,7 @@ import { Webhooks } from "../webhooks/webhooks.ts";
 import { FirstConnection } from "./first-connection.ts";
 import { MysqlMilestoneBox } from "./mysql/milestone-box.ts";
 import { MysqlLedgerReader } from "./mysql/reads.ts";
+import { AgreedCopy } from "./redis/agreed-copy.ts";
 import { RedisHotStore } from "./redis/hot-store.ts";
 import { openDriver } from "./redis/open-driver.ts";
 import { SharedVisitors } from "./redis/shared-visitors.ts";
@@ -19,10 +20,14 @@ export function openHot(settings: Settings): RedisHotStore {
 }
 
 /** The same with what else is kept there; closing the hot store closes it. */
-export function openRedis(settings: Settings): { hot: RedisHotStore; visitors: SharedVisitors } {
-  const stores = storesOf(settings);
+export function openRedis(settings: Settings): { hot: RedisHotStore; visitors: SharedVisitors; agreed: AgreedCopy } {
+  const { prefix, ...stores } = storesOf(settings);
   const driver = new FirstConnection(openDriver(stores));
-  return { hot: new RedisHotStore(driver, stores.prefix), visitors: new SharedVisitors(driver, stores.prefix) };
+  return {
+    hot: new RedisHotStore(driver, prefix),
+    visitors: new SharedVisitors(driver, prefix),
+    agreed: new AgreedCopy(driver, prefix),
+  };
 }
 
 /** What any process of a cluster tells receivers of milestones, or null: which of them tells one, the ledger's rows decide. */

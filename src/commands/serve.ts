@@ -10,6 +10,7 @@ import { VERSION } from "../version.ts";
 import type { Health } from "../workers/messages.ts";
 import { Pool } from "../workers/pool.ts";
 import { cannotListen, ownPort } from "./listening.ts";
+import { StartingServer } from "./starting-server.ts";
 import { Stopping } from "./stopping.ts";
 
 /** The server: open → start → wait for a signal → stop. */
@@ -33,6 +34,10 @@ class Server {
   #toldHealth = "";
   #broken: unknown = null;
   readonly #stopping: Stopping;
+  /** What the start waits for, and who says so; null where nobody had to wait. */
+  #awaited: Health["parts"] = {};
+  #starting: Promise<StartingServer> | null = null;
+  readonly #cannotWait = Promise.withResolvers<never>();
 
   constructor(settings: Settings, stopping: Stopping) {
     this.#settings = settings;
@@ -46,16 +51,20 @@ class Server {
     process.on("SIGHUP", () => {
       reloaded = reloaded.then(() => this.#reload());
     });
-    const node = await openNode(settings, {
+    const opening = openNode(settings, {
+      waits: (parts) => this.#wait(parts),
       changed: () => this.#tellHealth(),
       broken: (error) => {
         this.#broken ??= error ?? new Error("a thread ended");
-        log.error("a thread of the store ended: the server stops, the next start recovers", { error });
+        if (error instanceof StartError) log.error(`the server stops: ${error.message}`);
+        else log.error("a thread of the store ended: the server stops, the next start recovers", { error });
         this.#stopping.because("broken");
       },
       stopping: this.#stopping.signal,
     });
+    const node = await Promise.race([opening, this.#cannotWait.promise]);
     this.#node = node;
+    const starting = await this.#starting;
     const requestStats = requestStatsMemory(settings.workers);
     const prometheus = createPrometheus({
       requests: requestStats,
@@ -84,17 +93,26 @@ class Server {
         scrape: async (what) => (what === "stats" ? usage.json() : prometheus.scrape()),
         press: () => node.press(),
       },
-      settings.port,
+      starting?.port ?? settings.port,
     );
     this.#pool = pool;
     pool.onChange(() => this.#tellHealth());
-    const url = await ownPort(settings)
-      .then(() => pool.start())
-      .catch((error) => {
-        throw cannotListen(settings, error);
-      });
+    if (starting === null) await ownPort(settings).catch((error) => this.#refuse(error));
+    const url = await pool.start().catch((error) => this.#refuse(error));
+    await starting?.stop();
     this.#tellHealth();
     return url;
+  }
+
+  #wait(parts: Health["parts"]): void {
+    this.#awaited = parts;
+    if (this.#starting !== null || this.#node !== null) return;
+    this.#starting = StartingServer.listen(this.#settings, () => this.#awaited);
+    this.#starting.catch(this.#cannotWait.reject);
+  }
+
+  #refuse(error: unknown): never {
+    throw cannotListen(this.#settings, error);
   }
 
   /** First no more requests, then everything they did becomes durable. A second signal ends at once. */

@@ -1,8 +1,10 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { RedisClient } from "bun";
+import { AgreedCopy } from "../../src/cluster/redis/agreed-copy.ts";
 import { RedisHotStore } from "../../src/cluster/redis/hot-store.ts";
 import { idHash } from "../../src/cluster/redis/names.ts";
 import { openDriver } from "../../src/cluster/redis/open-driver.ts";
+import type { StoredMetric } from "../../src/ports/metric-numbers.ts";
 import { random } from "../support/random.ts";
 import { RedisCluster, RedisServer, UpstashServer } from "../support/services.ts";
 import { ODD_IDS, World } from "./hot-store.world.ts";
@@ -123,6 +125,26 @@ describe.each(Object.entries(SERVERS))("RedisHotStore, %s", (_, start) => {
     expect(await store.advance([commit])).toEqual(["unfiltered"]);
     expect(await keys()).toEqual([`{${PREFIX}:4d}`]);
   }, 30_000);
+
+  test("keeps what nodes agreed on: numbers only come, and go with their ledger", async () => {
+    const driver = openDriver(server.driver);
+    await driver.checkServer();
+    const copy = new AgreedCopy(driver, PREFIX);
+    const views: StoredMetric = { id: 1, name: "views", kind: "tally" };
+    const likes: StoredMetric = { id: 2, name: "likes", kind: "relation" };
+    const read = async () => {
+      const found = await copy.read();
+      return found && { ...found, metrics: found.metrics.sort((a, b) => a.id - b.id) };
+    };
+    expect(await read()).toBeNull();
+    await copy.put({ incarnation: "i", metrics: [views, likes], partitions: 4 });
+    // Of who has started before `likes` was added.
+    await copy.put({ incarnation: "i", metrics: [views], partitions: 6 });
+    expect(await read()).toEqual({ incarnation: "i", metrics: [views, likes], partitions: 6 });
+    await copy.put({ incarnation: "j", metrics: [{ ...likes, id: 1 }], partitions: 6 });
+    expect(await read()).toEqual({ incarnation: "j", metrics: [{ ...likes, id: 1 }], partitions: 6 });
+    await driver.close();
+  });
 
   test("names a count as on its way whose acts come to nothing together", async () => {
     const shard = 78;

@@ -119,6 +119,24 @@ describe("producer", () => {
     producer.close();
   }, 30_000);
 
+  test("to a topic of another number of partitions nothing is sent, and its number is told", async () => {
+    const settings = settingsFor(kafka.brokers);
+    await ensureTopics(settings);
+    const told = new Set<number>();
+    const topic = `${settings.prefix}.log`;
+    for (const expected of [LOG_PARTITIONS - 1, LOG_PARTITIONS]) {
+      const producer = new KafkaProducer(settings, {
+        topic,
+        partitions: { expected, other: (found) => told.add(found) },
+      });
+      await producer.start();
+      expect(producer.isUp).toBe(expected === LOG_PARTITIONS);
+      if (!producer.isUp) await expect(producer.send(row(1))).rejects.toThrow("instead of 15");
+      producer.close();
+    }
+    expect([...told]).toEqual([LOG_PARTITIONS]);
+  }, 30_000);
+
   test("a second send at the same time is refused", async () => {
     const producer = await startProducer(settingsFor(kafka.brokers));
     const first = producer.send(row(1));

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:tes
 import { join } from "node:path";
 import { stampAt } from "../../src/arithmetic/stamp.ts";
 import { LedgerConnection, PATIENT } from "../../src/cluster/mysql/connection.ts";
+import { decidePartitions, recordedLog, recordPartitions } from "../../src/cluster/mysql/log-partitions.ts";
 import { migrate, steps } from "../../src/cluster/mysql/migrate.ts";
 import { ensureMetrics, prepareLedger } from "../../src/cluster/mysql/open-ledger.ts";
 import { EXIT, StartError } from "../../src/errors.ts";
@@ -146,6 +147,20 @@ describe("the MySQL ledger's schema", () => {
     expect(error).toBeInstanceOf(KindContradiction);
     expect((error as KindContradiction).exitStatus).toBe(EXIT.config);
     expect(await ask("SELECT count(*) FROM metrics")).toEqual([[3]]);
+  });
+
+  test("how many partitions a log has: who is first decides, and the topic overrules it", async () => {
+    await prepareLedger(url);
+    expect(await recordedLog(url, "t.log")).toEqual({ partitions: null, isUsed: false });
+    const decided = await Promise.all([4, 6, 8].map((each) => decidePartitions(url, "t.log", each)));
+    expect(new Set(decided).size).toBe(1);
+    expect(await recordedLog(url, "t.log")).toEqual({ partitions: decided[0] as number, isUsed: false });
+    await recordPartitions(url, "t.log", 12);
+    expect(await decidePartitions(url, "t.log", 4)).toBe(12);
+    expect(await decidePartitions(url, "other.log", 4)).toBe(4);
+    await ask("INSERT INTO partitions (number, position, topic) VALUES (3, 7, 't.log 8a0e'), (4, 7, 'tXlog')");
+    expect(await recordedLog(url, "t.log")).toEqual({ partitions: 12, isUsed: true });
+    expect(await recordedLog(url, "other.log")).toEqual({ partitions: 4, isUsed: false });
   });
 
   test("what the server's own settings say does not matter", async () => {

@@ -16,6 +16,11 @@ test.each(["serve", "consume"] as const)(
       const server = TestServer.spawn({ command, data, args: NOWHERE });
       await eventually(async () => {
         expect(server.lines.map(({ msg }) => String(msg))).toContainEqual(expect.stringContaining("waiting"));
+        const { url } = server.lines.find((line) => "url" in line) as { url: string };
+        const ready = await fetch(new URL("/readyz", url));
+        const down = expect.objectContaining({ status: "down", since: expect.any(String) });
+        expect(ready.status).toBe(503);
+        expect(await ready.json()).toMatchObject({ status: "starting", parts: { mysql: down, kafka: down } });
       });
       expect(await server.stop()).toEqual({ status: 0, signal: null });
     });

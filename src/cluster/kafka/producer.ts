@@ -5,10 +5,15 @@ import { errorType, reasonOf } from "./errors.ts";
 import { bytesOf, type OutgoingMessage, ROUND_BYTES_MAX, rounds } from "./rounds.ts";
 import { Signal, TimeUp, within } from "./wait.ts";
 
-interface ProducerOptions {
+export interface ProducerOptions {
   topic: string;
   /** How long a request may take, until it counts as lost. */
   deadlineMs?: number;
+  /**
+   * How many partitions the topic has; `other` is told where it has another number (it was altered, or made by others). Then
+   * nothing is sent to it: records would be where nobody looks for them.
+   */
+  partitions?: { expected: number; other(found: number): void };
   /** The topic is gone (a cluster that lost everything): make it again. */
   onMissing?: () => Promise<unknown>;
   /** Kafka came or went. Not called for the state at the start. */
@@ -264,12 +269,20 @@ export class KafkaProducer {
       admin.then((connected) => connected.fetchTopicOffsets(topic)),
     ]);
     try {
-      await within(asking, CONNECT_MS_MAX);
+      const [, ends] = await within(asking, CONNECT_MS_MAX);
+      this.#checkPartitions(ends.length);
     } catch (error) {
       kafka.cut();
       throw error;
     }
     return { kafka, producer, admin, upSinceMs: performance.now(), isProven: false };
+  }
+
+  #checkPartitions(found: number): void {
+    const { partitions } = this.#options;
+    if (partitions === undefined || partitions.expected === found) return;
+    partitions.other(found);
+    throw new KafkaAway(`${this.#options.topic} has ${found} partitions instead of ${partitions.expected}`);
   }
 
   #logState(isUp: boolean) {

@@ -5,6 +5,7 @@ import milestonesSql from "../../../drizzle/mysql/0002_milestones.sql" with { ty
 import sketchesSql from "../../../drizzle/mysql/0003_sketches.sql" with { type: "text" };
 import rankingsSql from "../../../drizzle/mysql/0004_rankings.sql" with { type: "text" };
 import floorsSql from "../../../drizzle/mysql/0005_floors.sql" with { type: "text" };
+import logsSql from "../../../drizzle/mysql/0006_logs.sql" with { type: "text" };
 import journal from "../../../drizzle/mysql/meta/_journal.json" with { type: "json" };
 import { EXIT, StartError } from "../../errors.ts";
 import type { LedgerConnection } from "./connection.ts";
@@ -18,6 +19,7 @@ const SQL_BY_TAG: Record<string, string> = {
   "0003_sketches": sketchesSql,
   "0004_rankings": rankingsSql,
   "0005_floors": floorsSql,
+  "0006_logs": logsSql,
 };
 
 /** One statement of one migration. A server commits each by itself, so each is in the book by itself. */

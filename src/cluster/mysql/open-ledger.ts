@@ -2,7 +2,7 @@ import { drizzle } from "drizzle-orm/mysql2";
 import { SHARDS } from "../../arithmetic/shard.ts";
 import type { Metric, MetricSetting } from "../../model.ts";
 import { LedgerUnavailable } from "../../ports/ledger.ts";
-import { numberMetrics } from "../../ports/metric-numbers.ts";
+import { numberMetrics, type StoredMetric } from "../../ports/metric-numbers.ts";
 import { asUnavailable, LedgerConnection, PATIENT } from "./connection.ts";
 import { migrate } from "./migrate.ts";
 import * as schema from "./schema.ts";
@@ -20,24 +20,41 @@ export async function prepareLedger(url: string, mayMigrate = true): Promise<voi
   });
 }
 
+/** How a ledger numbers metrics. */
+export interface Numbered {
+  /** The ledger that gave the numbers. */
+  incarnation: string;
+  /** All that it has ever numbered. */
+  stored: StoredMetric[];
+  /** The configured ones, in their order. */
+  metrics: Metric[];
+}
+
 /**
- * The configured metrics with the ledger's numbers, in their order; new ones get the next. By any node, at any time:
- * the row of the incarnation is the lock. Throws KindContradiction where a kind contradicts stored data.
+ * The configured metrics with the ledger's numbers; new ones get the next, and no number is ever changed or given again. By
+ * any node, at any time: the row of the incarnation is the lock. Throws KindContradiction where a kind contradicts stored data.
  */
-export async function ensureMetrics(url: string, configured: readonly MetricSetting[]): Promise<Metric[]> {
+export async function ensureNumbers(url: string, configured: readonly MetricSetting[]): Promise<Numbered> {
   return withConnection(url, async (connection) => {
     const orm = drizzle({ client: connection.client });
     return orm.transaction(async (tx) => {
-      await tx.select().from(schema.incarnations).for("update");
-      const { metrics, added } = numberMetrics(configured, await tx.select().from(schema.metrics));
+      const [row] = await tx.select().from(schema.incarnations).for("update");
+      if (!row) throw new Error("the ledger has no incarnation");
+      const before = await tx.select().from(schema.metrics);
+      const { metrics, added } = numberMetrics(configured, before);
       if (added.length > 0) await tx.insert(schema.metrics).values(added);
-      return metrics;
+      return { incarnation: row.name, stored: [...before, ...added], metrics };
     });
   });
 }
 
+/** The configured metrics alone. */
+export async function ensureMetrics(url: string, configured: readonly MetricSetting[]): Promise<Metric[]> {
+  return (await ensureNumbers(url, configured)).metrics;
+}
+
 /** `deadlineMs`: for all of it, as drizzle sets none for a query. */
-async function withConnection<T>(
+export async function withConnection<T>(
   url: string,
   use: (connection: LedgerConnection) => Promise<T>,
   deadlineMs: number | null = PATIENT.queryMs,

@@ -22,6 +22,8 @@ import { ID_BYTES_MAX, SUBJECT_BYTES_MAX } from "../../model.ts";
  * compared byte by byte whatever the server's collations are.
  */
 
+/** A prefix of 64 and what stands behind it. */
+const TOPIC_BYTES_MAX = 80;
 const subject = () => varbinary({ length: SUBJECT_BYTES_MAX }).notNull();
 const actor = () => varbinary({ length: ID_BYTES_MAX }).notNull();
 const metric = () => tinyint({ unsigned: true }).notNull();
@@ -58,6 +60,15 @@ export const partitions = mysqlTable("partitions", {
   topic: varbinary({ length: 64 }).notNull(),
   /** The number of its last row in `changes`. */
   changes: whole("changes").default(0),
+});
+
+/**
+ * How many partitions a log's topic has, as its nodes have agreed: what it is made with where it is not there, and what nodes
+ * count with that start while Kafka is away.
+ */
+export const logs = mysqlTable("logs", {
+  topic: varbinary({ length: TOPIC_BYTES_MAX }).primaryKey(),
+  partitions: int({ unsigned: true }).notNull(),
 });
 
 /** The last number decided of each source and shard. */

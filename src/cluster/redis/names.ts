@@ -10,6 +10,7 @@ export class Names {
   readonly #actors: string[];
   readonly #visitors: string[];
   readonly salts: string;
+  readonly agreed: string;
 
   constructor(prefix: string) {
     const hex = Array.from({ length: 256 }, (_, i) => i.toString(16).padStart(2, "0"));
@@ -17,6 +18,7 @@ export class Names {
     this.#actors = hex.map((digits) => `{${prefix}:a${digits}}`);
     this.#visitors = hex.map((digits) => `{${prefix}:v${digits}}`);
     this.salts = `{${prefix}:salts}`;
+    this.agreed = `{${prefix}:agreed}`;
   }
 
   shard(shard: number): string {

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import actors from "./lua/actors.lua" with { type: "text" };
 import advance from "./lua/advance.lua" with { type: "text" };
+import agreed from "./lua/agreed.lua" with { type: "text" };
 import beginFilling from "./lua/begin-filling.lua" with { type: "text" };
 import catchUp from "./lua/catch-up.lua" with { type: "text" };
 import changed from "./lua/changed.lua" with { type: "text" };
@@ -66,6 +67,7 @@ export interface Script {
  *     {prefix:v0f}:<hash>     who claims a visitor's turn, until it is over; the tag is the subject's
  *     {prefix:v0f}:k<key>     the outcome (1: counts) and body of an act with a key, for 10 minutes
  *     {prefix:salts}:<day>    the day's salt, as long as it is needed
+ *     {prefix:agreed}         hash: incarnation, partitions (how many), of each metric m:<name> → "number kind"
  *
  * Ids hold no control characters, so line ends may stand between them.
  */
@@ -121,6 +123,7 @@ export const SCRIPTS = {
   claim: script("claim", claim),
   unclaim: script("unclaim", unclaim),
   salts: script("salts", salts),
+  agreed: script("agreed", agreed),
 } as const satisfies Record<string, Script>;
 
 /**
