@@ -23,7 +23,7 @@ export interface Shard {
   end: number;
   /** New whenever the hot store lost data; who sees a new one sends again what the ledger does not have. */
   epoch: number;
-  /** The last n decided of each source, at that version. */
+  /** The last n decided of each source that has not retired, at that version. */
   last: Map<string, number>;
   /** The ledger's counts that were asked for. */
   bases: Map<string, number>;
@@ -69,6 +69,7 @@ export interface TallyEntry {
 export interface LedgerVersion {
   version: number;
   position: number;
+  /** Of the sources that have not retired, and of others that were asked for. */
   last: ReadonlyMap<string, number>;
 }
 
@@ -152,13 +153,15 @@ export function advance(shard: Shard, commit: LedgerCommit, registers: ReadonlyM
 }
 
 /**
- * By anyone who finds the shard behind the ledger. `registers` holds those of the overlay's entries, from the snapshot the
- * version is from; false where the overlay has others by now or the shard has moved on: read again. The bases are dropped:
- * which counts the commits between have touched is not known.
+ * By anyone who finds the shard behind the ledger. `registers` holds those of the overlay's entries, and the version the last
+ * number of each of their sources, retired or not, from one snapshot; false where the overlay has others by now or the shard
+ * has moved on: read again. The bases are dropped: which counts the commits between have touched is not known.
  */
 export function catchUp(shard: Shard, ledger: LedgerVersion, registers: ReadonlyMap<string, Stamp>): boolean {
   if (shard.version >= ledger.version) return false;
   for (const register of shard.relations.keys()) if (!registers.has(register)) return false;
+  for (const { source } of shard.relations.values()) if (!ledger.last.has(source)) return false;
+  for (const { source } of shard.tallies.values()) if (!ledger.last.has(source)) return false;
   take(shard, ledger);
   shard.bases.clear();
   cover(shard, registers);

@@ -39,11 +39,14 @@ export interface SharedLedger {
   bases(
     counts: readonly (CountName & { shard: number })[],
   ): Promise<{ count: number; incarnation: string; version: number }[]>;
+  /** Of `sources` it has the last numbers though they may have retired, of others only where they have not. */
   versionOf(
     shard: number,
     registers: readonly RegisterName[],
     keys: readonly string[],
+    sources?: readonly string[],
   ): Promise<{ version: ShardVersion; stamps: Stamp[]; stored: boolean[] }>;
+  /** What is decided of sources, retired or not; nothing of a shard is 0. */
   lastOf(sources: readonly string[]): Promise<SourceState[]>;
   /** Up to which offset each partition of the log is in. */
   positions(): Promise<Map<number, number>>;

@@ -265,7 +265,7 @@ class LogThread {
     const redis = await tried(async () => {
       await this.#agreed.keep();
       if (!this.#isCaughtUp) await this.#shards.fill();
-      await this.#askRedis();
+      await this.#askRedis(mysql === null);
     });
     if (mysql === null && redis === null) {
       if (!this.#isCaughtUp) tell({ kind: "caught-up" });
@@ -304,8 +304,8 @@ class LogThread {
     this.#noteLane.rewind(this.#index.applied);
   }
 
-  /** Whether each shard that this outbox has something for still has it; where its epoch is new, it is put there again. */
-  async #askRedis(): Promise<void> {
+  /** Whether each shard still has what this outbox has for it. What is put again the ledger must just have been asked about. */
+  async #askRedis(isLedgerAsked: boolean): Promise<void> {
     const shards = [...new Set([...this.#index.shards(), ...this.#notes.unsettled()])];
     if (shards.length === 0) return;
     const heads = await this.#hot.heads(shards);
@@ -316,7 +316,7 @@ class LogThread {
       if (!head) await this.#shards.repair(shard);
       else if (this.#epochs.get(shard) !== head.epoch) due.set(shard, this.#notes.lastOf(shard));
     }
-    if (due.size === 0) return;
+    if (due.size === 0 || !isLedgerAsked) return;
     const epochs = new Map(shards.map((shard, i) => [shard, heads[i]?.epoch]));
     // Only what is durable may be shown: a power cut could take the rest back, and Redis would have it for ever.
     this.#outbox.sync();

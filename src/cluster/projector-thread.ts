@@ -17,6 +17,8 @@ import { Mender } from "./mender.ts";
 import type { ProjectorCommand, ProjectorData, ProjectorMessage } from "./messages.ts";
 import { MysqlLedgerWriter } from "./mysql/ledger.ts";
 import type { AppliedMessages, Gap, LogMessage } from "./mysql/messages.ts";
+import { Retirement } from "./mysql/retirement.ts";
+import { Retirer } from "./retirer.ts";
 import { Shards } from "./shards.ts";
 import { openHot, openSharedLedger, storesOf } from "./stores.ts";
 
@@ -54,6 +56,7 @@ class ProjectorThread {
   readonly #shards: Shards;
   readonly #mender: Mender;
   readonly #filler: FilterFiller;
+  readonly #retirer: Retirer;
   readonly #ends: LogEnds;
   #consumer: LogConsumer;
   /** Dead letters of consumers before this one. */
@@ -88,6 +91,8 @@ class ProjectorThread {
     this.#shards = new Shards({ hot: this.#hot, ledger: this.#reader, end });
     this.#mender = new Mender({ hot: this.#hot, ledger: this.#reader, shards: this.#shards });
     this.#filler = new FilterFiller(this.#hot, this.#reader);
+    const retirement = new Retirement(mysqlUrl);
+    this.#retirer = new Retirer({ ledger: retirement, hot: this.#hot, retentionMs: settings.logRetention });
     this.#consumer = this.#newConsumer();
     data.commands.on("message", (message: ProjectorCommand) => {
       if (message.kind === "stop") void this.#stop(data.commands);
@@ -277,14 +282,14 @@ class ProjectorThread {
   /** While nothing waits in the log: what still comes of a source must not meet it forgotten. */
   async #forgetUploads(): Promise<void> {
     if (this.#consumer.lag > 0 || this.#held.length > 0) return;
-    const sources = await this.#writer.forgetUploads(Date.now() - UPLOAD_SHARED_MS);
-    if (sources.length > 0) await tried(() => this.#hot.forget(sources));
+    await this.#writer.forgetUploads(Date.now() - UPLOAD_SHARED_MS);
   }
 
   async #stop(commands: MessagePort): Promise<void> {
     this.#isStopping = true;
     for (const timer of this.#timers) clearInterval(timer);
     this.#filler.stop();
+    this.#retirer.stop();
     await Promise.race([this.#consumer.stop(), Bun.sleep(4_000)]);
     this.#ends.close();
     await this.#writer.close();

@@ -44,7 +44,7 @@ export class Shards {
     else if (await this.#hasAdvanced(shard, head)) return;
     const there = await this.#hot.overlayOf(shard);
     if (there === "none" || there === "foreign") return this.#renew(shard);
-    const { version, stamps, stored } = await this.#ledger.versionOf(shard, there.registers, there.keys);
+    const { version, stamps, stored } = await this.#ledger.versionOf(shard, there.registers, there.keys, there.sources);
     const registers = there.registers.map(({ metric, subject, actor }, i): [number, string, string, number] => [
       metric,
       subject,

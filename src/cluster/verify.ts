@@ -114,14 +114,20 @@ class Verify {
       if (tries > 0) await Bun.sleep(PAUSE_MS);
       const overlay = await this.#inspector.overlay(shard);
       if (overlay === null) return;
-      problems = overlay.stale.map((entry) => `${entry} is on its way, and the ledger has decided it`);
+      problems = [];
       for (const count of new Set([...overlay.sums.keys(), ...overlay.recounted.keys()])) {
         const [has = 0, expected = 0] = [overlay.sums.get(count), overlay.recounted.get(count)];
         if (has !== expected) problems.push(`the sum on its way of ${count} is ${has}, its entries say ${expected}`);
       }
-      const { version, stamps } = await this.#known.versionOf(shard, overlay.registers, []);
+      // Redis may know nothing of a source that has retired; the ledger does.
+      const sources = [...new Set(overlay.entries.map(({ source }) => source))];
+      const { version, stamps } = await this.#known.versionOf(shard, overlay.registers, [], sources);
       // Between commit and advance: look again.
       if (version.version !== overlay.version) continue;
+      const last = new Map(version.last);
+      for (const { name, source, n } of overlay.entries) {
+        if (n <= (last.get(source) ?? 0)) problems.push(`${name} is on its way, and the ledger has decided it`);
+      }
       for (const [i, { metric, subject, actor, under }] of overlay.registers.entries()) {
         if (stamps[i] === under) continue;
         problems.push(`${metric}:${subject} of ${actor} rests on ${under}, the ledger has ${stamps[i]}`);

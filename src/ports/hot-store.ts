@@ -1,5 +1,6 @@
 import type { Stamp } from "../arithmetic/stamp.ts";
 import type { Actor, Subject } from "../model.ts";
+import type { SourceState } from "./ledger.ts";
 
 /** A count's name: what it is counted for, and what is counted. */
 export interface CountName {
@@ -40,7 +41,7 @@ export interface ShardVersion {
   incarnation: string;
   version: number;
   position: number;
-  /** The last n decided of each source that is not retired. */
+  /** The last n decided of each source that has not retired, and of those retired that were asked for. */
   last: [source: string, n: number][];
 }
 
@@ -71,6 +72,14 @@ export type Advanced = "ok" | "unfiltered" | "behind";
 
 /** `none`: the shard has no copy here. `foreign`: the copy is of another run of the store, which may have lost data: renew. */
 export type Missing = "none" | "foreign";
+
+/** What a shard's overlay holds. */
+export interface ShardOverlay {
+  head: ShardHead;
+  registers: RegisterName[];
+  keys: string[];
+  sources: string[];
+}
 
 /** What a shard shows stays the same while its token does. */
 export interface ShardToken {
@@ -176,11 +185,12 @@ export interface HotStore {
   fill(parts: { shard: number; registers: readonly RegisterName[] }[], token: string): Promise<boolean[]>;
   /** `endFilling`; whether the filter is of use now. */
   endFilling(shards: readonly number[], token: string): Promise<boolean[]>;
-  /** What a shard's overlay holds: what `catchUp` needs from the ledger. */
-  overlayOf(shard: number): Promise<{ head: ShardHead; registers: RegisterName[]; keys: string[] } | Missing>;
+  /** What a shard's overlay holds, and of which sources: what `catchUp` needs from the ledger. */
+  overlayOf(shard: number): Promise<ShardOverlay | Missing>;
   /**
    * `catchUp`: `registers` and `keys` are those of the overlay, as one ledger snapshot has them together with the version
-   * (`keys`: whether the ledger has them). False where the overlay has others by now, or the shard is not behind any more.
+   * (`keys`: whether the ledger has them). `version.last` names the overlay's sources, also those that have retired. False
+   * where the overlay has others by now, or the shard is not behind any more.
    * At an equal version only the position is taken, where it is higher: several shards share a partition, and a quiet one
    * would never settle otherwise.
    */
@@ -206,8 +216,10 @@ export interface HotStore {
    * stay as they are: they get such an end anyway.
    */
   unsettle(shards: readonly number[]): Promise<void>;
-  /** Sources that the ledger has forgotten, and nothing comes of any more: their last numbers go, in all copies. */
-  forget(sources: readonly string[]): Promise<void>;
+  /** The last numbers that the copies have, of each shard; none where a copy is missing. */
+  sources(shards: readonly number[]): Promise<SourceState[][]>;
+  /** Numbers of sources that the ledger does not keep for a copy any more go from there, except where they are higher by now. */
+  forget(numbers: readonly SourceState[]): Promise<void>;
   /** Whoever is on its way in one subject's list: actor and newest stamp, inactive ones too. */
   actorsOnTheWay(shard: number, count: CountName): Promise<[actor: Actor, stamp: Stamp][] | Missing>;
   /**

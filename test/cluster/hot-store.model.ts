@@ -106,6 +106,17 @@ export class ShardModel {
     return this.isWhole ? "ok" : "unfiltered";
   }
 
+  /** Whose entries the overlay has. */
+  sources(): string[] {
+    const { relations, tallies } = this.shard;
+    const entries = [...relations.values(), ...tallies.values(), ...this.keyed.values()];
+    return [...new Set(entries.map(({ source }) => source))].sort();
+  }
+
+  forget(source: string, upTo: number): void {
+    if (!this.foreign && (this.shard.last.get(source) ?? 0) <= upTo) this.shard.last.delete(source);
+  }
+
   get isWhole(): boolean {
     const { filter, version } = this.shard;
     return filter !== null && filter.filling === null && filter.version >= version;
@@ -154,6 +165,8 @@ export class ShardModel {
     }
     const stored = new Map(keys);
     if ([...this.keyed.keys()].some((key) => !stored.has(key))) return false;
+    const sources = new Set(version.last.map(([source]) => source));
+    if ([...this.keyed.values()].some(({ source }) => !sources.has(source))) return false;
     // The ledger has begun another incarnation: whatever its number, the copy is not of it.
     const before = shard.version;
     const { filter } = shard;

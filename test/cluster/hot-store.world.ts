@@ -69,6 +69,7 @@ export class World {
     else {
       const step = below(100);
       if (chance(0.1)) await this.#fill(shard, model);
+      if (chance(0.05)) await this.#forget();
       if (step < 35) await this.#putRelations();
       else if (step < 50) await this.#putTallies();
       else if (step < 58) await this.#putKeyed(shard, model);
@@ -262,6 +263,7 @@ export class World {
     const { chance, below, pick } = this.#random;
     const overlay = await this.#store.overlayOf(shard);
     if (typeof overlay === "string") throw new Error(overlay);
+    expect(overlay.sources.sort()).toEqual(model.sources());
     const ahead = pick([-1, 0, 0, 1, 3]);
     const incarnation = chance(0.1) ? `i${1 + below(3)}` : model.incarnation;
     const version = this.#version(shard, incarnation, Math.max(0, model.shard.version + ahead));
@@ -271,7 +273,9 @@ export class World {
       return [metric, subject, actor, pick([entry.under, entry.under + 1, entry.stamp, entry.stamp + 1, 0])];
     });
     const keys = overlay.keys.map((key): [string, boolean] => [key, chance(0.3)]);
-    // A source that has retired is not named any more.
+    for (const source of overlay.sources)
+      if (!version.last.some(([name]) => name === source)) version.last.push([source, 0]);
+    // Of sources that have nothing on its way those are not named that have retired; of others that is a mistake.
     if (chance(0.2)) version.last.splice(below(3), 1);
     if (chance(0.2)) registers.splice(0, 1);
     if (chance(0.2)) keys.splice(0, 1);
@@ -281,6 +285,21 @@ export class World {
       const again = await this.#store.catchUp(version, registers, keys);
       expect(again).toBe(model.catchUp(version, registers, keys));
     }
+  }
+
+  /** Numbers that are higher by now stay. */
+  async #forget(): Promise<void> {
+    const { chance, pick } = this.#random;
+    const known = await this.#store.sources(SHARDS);
+    for (const [i, shard] of SHARDS.entries()) {
+      const model = this.#models.get(shard);
+      const last = model && !model.foreign ? model.shard.last : new Map<string, number>();
+      expect(new Map(known[i]?.map(({ source, last }) => [source, last]))).toEqual(last);
+    }
+    const numbers = known.flat().filter(() => chance(0.5));
+    for (const state of numbers) state.last += pick([-1, 0, 0, 1]);
+    await this.#maybeTwice(() => this.#store.forget(numbers));
+    for (const { source, shard, last } of numbers) this.#models.get(shard)?.forget(source, last);
   }
 
   /** Two fill the filter, one step at a time. */

@@ -123,7 +123,9 @@ export function runAdmin({ seed, without }: { seed: number; without?: AdminRule 
     yield;
     if (copy === null) copy = fresh(versionOf(snapshot), log.length, dice.next());
     const registers = new Map([...copy.relations.keys()].map((actor) => [actor, snapshot.registers.get(actor) ?? 0]));
-    catchUp(copy, versionOf(snapshot), registers);
+    const sources = [...copy.relations.values(), ...copy.tallies.values()].map(({ source }) => source);
+    const last = new Map([...sources.map((source): [string, number] => [source, 0]), ...snapshot.last]);
+    catchUp(copy, { ...versionOf(snapshot), last }, registers);
   }
 
   function* load(): Steps {

@@ -185,9 +185,12 @@ class World {
     const snapshot = copyLedger(this.ledger);
     const registers = new Map<string, Stamp>();
     for (const actor of this.shard?.relations.keys() ?? []) registers.set(actor, snapshot.registers.get(actor) ?? 0);
+    const sources = new Map<string, number>();
+    for (const { source } of this.shard?.relations.values() ?? []) sources.set(source, 0);
+    for (const { source } of this.shard?.tallies.values() ?? []) sources.set(source, 0);
     yield;
     if (this.shard === null) this.shard = fresh(snapshot, this.log.length, ++this.epochs);
-    else this.rules.catchUp(this.shard, snapshot, registers);
+    else this.rules.catchUp(this.shard, { ...snapshot, last: new Map([...sources, ...snapshot.last]) }, registers);
   }
 
   private *load(count: string): Steps {

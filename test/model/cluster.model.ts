@@ -5,6 +5,7 @@ import { copyProblems, expectedCounts, putProblems, shownInRedis } from "./clust
 import { Clients } from "./cluster/clients.ts";
 import { boot, emptyDisk, flusher, isDurable, keeper, newNode, restart, shipper, shownBy } from "./cluster/node.ts";
 import { projector } from "./cluster/projector.ts";
+import { forgetter, retirer } from "./cluster/retirer.ts";
 import { RULES, type Rules } from "./cluster/rules.ts";
 import { putter, refresh, refresher } from "./cluster/shown.ts";
 import {
@@ -67,6 +68,15 @@ export const MIXES = {
   /** The log and Redis lose data. */
   ruin: { projectors: 2, kafkaLoses: true, lose: true, kill: true, timeouts: true },
   power: { projectors: 1, power: true, timeouts: true, kafkaAway: true, redisAway: true },
+  retired: {
+    projectors: 2,
+    retires: true,
+    lose: true,
+    kill: true,
+    timeouts: true,
+    tallies: 30,
+    acts: 4,
+  },
 } as const satisfies Record<string, Mix>;
 export type MixName = keyof typeof MIXES;
 
@@ -126,6 +136,10 @@ export class World implements Context {
     for (let i = 0; i < this.mix.projectors; i++) {
       this.spawn(null, projector(this, { conn: 0 }));
       this.spawn(null, filler(this, { conn: 0 }));
+    }
+    if (this.mix.retires) {
+      this.spawn(null, retirer(this));
+      this.spawn(null, forgetter(this, { conn: 0 }));
     }
     this.clients = new Clients(this);
   }
@@ -189,6 +203,7 @@ export class World implements Context {
     this.spawn(
       node,
       (function* () {
+        for (let wait = self.mix.retires ? self.random.below(60) : 0; wait > 0 && !self.isResting; wait--) yield;
         yield* booting;
         if (node.life !== life) return;
         for (const make of [shipper, keeper, putter, refresher, flusher]) self.spawn(node, make(self, node));
@@ -217,7 +232,7 @@ export class World implements Context {
 
   run(): string[] {
     const { random } = this;
-    const pace = () => (this.mix.hasty ? random.pick([1, 0.1]) : 1);
+    const pace = () => (this.mix.hasty || this.mix.retires ? random.pick([1, 0.1]) : 1);
     const clients = this.clients.all().map((steps): Task => ({ node: null, life: 0, steps, pace: pace() }));
     clients.push({ node: null, life: 0, steps: chaos(this), pace: 1 });
     for (let step = 0; clients.length > 0; step++) {

@@ -12,6 +12,7 @@ import { doJobs } from "./jobs.ts";
 import type { AppliedMessages, ApplyOptions, LogMessage } from "./messages.ts";
 import { type Counted, storeMilestones } from "./milestones.ts";
 import { look, type RegisterStore } from "./registers.ts";
+import { addRetired } from "./retired.ts";
 import { storeVisits } from "./sketches.ts";
 import { hexSql, idOf, idSql, numbersSql, rowsSql, wholeSql } from "./sql.ts";
 import { changed } from "./tallies.ts";
@@ -118,6 +119,7 @@ async function lock(connection: LedgerConnection, touched: Touched): Promise<Bef
   const [incarnation] = await connection.ask("SELECT name FROM incarnations WHERE id = 1");
   if (!incarnation) throw new Error("the ledger has no incarnation");
   const last = new LastNumbers();
+  const unknown: string[] = [];
   for (const [source, ofShards] of touched.sources) {
     if (ofShards.size === 0) continue;
     const known = await connection.ask(
@@ -125,7 +127,9 @@ async function lock(connection: LedgerConnection, touched: Touched): Promise<Bef
        WHERE source = ${idSql(source)} AND shard IN (${numbersSql(ofShards)})`,
     );
     for (const [shard, n] of known) last.set(source, Number(shard), Number(n));
+    if (known.length < ofShards.size) unknown.push(source);
   }
+  await addRetired(connection, last, unknown);
   const keys: StoredKey[] = [];
   const asked = [...touched.keys];
   for (let from = 0; from < asked.length; from += LOOK_ROWS) {

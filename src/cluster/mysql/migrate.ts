@@ -6,6 +6,7 @@ import sketchesSql from "../../../drizzle/mysql/0003_sketches.sql" with { type: 
 import rankingsSql from "../../../drizzle/mysql/0004_rankings.sql" with { type: "text" };
 import floorsSql from "../../../drizzle/mysql/0005_floors.sql" with { type: "text" };
 import logsSql from "../../../drizzle/mysql/0006_logs.sql" with { type: "text" };
+import retiredSql from "../../../drizzle/mysql/0007_retired.sql" with { type: "text" };
 import journal from "../../../drizzle/mysql/meta/_journal.json" with { type: "json" };
 import { EXIT, StartError } from "../../errors.ts";
 import type { LedgerConnection } from "./connection.ts";
@@ -20,6 +21,7 @@ const SQL_BY_TAG: Record<string, string> = {
   "0004_rankings": rankingsSql,
   "0005_floors": floorsSql,
   "0006_logs": logsSql,
+  "0007_retired": retiredSql,
 };
 
 /** One statement of one migration. A server commits each by itself, so each is in the book by itself. */

@@ -20,6 +20,7 @@ import { nameOf, sorted } from "./found.ts";
 import { knownRows, knownSql } from "./known.ts";
 import { type PoolOptions, ReadPool, UNHURRIED } from "./pool.ts";
 import { behind, countOf, inParts, ofActor, pagesOf, registersIn, sourceOf } from "./read-sql.ts";
+import { retiredOf, statesOf, statesSql } from "./retired.ts";
 import { sketchPairs } from "./sketches.ts";
 import { hexSql, idOf, idSql, numbersSql, rowsSql, wholeSql } from "./sql.ts";
 import { readTop, wantTop } from "./tops.ts";
@@ -115,11 +116,15 @@ export class MysqlLedgerReader implements LedgerReader, SharedLedger {
     });
   }
 
-  /** A shard's version with registers and keys (`stored`: whether the ledger has it) as they are at that version. */
+  /**
+   * A shard's version with registers and keys (`stored`: whether the ledger has it) as they are at that version. Of `sources`
+   * it has the last numbers though they may have retired.
+   */
   async versionOf(
     shard: number,
     registers: readonly RegisterName[] = [],
     keys: readonly string[] = [],
+    sources: readonly string[] = [],
   ): Promise<{ version: ShardVersion; stamps: Stamp[]; stored: boolean[] }> {
     return this.#snapshot(async (connection) => {
       const partition = wholeSql(shard % this.#partitions);
@@ -128,7 +133,11 @@ export class MysqlLedgerReader implements LedgerReader, SharedLedger {
          FROM shards JOIN incarnations ON id = 1 WHERE shard = ${wholeSql(shard)}`,
       );
       if (!row) throw new Error(`the ledger lacks shard ${shard}`);
-      const last = await connection.ask(`SELECT source, last FROM sources WHERE shard = ${wholeSql(shard)}`);
+      const rows = await connection.ask(`SELECT source, last FROM sources WHERE shard = ${wholeSql(shard)}`);
+      const last = new Map(rows.map(([source, n]) => [idOf(source as Buffer), Number(n)]));
+      const unknown = sources.filter((source) => !last.has(source));
+      const retired = await retiredOf(connection, unknown);
+      for (const source of unknown) last.set(source, retired.get(source)?.[shard] ?? 0);
       const stamps = await inParts(registers, async (part) => {
         const { found } = sorted(await connection.ask(registersIn(part)), 2);
         return part.map((register) => found.get(nameOf(register)) ?? 0);
@@ -143,17 +152,14 @@ export class MysqlLedgerReader implements LedgerReader, SharedLedger {
         incarnation: idOf(row[0] as Buffer),
         version: Number(row[1]),
         position: Number(row[2] ?? 0),
-        last: last.map(([source, n]) => [idOf(source as Buffer), Number(n)]),
+        last: [...last],
       };
       return { version, stamps, stored };
     });
   }
 
   async lastOf(sources: readonly string[]): Promise<SourceState[]> {
-    return inParts(sources, async (part) => {
-      const rows = await this.#ask(`SELECT source, shard, last FROM sources WHERE source IN (${rowsSql(part, idSql)})`);
-      return rows.map(sourceOf);
-    });
+    return inParts(sources, async (part) => statesOf(await this.#ask(statesSql(part))));
   }
 
   async positions(): Promise<Map<number, number>> {
@@ -342,6 +348,7 @@ export class MysqlLedgerReader implements LedgerReader, SharedLedger {
     return rows.map(([, version, stampMax]) => ({ version: Number(version), stampMax: Number(stampMax) }));
   }
 
+  /** Those that have not retired. */
   async sources(): Promise<SourceState[]> {
     return (await this.#ask("SELECT source, shard, last FROM sources ORDER BY shard, source")).map(sourceOf);
   }

@@ -16,6 +16,7 @@ import {
 import { SKETCH_BYTES_MAX } from "../../distinct/sketch.ts";
 import { WEBHOOK_URL_BYTES_MAX } from "../../limits.ts";
 import { ID_BYTES_MAX, SUBJECT_BYTES_MAX } from "../../model.ts";
+import { PACKED_BYTES_MAX } from "./packed-last.ts";
 
 /*
  * The ledger's tables, in what MariaDB 10.11 and MySQL 8.4 both understand. Ids are VARBINARY, so that they are
@@ -77,6 +78,16 @@ export const sources = mysqlTable(
   { shard: smallint({ unsigned: true }).notNull(), source: source(), last: whole("last"), atMs: whole("at_ms") },
   (t) => [primaryKey({ columns: [t.shard, t.source] }), index("sources_by_name").on(t.source)],
 );
+
+/**
+ * Sources of runs that are long over, with their last numbers by shard in one value (packed-last.ts). Where `sources` has a
+ * row of one that has spoken again, that row counts.
+ */
+export const retired = mysqlTable("retired", {
+  source: source().primaryKey(),
+  last: varbinary({ length: PACKED_BYTES_MAX }).notNull(),
+  atMs: whole("at_ms"),
+});
 
 /** Numbers that never came: a gap in a source, `from_n` to `to_n`. */
 export const losses = mysqlTable("losses", {

@@ -1,5 +1,4 @@
 import { randomBytes } from "node:crypto";
-import { SHARDS } from "../../arithmetic/shard.ts";
 import type { Stamp } from "../../arithmetic/stamp.ts";
 import type { Actor, Subject } from "../../model.ts";
 import {
@@ -15,11 +14,13 @@ import {
   type RelationPut,
   type ShardCommit,
   type ShardHead,
+  type ShardOverlay,
   type ShardRead,
   type ShardToken,
   type ShardVersion,
   type TallyGroup,
 } from "../../ports/hot-store.ts";
+import type { SourceState } from "../../ports/ledger.ts";
 import { advanceArgs, CallArgs } from "./call-args.ts";
 import type { Driver, DriverState, Reply, ScriptCall } from "./driver.ts";
 import { countName, Names, parseCount } from "./names.ts";
@@ -28,6 +29,7 @@ import {
   HEAD_FIELDS,
   headOf,
   isMissing,
+  lastNumbers,
   list,
   numberOrNull,
   overlay,
@@ -192,7 +194,7 @@ export class RedisHotStore implements HotStore {
     return (await this.#driver.run(calls)).map((reply) => reply === "whole");
   }
 
-  async overlayOf(shard: number): Promise<{ head: ShardHead; registers: RegisterName[]; keys: string[] } | Missing> {
+  async overlayOf(shard: number): Promise<ShardOverlay | Missing> {
     const before = this.#rollbacks.seen(shard);
     const reply = await this.#one(SCRIPTS.overlayOf, shard, new CallArgs());
     if (isMissing(reply)) return reply;
@@ -237,9 +239,24 @@ export class RedisHotStore implements HotStore {
     await this.#driver.run(shards.map((shard) => this.#call(SCRIPTS.unsettle, shard, new CallArgs().push(end))));
   }
 
-  async forget(sources: readonly string[]): Promise<void> {
-    const shards = Array.from({ length: SHARDS }, (_, shard) => shard);
-    await this.#driver.run(shards.map((shard) => this.#call(SCRIPTS.forget, shard, new CallArgs().push(...sources))));
+  async sources(shards: readonly number[]): Promise<SourceState[][]> {
+    const replies = await this.#driver.run(shards.map((shard) => this.#call(SCRIPTS.sources, shard, new CallArgs())));
+    return shards.map((shard, i) => {
+      const reply = replies[i] as Reply;
+      return isMissing(reply) ? [] : lastNumbers(reply).map(([source, last]) => ({ source, shard, last }));
+    });
+  }
+
+  async forget(numbers: readonly SourceState[]): Promise<void> {
+    const calls = Array.from(
+      Map.groupBy(numbers, ({ shard }) => shard),
+      ([shard, states]) => {
+        const args = new CallArgs();
+        for (const { source, last } of states) args.push(source, last);
+        return this.#call(SCRIPTS.forget, shard, args);
+      },
+    );
+    await this.#driver.run(calls);
   }
 
   async actorsOnTheWay(shard: number, count: CountName): Promise<[actor: Actor, stamp: Stamp][] | Missing> {

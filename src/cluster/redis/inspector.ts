@@ -38,8 +38,8 @@ export interface Overlay {
     source: string;
     n: number;
   }[];
-  /** Entries of records that the ledger has decided: they should be gone. */
-  stale: string[];
+  /** Whose records the entries are. */
+  entries: { name: string; source: string; n: number }[];
 }
 
 /** Looks at the hot store's inside, for `tally verify`. */
@@ -108,18 +108,14 @@ export class Inspector {
 
 function overlayOf(fields: Reply[]): Overlay {
   const { incarnation, version } = headOf(fields);
-  const [sums, tallies, keyed, registers, last] = fields
-    .slice(HEAD_FIELDS)
-    .map((each) => list(each as Reply).map(String));
-  const decided = new Map(pairs(last ?? []).filter(([field]) => field.startsWith(">")));
-  const isStale = (source: string, n: string) => Number(n) <= Number(decided.get(`>${source}`) ?? 0);
+  const [sums, tallies, keyed, registers] = fields.slice(HEAD_FIELDS).map((each) => list(each as Reply).map(String));
   const overlay: Overlay = {
     incarnation,
     version,
     sums: new Map(pairs(sums ?? []).map(([count, sum]) => [count, Number(sum)])),
     recounted: new Map(),
     registers: [],
-    stale: [],
+    entries: [],
   };
   const add = (count: string, amount: number) => {
     const sum = (overlay.recounted.get(count) ?? 0) + amount;
@@ -128,20 +124,20 @@ function overlayOf(fields: Reply[]): Overlay {
   };
   for (const [name, text] of pairs(tallies ?? [])) {
     const [n = "", source = ""] = split(name);
-    if (isStale(source, n)) overlay.stale.push(`note ${name}`);
+    overlay.entries.push({ name: `note ${name}`, source, n: Number(n) });
     for (const [count, amount] of pairs(text.split("\n"))) add(count, Number(amount));
   }
   for (const [key, text] of pairs(keyed ?? [])) {
     const [count = "", amount = "", mine = ""] = text.split("\n");
     const [n = "", source = ""] = split(mine);
-    if (isStale(source, n)) overlay.stale.push(`key ${key}`);
+    overlay.entries.push({ name: `key ${key}`, source, n: Number(n) });
     add(count, Number(amount));
   }
   const entries = registers ?? [];
   for (let i = 0; i + 2 < entries.length; i += 3) {
     const [count = "", actor = "", text = ""] = entries.slice(i, i + 3);
     const [stamp = "", under = "", n = "", ...source] = text.split(" ");
-    if (isStale(source.join(" "), n)) overlay.stale.push(`${count} of ${actor}`);
+    overlay.entries.push({ name: `${count} of ${actor}`, source: source.join(" "), n: Number(n) });
     add(count, (Number(stamp) % 2) - (Number(under) % 2));
     const register = { ...parseCount(count), actor, stamp: Number(stamp), under: Number(under) };
     overlay.registers.push({ ...register, source: source.join(" "), n: Number(n) });

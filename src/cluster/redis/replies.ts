@@ -1,6 +1,14 @@
 import type { Stamp } from "../../arithmetic/stamp.ts";
 import type { Actor } from "../../model.ts";
-import type { Missing, RegisterName, RelationAnswer, ShardHead, ShardRead, ShardToken } from "../../ports/hot-store.ts";
+import type {
+  Missing,
+  RegisterName,
+  RelationAnswer,
+  ShardHead,
+  ShardOverlay,
+  ShardRead,
+  ShardToken,
+} from "../../ports/hot-store.ts";
 import type { Reply } from "./driver.ts";
 import { parseCount } from "./names.ts";
 
@@ -78,18 +86,29 @@ export function relationAnswers(reply: Reply): RelationAnswer[] {
   return answers;
 }
 
-export function overlay(reply: Reply): { head: ShardHead; registers: RegisterName[]; keys: string[] } {
+export function overlay(reply: Reply): ShardOverlay {
   const fields = list(reply);
   const registers: RegisterName[] = [];
-  const afterKeys = HEAD_FIELDS + 1 + Number(fields[HEAD_FIELDS]);
+  const behind = (from: number) => from + 1 + Number(fields[from]);
+  const afterKeys = behind(HEAD_FIELDS);
   const keys = fields.slice(HEAD_FIELDS + 1, afterKeys).map(String);
-  for (let at = afterKeys; at < fields.length; ) {
+  const afterSources = behind(afterKeys);
+  const sources = fields.slice(afterKeys + 1, afterSources).map(String);
+  for (let at = afterSources; at < fields.length; ) {
     const { metric, subject } = parseCount(String(fields[at]));
     const actors = Number(fields[at + 1]);
     at += 2;
     for (const end = at + actors; at < end; at++) registers.push({ metric, subject, actor: String(fields[at]) });
   }
-  return { head: headOf(fields), registers, keys };
+  return { head: headOf(fields), registers, keys, sources };
+}
+
+/** Source and number in turn. */
+export function lastNumbers(reply: Reply): [source: string, last: number][] {
+  const fields = list(reply);
+  const found: [string, number][] = [];
+  for (let at = 0; at < fields.length; at += 2) found.push([String(fields[at]), Number(fields[at + 1])]);
+  return found;
 }
 
 export function actors(reply: Reply): [Actor, Stamp][] {

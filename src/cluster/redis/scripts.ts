@@ -28,6 +28,7 @@ import renew from "./lua/renew.lua" with { type: "text" };
 import salts from "./lua/salts.lua" with { type: "text" };
 import setEnd from "./lua/set-end.lua" with { type: "text" };
 import shift from "./lua/shift.lua" with { type: "text" };
+import sources from "./lua/sources.lua" with { type: "text" };
 import sums from "./lua/sums.lua" with { type: "text" };
 import sweep from "./lua/sweep.lua" with { type: "text" };
 import token from "./lua/token.lua" with { type: "text" };
@@ -93,6 +94,7 @@ export const SCRIPTS = {
   ),
   putTallies: script("putTallies", head("bases"), changed, counts, shift, putTallies),
   putKeyed: script("putKeyed", head("version", "bases"), changed, counts, shift, putKeyed),
+  sources: script("sources", head(), sources),
   forget: script("forget", head(), forget),
   findKey: script("findKey", head(), findKey),
   advance: script(

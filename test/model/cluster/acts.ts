@@ -9,6 +9,7 @@ import {
   likesOf,
   type Memo,
   type Node,
+  putUntil,
   type RelationRec,
   registerOf,
   SHARDS,
@@ -86,11 +87,12 @@ function* untilDurable(node: Node, frame: Frame): Steps<200 | 202> {
 
 /** The act's own put, for a while; what fails here is made later. */
 function* putAct(world: Context, node: Node, rec: RelationRec, memo: Memo): Steps<{ changed: boolean | null } | Away> {
+  const until = putUntil(world, memo.at);
   for (let tries = 2 + world.random.below(10); tries > 0; tries--) {
     // A put without an answer, or one by the node's replay, may have been here before this one.
     const isFirst = !memo.begun.has(rec.shard);
     memo.begun.add(rec.shard);
-    const answer = yield* putOnce(world, node, rec);
+    const answer = yield* putOnce(world, node, rec, until);
     if (answer === AWAY) continue;
     confirmAt(world, node, memo, rec.shard, answer.epoch);
     return { changed: changedBy(world, rec, answer, isFirst) };
@@ -117,19 +119,24 @@ function changedBy(world: Context, rec: RelationRec, put: Put, isFirst: boolean)
 }
 
 /** Hint, then entry; with a hint of the ledger's register where the overlay has none. */
-export function* putOnce(world: Context, node: Node, rec: RelationRec): Steps<Put | Away> {
+export function* putOnce(world: Context, node: Node, rec: RelationRec, until: number): Steps<Put | Away> {
   const { rules } = world;
   const name = registerOf(rec);
   let hint: Hint | null = null;
   if (rules.hintFirst && (yield* hintActor(world, node, rec)) === AWAY) return AWAY;
   for (let tries = 1; tries < 6; tries++) {
-    const answer = yield* ask(world, node, (run) => {
-      const copy = found(world, rec.shard, run);
-      if (isMissing(copy)) return copy;
-      const { stamp, source, n } = rec;
-      const put = putRegister(copy, name, { count: likesOf(rec.shard), stamp, source, n }, hint);
-      return { ...put, settled: isSettled(world, copy), version: copy.shard.version, epoch: copy.shard.epoch };
-    });
+    const answer = yield* ask(
+      world,
+      node,
+      (run) => {
+        const copy = found(world, rec.shard, run);
+        if (isMissing(copy)) return copy;
+        const { stamp, source, n } = rec;
+        const put = putRegister(copy, name, { count: likesOf(rec.shard), stamp, source, n }, hint);
+        return { ...put, settled: isSettled(world, copy), version: copy.shard.version, epoch: copy.shard.epoch };
+      },
+      until,
+    );
     if (answer === AWAY) return AWAY;
     if (typeof answer === "string") {
       yield* renew(world, node, rec.shard);
@@ -175,24 +182,29 @@ export function* addOnce(world: Context, node: Node, key: string, count: string,
   const memo = append(world, node, frame);
   yield* untilDurable(node, frame);
   memo.begun.add(shard);
-  const epoch = yield* putKey(world, node, rec);
+  const epoch = yield* putKey(world, node, rec, putUntil(world, memo.at));
   if (epoch !== AWAY) confirmAt(world, node, memo, shard, epoch);
   return true;
 }
 
 /** The epoch in which it is in the overlay, or needs not be. */
-export function* putKey(world: Context, node: Node, rec: KeyedRec): Steps<number | Away> {
+export function* putKey(world: Context, node: Node, rec: KeyedRec, until: number): Steps<number | Away> {
   let version: number | null = null;
   for (let tries = 1; tries < 6; tries++) {
-    const answer = yield* ask(world, node, (run) => {
-      const copy = found(world, rec.shard, run);
-      if (isMissing(copy)) return copy;
-      return {
-        status: putKeyed(copy, rec, version, world.rules),
-        version: copy.shard.version,
-        epoch: copy.shard.epoch,
-      };
-    });
+    const answer = yield* ask(
+      world,
+      node,
+      (run) => {
+        const copy = found(world, rec.shard, run);
+        if (isMissing(copy)) return copy;
+        return {
+          status: putKeyed(copy, rec, version, world.rules),
+          version: copy.shard.version,
+          epoch: copy.shard.epoch,
+        };
+      },
+      until,
+    );
     if (answer === AWAY) return AWAY;
     if (typeof answer === "string") {
       yield* renew(world, node, rec.shard);

@@ -2,7 +2,17 @@ import { contribution, isNever, shown } from "../../../src/arithmetic/shard.ts";
 import { isActive } from "../../../src/arithmetic/stamp.ts";
 import type { World } from "../cluster.model.ts";
 import { type Copy, isDecided, nameOf } from "./copy.ts";
-import { countsOf, type KeyedRec, type LedgerShard, likesOf, type Rec, registerOf, SHARDS } from "./state.ts";
+import {
+  countsOf,
+  type KeyedRec,
+  type LedgerShard,
+  lastIn,
+  likesOf,
+  type Node,
+  type Rec,
+  registerOf,
+  SHARDS,
+} from "./state.ts";
 
 /** What every script keeps true of a copy. */
 export function copyProblems(world: World): string[] {
@@ -28,7 +38,7 @@ function check(index: number, copy: Copy, was: LedgerShard, problems: string[]):
   for (const [count, value] of shard.bases)
     if ((was.counts.get(count) ?? 0) !== value) problems.push("a base is not its version's");
   for (const group of copy.groups.values()) {
-    if (group.from <= (was.last.get(group.source) ?? 0)) problems.push("a group is in base and overlay");
+    if (group.from <= lastIn(was, group.source)) problems.push("a group is in base and overlay");
     for (const [count, amount] of group.amounts) add(count, amount);
   }
   for (const [name, stamp] of was.registers)
@@ -51,15 +61,18 @@ export function putProblems(world: World): string[] {
       for (const rec of frame.records) {
         const copy = world.redis.copies[rec.shard];
         if (!copy || !memo.put.has(rec.shard) || copy.run !== world.redis.run) continue;
-        if (copy.shard.epoch === node.epochs[rec.shard] && !isThere(world, copy, rec))
+        if (copy.shard.epoch === node.epochs[rec.shard] && !isThere(world, node, copy, rec))
           problems.push("a put is missing");
       }
   return problems;
 }
 
-function isThere(world: World, copy: Copy, rec: Rec): boolean {
+function isThere(world: World, node: Node, copy: Copy, rec: Rec): boolean {
   const { shard } = copy;
-  if (isDecided(shard, rec)) return true;
+  // The node has found it in the ledger, and reads nothing from a copy that is older than that.
+  const isOld = shard.version < (node.seenVersion[rec.shard] ?? 0);
+  if (isOld && rec.n <= lastIn(world.ledger.shards[rec.shard], rec.source)) return true;
+  if (isDecided(shard, rec) || rec.n <= lastIn(world.past[rec.shard]?.[shard.version], rec.source)) return true;
   if (rec.kind === "tally") return copy.groups.has(`${rec.source}:${rec.n}`);
   const was = world.past[rec.shard]?.[shard.version];
   if (rec.kind === "keyed") return was?.keys.has(rec.key) || copy.keyed.has(nameOf(rec, world.rules));

@@ -139,6 +139,8 @@ export function catchUpCopy(
   keys: ReadonlySet<string>,
   rules: Rules,
 ): boolean {
+  for (const { source } of [...copy.groups.values(), ...copy.keyed.values()])
+    if (rules.catchUpKnowsAll && !ledger.last.has(source)) return false;
   if (rules.keysDrop) for (const { key } of copy.keyed.values()) if (!keysAsked.has(key)) return false;
   if (!catchUp(copy.shard, ledger, registers)) return false;
   coverMore(copy, keys, rules);

@@ -6,6 +6,7 @@ import {
   type Entry,
   type Frame,
   isIn,
+  lastIn,
   type Memo,
   type Node,
   type Rec,
@@ -14,6 +15,8 @@ import {
   type TallyRec,
 } from "./state.ts";
 import { AWAY, readEnd, readLedger, type Snapshot, send } from "./stores.ts";
+
+const LONG_AGO = Number.NEGATIVE_INFINITY;
 
 /* A node's disk and what leaves it: counter table, outbox, shipping to Kafka, trimming, sending again. */
 
@@ -51,7 +54,7 @@ export function restart(world: Context, node: Node): void {
   }
   if (!world.rules.shipAtStart) disk.outbox = [];
   for (const { frame } of disk.outbox)
-    node.memo.set(frame, { offset: null, isOld: true, put: new Set(), begun: new Set(), isBusy: false });
+    node.memo.set(frame, { offset: null, isOld: true, put: new Set(), begun: new Set(), isBusy: false, at: LONG_AGO });
 }
 
 /** The flush that the last run owed, under its source; then an empty table of a new one. Each step may be the last. */
@@ -62,7 +65,7 @@ export function* boot(world: Context, node: Node): Steps {
   for (let shard = 0; shard < SHARDS; shard++) {
     const name = `${disk.tableSource}:${shard}`;
     let last = disk.numbers.get(name) ?? 0;
-    if (ledger !== AWAY) last = Math.max(last, ledger.shards[shard]?.last.get(disk.tableSource) ?? 0);
+    if (ledger !== AWAY) last = Math.max(last, lastIn(ledger.shards[shard], disk.tableSource));
     for (const { frame } of disk.outbox)
       for (const rec of frame.records)
         if (rec.shard === shard && rec.source === disk.tableSource) last = Math.max(last, rec.n);
@@ -84,7 +87,7 @@ export function* boot(world: Context, node: Node): Steps {
 
 export function append(world: Context, node: Node, frame: Frame): Memo {
   node.disk.outbox.push({ frame, synced: false, claimed: false });
-  const memo: Memo = { offset: null, isOld: false, put: new Set(), begun: new Set(), isBusy: false };
+  const memo: Memo = { offset: null, isOld: false, put: new Set(), begun: new Set(), isBusy: false, at: world.wall };
   node.memo.set(frame, memo);
   for (const rec of frame.records) {
     world.newRecord(rec);
@@ -198,7 +201,7 @@ export function* keeper(world: Context, node: Node): Steps {
     if (end !== AWAY) node.oldEnd = end;
     for (const { entry, offset } of sent) {
       if (offset === null || node.memo.get(entry.frame)?.offset !== offset) continue;
-      if (ledger === AWAY || entry.frame.records.every((rec) => isIn(ledger.shards, rec))) continue;
+      if (ledger === AWAY || entry.frame.records.every((rec) => isIn(world, ledger.shards, rec))) continue;
       const isPassed = world.rules.resendPassed && ledger.position > offset;
       const isCut = world.rules.resendTruncated && end !== AWAY && end <= offset;
       if (isPassed || isCut) {
@@ -222,7 +225,7 @@ function trim(world: Context, node: Node, ledger: Snapshot): void {
   const { outbox, numbers } = node.disk;
   for (let entry = outbox[0]; entry; entry = outbox[0]) {
     const { records } = entry.frame;
-    const hasAll = records.every((rec) => isIn(ledger.shards, rec));
+    const hasAll = records.every((rec) => isIn(world, ledger.shards, rec));
     if (!hasAll && (world.rules.trimBehindLedger || !isAcked(node, entry))) return;
     for (const rec of records) {
       if (world.rules.numbersKept) numbers.set(`${rec.source}:${rec.shard}`, rec.n);

@@ -28,7 +28,8 @@ export function* projector(world: Context, client: Client): Steps {
   while (true) {
     const start = yield* readLedger(world);
     if (start === AWAY) continue;
-    yield* consume(world, client, start.position);
+    const isAnew = world.mix.retires && !world.isResting && world.random.chance(0.2);
+    yield* consume(world, client, isAnew ? 0 : start.position);
   }
 }
 
@@ -59,26 +60,35 @@ function* consume(world: Context, client: Client, from: number): Steps {
 /** One transaction; null where it is refused. */
 function* commit(world: Context, from: number, batch: Frame[]): Steps<Map<number, Touched> | null> {
   const { ledger } = world;
+  const early = ledger.shards;
   let touched = decideAll(world, ledger.shards, batch);
   yield;
   yield;
   if (ledger.away || from > ledger.position) return null;
-  if (world.rules.lock) touched = decideAll(world, ledger.shards, batch);
+  if (world.rules.lock) touched = decideAll(world, ledger.shards, batch, world.rules.rowsFirst ? ledger.shards : early);
   for (const [shard, { state }] of touched) {
     ledger.shards[shard] = state;
     world.past[shard]?.push(state);
   }
+  for (const { source } of batch) if (touched.size > 0) ledger.appliedAt.set(source, world.wall);
   ledger.position = Math.max(ledger.position, from + batch.length);
   return touched;
 }
 
-function decideAll(world: Context, shards: LedgerShard[], batch: Frame[]): Map<number, Touched> {
+/** `retired`: the shards as they were when the retired sources were looked at. */
+function decideAll(
+  world: Context,
+  shards: LedgerShard[],
+  batch: Frame[],
+  retired: LedgerShard[] = shards,
+): Map<number, Touched> {
   const touched = new Map<number, Touched>();
   for (const { records } of batch)
     for (const rec of records) {
       const known = touched.get(rec.shard);
       const state = known?.state ?? (shards[rec.shard] as LedgerShard);
-      const last = state.last.get(rec.source) ?? 0;
+      const packed = world.rules.applyAsksRetired ? (retired[rec.shard]?.retired.get(rec.source) ?? 0) : 0;
+      const last = state.last.get(rec.source) ?? packed;
       const first = rec.kind === "tally" ? rec.from : rec.n;
       if (rec.n <= last) continue;
       if (first > last + 1 && world.rules.gapHolds) continue;

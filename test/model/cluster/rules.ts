@@ -93,6 +93,31 @@ export const RULES = {
   keysDrop: true,
   /** The ledger counts a key once. */
   ledgerKeys: true,
+  // ---- sources that retire
+  /** Only a source of which nothing was applied for longer than any put may take. */
+  retireQuiet: true,
+  /** What is put away is what the rows say when they go. */
+  retireLocked: true,
+  /** What was put away before stays, where a source retires again. */
+  retireAdds: true,
+  /** Redis forgets a number only if it is the one that was looked at: the source may have spoken since. */
+  forgetOnlyThose: true,
+  /** What Redis has is looked at before the ledger is asked which sources have no row. */
+  fieldsFirst: true,
+  /** The projector looks for a source without a row among the retired. */
+  applyAsksRetired: true,
+  /** … and looks at the rows first: one that goes in between is there by then. */
+  rowsFirst: true,
+  /** So does a node for what its outbox holds. */
+  outboxAsksRetired: true,
+  /** So does a catch-up, for every source of the overlay. */
+  catchUpAsksRetired: true,
+  /** … and does nothing where the overlay has others by now. */
+  catchUpKnowsAll: true,
+  /** What was appended long ago is put only after the ledger was asked whether it has it. */
+  resendAsksFirst: true,
+  /** A put that has not taken effect for long never does. */
+  putsEnd: true,
   // ---- actors' hints
   /** A hint is written before its entry. */
   hintFirst: true,

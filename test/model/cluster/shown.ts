@@ -9,6 +9,8 @@ import {
   isIn,
   type Memo,
   type Node,
+  putUntil,
+  type Rec,
   SHARDS,
   type Steps,
   shardOf,
@@ -29,16 +31,34 @@ export function* putter(world: Context, node: Node): Steps {
       if (world.rules.durableBeforePut && !isDurable(node, entry)) continue;
       for (const rec of entry.frame.records) {
         if (memo.put.has(rec.shard)) continue;
-        if (rec.kind === "tally") yield* putTallies(world, node, entry.frame, rec, memo);
+        const until = yield* mayPut(world, node, entry.frame, rec, memo);
+        if (until === null) continue;
+        if (rec.kind === "tally") yield* putTallies(world, node, rec, { frame: entry.frame, memo, until });
         else {
           memo.begun.add(rec.shard);
-          const done = rec.kind === "keyed" ? yield* putKey(world, node, rec) : yield* putOnce(world, node, rec);
+          const put = rec.kind === "keyed" ? putKey(world, node, rec, until) : putOnce(world, node, rec, until);
+          const done = yield* put;
           if (done !== AWAY) confirmAt(world, node, memo, rec.shard, typeof done === "number" ? done : done.epoch);
         }
         yield;
       }
     }
   }
+}
+
+/** Up to when, or null: the ledger has it, or does not say. What was appended just now it cannot have had for long. */
+function* mayPut(world: Context, node: Node, frame: Frame, rec: Rec, memo: Memo): Steps<number | null> {
+  const { mix, rules } = world;
+  if (!mix.retires || !rules.resendAsksFirst) return putUntil(world, world.wall);
+  const until = putUntil(world, memo.at);
+  if (world.wall <= until) return until;
+  const since = world.wall;
+  const ledger = yield* readLedger(world);
+  if (ledger === AWAY) return null;
+  if (!isIn(world, ledger.shards, rec)) return putUntil(world, since);
+  sawVersion(node, rec.shard, ledger.shards[rec.shard]?.version ?? 0);
+  confirm(node, frame, rec);
+  return null;
 }
 
 /** Looks at the shard's head: a new epoch, a copy that is missing, unsettled or behind. */
@@ -62,18 +82,28 @@ function* watch(world: Context, node: Node, shard: number): Steps {
   else if (world.random.chance(0.1) || head.version < (node.seenVersion[shard] ?? 0)) yield* repair(world, node, shard);
 }
 
-function* putTallies(world: Context, node: Node, frame: Frame, rec: TallyRec, memo: Memo): Steps {
+function* putTallies(
+  world: Context,
+  node: Node,
+  rec: TallyRec,
+  { frame, memo, until }: { frame: Frame; memo: Memo; until: number },
+): Steps {
   const { rules } = world;
   const { shard } = rec;
   memo.begun.add(shard);
   if (!rules.sequenceFromAppend) moved(node, shard);
   const sequence = node.sequence[shard];
-  const answer = yield* ask(world, node, (run) => {
-    const copy = found(world, shard, run);
-    if (isMissing(copy)) return copy;
-    putGroup(copy, rec);
-    return { ...versions(copy), values: [...rec.amounts.keys()].map((count) => shown(copy.shard, count)) };
-  });
+  const answer = yield* ask(
+    world,
+    node,
+    (run) => {
+      const copy = found(world, shard, run);
+      if (isMissing(copy)) return copy;
+      putGroup(copy, rec);
+      return { ...versions(copy), values: [...rec.amounts.keys()].map((count) => shown(copy.shard, count)) };
+    },
+    until,
+  );
   if (answer === AWAY) {
     if (!rules.unknownStaysOdd) confirm(node, frame, rec);
     return;
@@ -158,7 +188,7 @@ function* fromLedger(world: Context, node: Node, count: string): Steps {
   if (world.rules.ledgerPlusOutbox)
     for (const { frame } of node.disk.outbox)
       for (const rec of frame.records)
-        if (rec.kind === "tally" && !isIn(snapshot.shards, rec)) base += rec.amounts.get(count) ?? 0;
+        if (rec.kind === "tally" && !isIn(world, snapshot.shards, rec)) base += rec.amounts.get(count) ?? 0;
   const included = node.disk.table.get(count)?.noted ?? 0;
   const now = node.shown.get(count);
   if (now && world.rules.ledgerNeverLowers && now.base - now.included >= base - included) return;

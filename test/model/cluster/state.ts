@@ -5,6 +5,11 @@ import type { Rules } from "./rules.ts";
 
 export type Steps<T = void> = Generator<undefined, T, undefined>;
 
+/** A put takes effect within this time, or never. */
+const PUT_MAX = 25;
+/** A source of which nothing was applied for so long may retire. */
+export const RETIRE_AFTER = PUT_MAX + 1;
+
 /** All on one partition of the log. */
 export const SHARDS = 2;
 /** Tallies of each shard. */
@@ -31,6 +36,8 @@ export interface LedgerShard {
   counts: Map<string, number>;
   registers: Map<string, Stamp>;
   last: Map<string, number>;
+  /** Last numbers of sources that were put away; where `last` has one too, that one counts. */
+  retired: Map<string, number>;
   keys: Set<string>;
 }
 
@@ -38,6 +45,8 @@ export interface Ledger {
   position: number;
   shards: LedgerShard[];
   away: boolean;
+  /** When something of a source was applied last. */
+  appliedAt: Map<string, number>;
 }
 
 export interface Kafka {
@@ -89,6 +98,8 @@ export interface Memo {
   begun: Set<number>;
   /** An act is putting it itself. */
   isBusy: boolean;
+  /** When it was appended; long ago where that was another life. */
+  at: number;
 }
 
 /** A tally as this life shows it: base + adds - included. */
@@ -134,6 +145,8 @@ export interface Mix {
   keys?: number;
   /** One fault follows closely upon the other. */
   hasty?: boolean;
+  /** Sources retire, the log is read from its begin, killed nodes stay away for long. */
+  retires?: boolean;
 }
 
 export interface Context {
@@ -149,6 +162,8 @@ export interface Context {
   isResting: boolean;
   epochs: number;
   losses: number;
+  /** The time. */
+  wall: number;
   problem(text: string): void;
   lostRecord(rec: Rec): void;
   newRecord(rec: Rec): void;
@@ -178,8 +193,21 @@ export function registerOf(rec: RelationRec): string {
   return `${rec.shard}/${rec.actor}`;
 }
 
-export function isIn(ledger: LedgerShard[], rec: Rec): boolean {
-  return rec.n <= (ledger[rec.shard]?.last.get(rec.source) ?? 0);
+/** The last number decided, retired or not. */
+export function lastIn(state: LedgerShard | undefined, source: string): number {
+  return state?.last.get(source) ?? state?.retired.get(source) ?? 0;
+}
+
+/** Up to when a put may take effect whose record was not in the ledger at `since`. */
+export function putUntil({ mix, rules }: Context, since: number): number {
+  return mix.retires && rules.putsEnd ? since + PUT_MAX : Number.POSITIVE_INFINITY;
+}
+
+/** As a node asks for what its outbox holds. */
+export function isIn(world: Context, ledger: LedgerShard[], rec: Rec): boolean {
+  const state = ledger[rec.shard];
+  const last = world.rules.outboxAsksRetired ? lastIn(state, rec.source) : (state?.last.get(rec.source) ?? 0);
+  return rec.n <= last;
 }
 
 export function shardState(ledger: Ledger, shard: number): LedgerShard {
@@ -194,6 +222,7 @@ export function copyLedgerShard(state: LedgerShard): LedgerShard {
     counts: new Map(state.counts),
     registers: new Map(state.registers),
     last: new Map(state.last),
+    retired: new Map(state.retired),
     keys: new Set(state.keys),
   };
 }

@@ -7,6 +7,7 @@ import {
   type Frame,
   type Ledger,
   type LedgerShard,
+  lastIn,
   type Node,
   SHARDS,
   type Steps,
@@ -69,8 +70,16 @@ export function* send(world: Context, frames: Frame[]): Steps<number | Away> {
   return offset;
 }
 
-/** One script. The connection belongs to one run of Redis; whoever opens a new one asks for the run first. */
-export function* ask<T>(world: Context, node: Client, script: (run: number) => T): Steps<T | Away> {
+/**
+ * One script. The connection belongs to one run of Redis; whoever opens a new one asks for the run first. After `until` it
+ * has no effect any more: its connection has given it up.
+ */
+export function* ask<T>(
+  world: Context,
+  node: Client,
+  script: (run: number) => T,
+  until = Number.POSITIVE_INFINITY,
+): Steps<T | Away> {
   const { redis, mix, random } = world;
   yield;
   if (redis.away) return AWAY;
@@ -80,12 +89,14 @@ export function* ask<T>(world: Context, node: Client, script: (run: number) => T
     yield;
     if (redis.away || redis.run !== node.conn) return AWAY;
   }
+  if (world.wall > until) return AWAY;
   const { conn } = node;
   redis.isTouched = true;
   if (mix.timeouts && !world.isResting && random.chance(0.05)) {
     const outcome = random.below(3);
     if (outcome === 0) script(conn);
-    else if (outcome === 1) redis.late.push(() => (redis.run === conn ? script(conn) : undefined));
+    else if (outcome === 1)
+      redis.late.push(() => (redis.run === conn && world.wall <= until ? script(conn) : undefined));
     return AWAY;
   }
   const answer = script(conn);
@@ -152,7 +163,10 @@ export function* repair(world: Context, node: Client, shard: number): Steps<bool
   const overlay = yield* ask(world, node, (run) => {
     const copy = found(world, shard, run);
     if (isMissing(copy)) return copy;
-    return { registers: [...copy.shard.relations.keys()], keys: [...copy.keyed.values()].map((entry) => entry.key) };
+    const keyed = [...copy.keyed.values()];
+    const entries = [...keyed, ...copy.groups.values(), ...copy.shard.relations.values()];
+    const sources = new Set(entries.map(({ source }) => source));
+    return { registers: [...copy.shard.relations.keys()], keys: keyed.map(({ key }) => key), sources };
   });
   if (overlay === AWAY) return false;
   if (typeof overlay === "string") {
@@ -161,8 +175,12 @@ export function* repair(world: Context, node: Client, shard: number): Steps<bool
   }
   const snapshot = yield* readLedger(world);
   if (snapshot === AWAY) return false;
-  const ledger = versionOf(snapshot, shard);
   const state = snapshot.shards[shard] as LedgerShard;
+  const last = new Map(state.last);
+  const { catchUpAsksRetired } = world.rules;
+  for (const source of overlay.sources)
+    last.set(source, catchUpAsksRetired ? lastIn(state, source) : (last.get(source) ?? 0));
+  const ledger = { ...versionOf(snapshot, shard), last };
   const registers = new Map<string, Stamp>(overlay.registers.map((name) => [name, state.registers.get(name) ?? 0]));
   const asked = new Set(overlay.keys);
   const keys = new Set(overlay.keys.filter((key) => state.keys.has(key)));
@@ -231,6 +249,13 @@ export function isSettled(world: Context, copy: Copy): boolean {
 export function emptyLedger(): Ledger {
   const shards = [];
   for (let i = 0; i < 2; i++)
-    shards.push({ version: 0, counts: new Map(), registers: new Map(), last: new Map(), keys: new Set<string>() });
-  return { position: 0, shards, away: false };
+    shards.push({
+      version: 0,
+      counts: new Map(),
+      registers: new Map(),
+      last: new Map(),
+      retired: new Map(),
+      keys: new Set<string>(),
+    });
+  return { position: 0, shards, away: false, appliedAt: new Map() };
 }

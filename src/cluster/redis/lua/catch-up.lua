@@ -30,15 +30,28 @@ while at <= #ARGV do
   for a = from, to, 2 do actors[ARGV[a]] = ARGV[a + 1] end
 end
 
-for _, key in ipairs(call("HKEYS", shard .. ":keyed")) do
-  if not isStored[key] then return "others" end
+known = {}
+for a = lastFrom, lastTo, 2 do known[">" .. ARGV[a]] = tonumber(ARGV[a + 1]) end
+
+local keyed = call("HGETALL", shard .. ":keyed")
+for a = 1, #keyed, 2 do
+  local source = string.match(keyed[a + 1], "^[^\n]+\n[^\n]+\n%d+ ([^\n]*)\n")
+  if not isStored[keyed[a]] or not known[">" .. source] then return "others" end
+end
+local groups = call("HGETALL", shard .. ":tallies")
+for a = 1, #groups, 2 do
+  if not known[">" .. string.match(groups[a], "^%d+ (.*)$")] then return "others" end
 end
 local names = call("SMEMBERS", shard .. ":names")
+local entriesOf = {}
 for _, count in ipairs(names) do
   local here = stored[count]
   if not here then return "others" end
-  for _, actor in ipairs(call("HKEYS", shard .. ":r:" .. count)) do
-    if not here[actor] then return "others" end
+  local entries = call("HGETALL", shard .. ":r:" .. count)
+  entriesOf[count] = entries
+  for a = 1, #entries, 2 do
+    local source = string.match(entries[a + 1], "^%d+ %d+ %d+ (.*)$")
+    if not here[entries[a]] or not known[">" .. source] then return "others" end
   end
 end
 
@@ -59,25 +72,18 @@ call("HSET", shard, "incarnation", ARGV[rest], "version", ARGV[rest + 1], "posit
 call("HSET", shard, "bases", ARGV[rest + 3])
 -- Versions of another incarnation say nothing about what was taken in before.
 if incarnation ~= ARGV[rest] then call("HDEL", shard, "filter") end
-known = {}
-for a = lastFrom, lastTo, 2 do
-  local field = ">" .. ARGV[a]
-  call("HSET", shard, field, ARGV[a + 1])
-  known[field] = tonumber(ARGV[a + 1])
-end
+for a = lastFrom, lastTo, 2 do call("HSET", shard, ">" .. ARGV[a], ARGV[a + 1]) end
 
-local groups = call("HGETALL", shard .. ":tallies")
 for a = 1, #groups, 2 do
   local n, source = string.match(groups[a], "^(%d+) (.*)$")
   if isDecided(source, n) then dropGroup(groups[a], groups[a + 1]) end
 end
-local keyed = call("HGETALL", shard .. ":keyed")
 for a = 1, #keyed, 2 do
   local n, source = string.match(keyed[a + 1], "^[^\n]+\n[^\n]+\n(%d+) ([^\n]*)\n")
   if isStored[keyed[a]] == "1" or isDecided(source, n) then dropKeyed(keyed[a], keyed[a + 1]) end
 end
 for _, count in ipairs(names) do
-  local entries = call("HGETALL", shard .. ":r:" .. count)
+  local entries = entriesOf[count]
   for a = 1, #entries, 2 do coverRelation(count, entries[a], entries[a + 1], stored[count][entries[a]]) end
 end
 return "ok"

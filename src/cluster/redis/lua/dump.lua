@@ -1,5 +1,5 @@
 -- → incarnation, version, position, end, epoch, then as lists: sums, tallies, keyed, and of each register its count, actor
--- and entry; then the last numbers
+-- and entry
 local registers = {}
 for _, count in ipairs(call("SMEMBERS", shard .. ":names")) do
   local entries = call("HGETALL", shard .. ":r:" .. count)
@@ -12,5 +12,5 @@ end
 return {
   incarnation, version, position, ending, epoch,
   call("HGETALL", shard .. ":sums"), call("HGETALL", shard .. ":tallies"), call("HGETALL", shard .. ":keyed"),
-  registers, call("HGETALL", shard),
+  registers,
 }
