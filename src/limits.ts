@@ -131,6 +131,12 @@ export const TOP_LISTS_MAX = 1_000;
 export const TOP_AGE_MS_MAX = 5_000;
 /** How long the first who asks for a ranking waits for it. */
 export const TOP_WAIT_MS_MAX = 2_000;
+/**
+ * Rankings of more subjects than these (220 MB of sums, more than a core's tenth at 50,000 views a second) are only kept while
+ * somebody asks for some: at least once a day, so that a daily report finds them.
+ */
+export const RANKED_UNASKED_MAX = 1_250_000;
+export const RANKED_UNASKED_MS = 25 * 60 * 60 * 1000;
 
 /** Points of a history in one answer: the contract says so. */
 export const HISTORY_POINTS_MAX = 1_000;

@@ -1,6 +1,6 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { wallMs } from "../lib/fault.ts";
-import { TOP_LENGTH } from "../limits.ts";
+import { RANKED_UNASKED_MAX, RANKED_UNASKED_MS, TOP_LENGTH } from "../limits.ts";
 import { LedgerUnavailable } from "../ports/ledger.ts";
 import { keyOf, type ListName } from "../rankings/messages.ts";
 import { Ranker } from "../rankings/ranker.ts";
@@ -68,16 +68,19 @@ class RankerThread {
 
   async #lead(connection: LedgerConnection): Promise<void> {
     const { topCandidates: candidates, hotHalfLife } = this.#data.settings;
-    const ranker = new Ranker(new MysqlSteps(connection), { candidates, halfLifeS: hotHalfLife / 1000 });
+    const options = { candidates, halfLifeS: hotHalfLife / 1000, unaskedMax: RANKED_UNASKED_MAX };
+    const ranker = new Ranker(new MysqlSteps(connection), options);
     let known = new Set<string>();
     let isStale = true;
     let listsAtMs = 0;
     let forgetAtMs = 0;
+    let wantedAtMs = Number.NEGATIVE_INFINITY;
     while (!this.#isStopping) {
-      if (await ranker.step(Math.floor(wallMs() / 1000))) isStale = true;
+      const wanted = await wantedTops(connection, performance.now() >= forgetAtMs);
       const nowMs = performance.now();
-      const wanted = await wantedTops(connection, nowMs >= forgetAtMs);
       if (nowMs >= forgetAtMs) forgetAtMs = nowMs + FORGET_MS;
+      if (wanted.length > 0) wantedAtMs = nowMs;
+      if (await ranker.step(Math.floor(wallMs() / 1000), nowMs - wantedAtMs < RANKED_UNASKED_MS)) isStale = true;
       if (wanted.length === 0) {
         known.clear();
         isStale = true;
@@ -89,8 +92,9 @@ class RankerThread {
         continue;
       }
       const due = isStale ? wanted : wanted.filter((name) => !known.has(keyOf(name)));
+      const workMs = performance.now();
       const lists = ranker.top(due, TOP_LENGTH);
-      listsAtMs = nowMs + LISTS_SHARE * (performance.now() - nowMs);
+      listsAtMs = workMs + LISTS_SHARE * (performance.now() - workMs);
       await storeTops(
         connection,
         due.map((name, i) => [name, lists[i] as (typeof lists)[number]] satisfies [ListName, unknown]),

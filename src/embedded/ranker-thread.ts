@@ -1,6 +1,6 @@
 import { type MessagePort, parentPort, workerData } from "node:worker_threads";
 import { wallMs } from "../lib/fault.ts";
-import { TOP_LENGTH } from "../limits.ts";
+import { RANKED_UNASKED_MAX, RANKED_UNASKED_MS, TOP_LENGTH } from "../limits.ts";
 import { LedgerUnavailable } from "../ports/ledger.ts";
 import type { FromRanker, ToRanker } from "../rankings/messages.ts";
 import { Ranker } from "../rankings/ranker.ts";
@@ -30,10 +30,11 @@ class RankerThread {
   /** Changes that no list shows yet. */
   #isStale = false;
   #listsAtMs = 0;
+  #askedAtMs = Number.NEGATIVE_INFINITY;
 
   constructor({ ledgerPath, candidates, halfLifeS }: RankerData) {
     this.#steps = new SqliteSteps(ledgerPath);
-    this.#ranker = new Ranker(this.#steps, { candidates, halfLifeS });
+    this.#ranker = new Ranker(this.#steps, { candidates, halfLifeS, unaskedMax: RANKED_UNASKED_MAX });
   }
 
   async run(): Promise<void> {
@@ -64,7 +65,9 @@ class RankerThread {
   async #look(): Promise<boolean> {
     try {
       this.#isWhole = false;
-      if (await this.#ranker.step(Math.floor(wallMs() / 1000))) this.#isStale = true;
+      const isWanted = performance.now() - this.#askedAtMs < RANKED_UNASKED_MS;
+      if (await this.#ranker.step(Math.floor(wallMs() / 1000), isWanted)) this.#isStale = true;
+      if (this.#ranker.isResting) return await this.#ranker.tend();
       this.#isWhole = true;
       const nowMs = performance.now();
       if (!this.#isStale) {
@@ -87,7 +90,8 @@ class RankerThread {
   }
 
   #want(name: ToRanker, port: MessagePort): void {
-    if (!this.#wanted.add(name, port, performance.now())) {
+    this.#askedAtMs = performance.now();
+    if (!this.#wanted.add(name, port, this.#askedAtMs)) {
       log.limited("top lists", 60_000).warn("too many different rankings are asked for at once", { ...name });
       return;
     }

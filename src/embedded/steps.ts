@@ -31,14 +31,14 @@ export class SqliteSteps implements Steps {
   /** Ten million counters take half a minute: in between it looks whether it is to stop. */
   async begin(from: number, beginning: Beginning): Promise<void> {
     const sql = this.#sql;
+    this.#position = -1;
     this.#db.run("BEGIN");
     try {
       beginning.renamed(sql.renamed.all());
       for (const { id, frame, isHour } of sql.allSteps.iterate(from)) {
-        beginning.step({ id, frame: Buffer.from(frame) }, isHour === 1);
+        if (!beginning.step({ id, frame: Buffer.from(frame) }, isHour === 1)) break;
         await this.#pause();
       }
-      this.#position = -1;
       for (const { position, frame } of sql.changes.iterate(-1)) {
         beginning.change(Buffer.from(frame));
         this.#position = position;
@@ -46,7 +46,7 @@ export class SqliteSteps implements Steps {
       }
       let counts = 0;
       for (const { metric, subject, count } of sql.counts.iterate()) {
-        beginning.count(metric, subject, count);
+        if (!beginning.count(metric, subject, count)) break;
         if (++counts % PAUSE_COUNTS === 0) await this.#pause();
       }
     } finally {

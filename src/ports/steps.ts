@@ -19,16 +19,16 @@ export interface Renamed {
   upTo: number;
 }
 
-/** What a ranker begins with, all of one snapshot and in this order. */
+/** What a ranker begins with, all of one snapshot and in this order. False: no more steps, or counts, are needed. */
 export interface Beginning {
   /** In the order in which it happened. */
   renamed(all: Renamed[]): void;
   /** Changes of past steps: of minutes, or of whole hours. */
-  step(frame: StoredFrame, isHour: boolean): void;
+  step(frame: StoredFrame, isHour: boolean): boolean;
   /** Changes that are in no step yet. */
   change(frame: Buffer): void;
   /** A count as it is, all changes in it. */
-  count(metric: number, subject: string, count: number): void;
+  count(metric: number, subject: string, count: number): boolean;
 }
 
 /**

@@ -67,16 +67,21 @@ function changeAt(second: number, { below, chance, pick }: Random, subjects: str
   };
 }
 
-async function follow(seed: number, rounds: number, options: { jumps: boolean; renames: boolean }): Promise<void> {
+async function follow(
+  seed: number,
+  rounds: number,
+  options: { jumps: boolean; renames: boolean; rests?: boolean },
+): Promise<number> {
   const source = random(seed);
   const { below, chance, pick } = source;
   const ids = ["1", "2", "10", "é", "e\u0301", "😀", "\uffff", "__proto__", "b/c", "z".repeat(100), "%2F"];
   const subjects = TYPES.flatMap((type) => ids.map((id) => `${type}/${id}`));
   const steps = new MemorySteps();
   const model = new Model();
-  const rankings = { candidates: 1000, halfLifeS: HALF_LIFE_S };
+  const rankings = { candidates: 1000, halfLifeS: HALF_LIFE_S, unaskedMax: options.rests ? 20 : 1000 };
   let ranker = new Ranker(steps, rankings);
   let second = NEW_YEAR_S;
+  let rests = 0;
   for (let round = 0; round < rounds; round++) {
     const changes = Array.from({ length: below(12) }, () => changeAt(second, source, subjects));
     steps.commit(changes);
@@ -88,13 +93,16 @@ async function follow(seed: number, rounds: number, options: { jumps: boolean; r
         model.become(subject, other);
       }
     }
-    await ranker.step(second);
+    const isWanted = !options.rests || round % 20 < 5;
+    await ranker.step(second, isWanted);
     for (let left = below(4); left > 0; left--) await ranker.tend();
     if (chance(0.02)) ranker = new Ranker(steps, rankings);
-    await ranker.step(second);
-    if (round % 5 === 0) compare(ranker, model, second);
+    await ranker.step(second, isWanted);
+    if (ranker.isResting) rests++;
+    else if (round % 5 === 0) compare(ranker, model, second);
     second += chance(0.8) ? below(40) : options.jumps && chance(0.1) ? below(30_000) : below(2_000);
   }
+  return rests;
 }
 
 function compare(ranker: Ranker, model: Model, second: number): void {
@@ -145,7 +153,7 @@ async function followTooMany(seed: number): Promise<{ exact: number; rough: numb
   const { below, chance } = source;
   const steps = new MemorySteps();
   const model = new Model();
-  const rankings = { candidates: 40, halfLifeS: HALF_LIFE_S };
+  const rankings = { candidates: 40, halfLifeS: HALF_LIFE_S, unaskedMax: 0 };
   const ranker = new Ranker(steps, rankings);
   let second = NEW_YEAR_S;
   const total = { exact: 0, rough: 0 };
@@ -159,9 +167,9 @@ async function followTooMany(seed: number): Promise<{ exact: number; rough: numb
     });
     steps.commit(changes);
     model.changes.push(...changes);
-    await ranker.step(second);
+    await ranker.step(second, true);
     for (let left = below(4); left > 0; left--) await ranker.tend();
-    await ranker.step(second);
+    await ranker.step(second, true);
     if (round % 3 === 0) {
       const { exact, rough } = compareRoughly(ranker, model, second);
       total.exact += exact;
@@ -184,7 +192,7 @@ describe("rankings", () => {
 
   test("are exact up to as many subjects as are followed, and not beyond; and again when these have left", async () => {
     const steps = new MemorySteps();
-    const ranker = new Ranker(steps, { candidates: 1_000, halfLifeS: HALF_LIFE_S });
+    const ranker = new Ranker(steps, { candidates: 1_000, halfLifeS: HALF_LIFE_S, unaskedMax: 0 });
     const view = (i: number) => ({
       metric: 1,
       at: NEW_YEAR_S - (NEW_YEAR_S % 60),
@@ -198,16 +206,16 @@ describe("rankings", () => {
           5,
         )
         .map((it) => it.error);
-    await ranker.step(NEW_YEAR_S);
+    await ranker.step(NEW_YEAR_S, true);
     steps.commit(Array.from({ length: 1_000 }, (_, i) => view(i)));
-    await ranker.step(NEW_YEAR_S + 1);
+    await ranker.step(NEW_YEAR_S + 1, true);
     expect(errors()).toEqual([0, 0, 0, 0, 0, 0]);
     steps.commit(Array.from({ length: 500 }, (_, i) => view(1_000 + i)));
-    await ranker.step(NEW_YEAR_S + 2);
+    await ranker.step(NEW_YEAR_S + 2, true);
     for (const error of errors()) expect(error).toBeGreaterThan(0);
-    await ranker.step(NEW_YEAR_S + 3_000);
+    await ranker.step(NEW_YEAR_S + 3_000, true);
     for (const error of errors()) expect(error).toBeGreaterThan(0);
-    await ranker.step(NEW_YEAR_S + 3_601);
+    await ranker.step(NEW_YEAR_S + 3_601, true);
     expect(errors().map((error) => error > 0)).toEqual([false, true, true, true, true, true]);
   });
 
@@ -217,5 +225,32 @@ describe("rankings", () => {
 
   test.each([11, 12, 13])("are so when the clock leaps and subjects are erased or merged (seed %i)", async (seed) => {
     await follow(seed, 400, { jumps: true, renames: true });
+  });
+
+  test.each([31, 32, 33, 34])("are so after rests, in which nobody asks (seed %i)", async (seed) => {
+    expect(await follow(seed, 400, { jumps: true, renames: true, rests: true })).toBeGreaterThan(50);
+  });
+
+  test("that nobody asks for rest once they are large, also in the middle of a beginning", async () => {
+    const steps = new MemorySteps();
+    const options = { candidates: 1_000, halfLifeS: HALF_LIFE_S, unaskedMax: 4_000 };
+    const asked = [{ metric: 1, type: "a", window: WINDOWS.indexOf("all") }];
+    const ranker = new Ranker(steps, options);
+    const viewed = (count: number) =>
+      steps.commit(
+        Array.from({ length: count }, (_, i) => ({ metric: i % 5, at: 0, subject: `a/${i}`, amount: 1 + i })),
+      );
+    viewed(1_000);
+    await ranker.step(NEW_YEAR_S, false);
+    expect(ranker.isResting).toBe(false);
+    viewed(6_000);
+    await ranker.step(NEW_YEAR_S + 1, false);
+    expect(ranker.isResting).toBe(true);
+    expect(() => ranker.top(asked, 1)).toThrow();
+    const next = new Ranker(steps, options);
+    await next.step(NEW_YEAR_S + 2, false);
+    expect(next.isResting).toBe(true);
+    await next.step(NEW_YEAR_S + 3, true);
+    expect(next.top(asked, 1)[0]?.items).toEqual([{ subject: "a/5996", value: 5_997 }]);
   });
 });

@@ -1,15 +1,12 @@
 import { HOUR_S, MINUTE_S, rangeOf, SLIDING, stepAt } from "../arithmetic/windows.ts";
 import type { Steps } from "../ports/steps.ts";
+import { log } from "../telemetry/log.ts";
 import { readChanges } from "./changes.ts";
-import { Gathered } from "./gathered.ts";
 import { type Change, type Ranked, Ranking, type RankingOptions } from "./ranking.ts";
-import { Renames } from "./renames.ts";
+import { StepBook } from "./step-book.ts";
 
-/** Changes go into the steps once a minute, so long after its end, or when there are so many. */
+/** Changes go into the steps once a minute, so long after its end, or when there are many. */
 const SAVE_AFTER_S = 5;
-const PENDING_MAX = 250_000;
-/** A frame of a step: below what a MySQL server takes at once. */
-const FRAME_BYTES = 1_000_000;
 /** Minutes are kept for the windows of minutes and for `hot`, hours for a window longer than the longest. */
 const MINUTES_KEPT_S = 25 * HOUR_S;
 const HOURS_KEPT_S = 31 * 24 * HOUR_S;
@@ -32,6 +29,11 @@ interface Early {
   change: Change;
 }
 
+export interface RankerOptions extends RankingOptions {
+  /** So many subjects are ranked although nobody asks. */
+  unaskedMax: number;
+}
+
 export interface Asked {
   metric: number;
   type: string;
@@ -49,18 +51,16 @@ export interface TopList extends Ranked {
  * A window's sums change by what comes and by what leaves. The step that leaves next is read beforehand, so that moving on is a
  * subtraction; a late change of that very step is added to it.
  *
- * Every change that was told is in the steps or in `#pending`: these are written into the steps once a minute, all of them, and
- * always before steps are read.
+ * What nobody asks for is not ranked once it is large: the ranker *rests*, holds no sums and only keeps the ledger's steps. When
+ * somebody asks it begins again, as at a start.
  */
 export class Ranker {
   readonly #steps: Steps;
-  readonly #options: RankingOptions;
+  readonly #book: StepBook;
+  readonly #options: RankerOptions;
   readonly #rankings = new Map<number, Ranking>();
-  readonly #pending = new Gathered();
-  /** Changes were told since the last save, whatever is left of them. */
-  #isUnsaved = false;
-  #renames = new Renames();
-  #newRenames: [subject: string, becomes: string][] = [];
+  #isResting = false;
+  #isWanted = true;
   #early: Early[] = [];
   readonly #leaving: (Leaving | null)[] = SLIDING.map(() => null);
   /** The running minute; 0 before it has begun. */
@@ -72,8 +72,9 @@ export class Ranker {
   #visited = 0;
   #collectedAt = 0;
 
-  constructor(steps: Steps, options: RankingOptions) {
+  constructor(steps: Steps, options: RankerOptions) {
     this.#steps = steps;
+    this.#book = new StepBook(steps);
     this.#options = options;
   }
 
@@ -82,10 +83,20 @@ export class Ranker {
     return this.#second;
   }
 
-  /** Takes in what came and moves the windows on to `second`; whether there was anything. Begins with the first call. */
-  async step(second: number): Promise<boolean> {
+  /** There are no lists until it was asked to `step` with somebody who wants them. */
+  get isResting(): boolean {
+    return this.#isResting;
+  }
+
+  /**
+   * Takes in what came and moves the windows on to `second`; whether there was anything. Begins with the first call, and after
+   * a rest with the first one in which lists are wanted.
+   */
+  async step(second: number, isWanted: boolean): Promise<boolean> {
     const minute = stepAt(second, MINUTE_S);
-    if (this.#second === 0 || minute > this.#second + LEAP_S || minute < this.#second - LEAP_S) {
+    this.#isWanted = isWanted;
+    const isNew = this.#second === 0 || (this.#isResting && isWanted);
+    if (isNew || minute > this.#second + LEAP_S || minute < this.#second - LEAP_S) {
       try {
         await this.#begin(minute);
       } catch (error) {
@@ -97,10 +108,10 @@ export class Ranker {
     const hasMoved = await this.#moveTo(minute);
     const frames = await this.#steps.changes();
     for (const frame of frames) this.#take(frame);
-    if (frames.length > 0) this.#isUnsaved = true;
+    if (frames.length > 0) this.#book.told();
     this.#tidy(hasMoved);
     const isDue = minute > this.#savedAt && second >= minute + SAVE_AFTER_S;
-    if (isDue || this.#pending.size > PENDING_MAX) await this.#save();
+    if (isDue || this.#book.isFull) await this.#save();
     return hasMoved || frames.length > 0;
   }
 
@@ -108,22 +119,20 @@ export class Ranker {
   async tend(): Promise<boolean> {
     if (this.#visited > this.#collectedAt) this.#collect();
     if (this.#savedAt !== this.#second || this.#tendedAt === this.#second) return false;
-    for (let w = 0; w < SLIDING.length; w++) {
+    for (let w = 0; w < SLIDING.length && !this.#isResting; w++) {
       if (this.#leaving[w] !== null) continue;
       this.#leaving[w] = await this.#load(w);
       return true;
     }
-    const hour = await this.#steps.oldHour(this.#second - MINUTES_KEPT_S);
-    if (hour !== null) {
-      await this.#mergeHour(hour);
-      return true;
-    }
+    if (await this.#book.mergeHour(this.#second - MINUTES_KEPT_S)) return true;
     const hasForgotten = await this.#steps.forget(this.#second - HOURS_KEPT_S);
     if (!hasForgotten) this.#tendedAt = this.#second;
     return hasForgotten;
   }
 
+  /** Not while it rests. */
   top(asked: readonly Asked[], limit: number): TopList[] {
+    if (this.#isResting) throw new Error("a ranker that rests has no lists");
     const lists = new Map<Asked, TopList>();
     for (const [metric, ofMetric] of Map.groupBy(asked, (it) => it.metric)) {
       for (const [window, ofWindow] of Map.groupBy(ofMetric, (it) => it.window)) {
@@ -139,38 +148,41 @@ export class Ranker {
   }
 
   async #begin(minute: number): Promise<void> {
-    this.#rankings.clear();
-    this.#pending.clear();
-    this.#isUnsaved = false;
-    this.#renames = new Renames();
-    this.#newRenames = [];
-    this.#early = [];
-    this.#leaving.fill(null);
+    this.#forget();
+    this.#book.forget();
+    this.#isResting = false;
     this.#second = minute;
     this.#savedAt = 0;
     const { from } = rangeOf(SLIDING.length - 1, minute);
     await this.#steps.begin(from, {
-      renamed: (all) => {
-        for (const renamed of all) this.#renames.add(renamed);
-      },
+      renamed: (all) => this.#book.renamed(all),
       step: (frame, isHour) => {
-        this.#renames.read(frame, ({ metric, at }, bytes, start, end, amount) => {
+        this.#book.readFrame(frame, ({ metric, at }, bytes, start, end, amount) => {
           const hotAt = isHour ? at + HOUR_S / 2 : at;
           this.#add(metric, bytes, start, end, { amount, at, hotAt, isCounted: true });
           this.#visit();
         });
+        return !this.#isResting;
       },
       change: (frame) => {
-        this.#isUnsaved = true;
+        this.#book.told();
         this.#take(frame, true);
       },
       count: (metric, subject, count) => {
         const bytes = Buffer.from(subject);
-        if (count !== 0) this.#ranking(metric).count(bytes, 0, bytes.length, count);
+        if (count !== 0 && !this.#isResting) this.#ranking(metric).count(bytes, 0, bytes.length, count);
         this.#visit();
+        return !this.#isResting;
       },
     });
     this.#tidy(true);
+  }
+
+  /** Of the sums; what has not been saved stays. */
+  #forget(): void {
+    this.#rankings.clear();
+    this.#early = [];
+    this.#leaving.fill(null);
   }
 
   /** One more has come: what is to be done after many of them. */
@@ -198,7 +210,7 @@ export class Ranker {
       const age = this.#second - at;
       if (age < HOURS_KEPT_S) {
         const step = age < MINUTES_KEPT_S ? at : stepAt(at, HOUR_S);
-        this.#pending.add(metric, step, bytes, start, end, amount);
+        this.#book.add(metric, step, bytes, start, end, amount);
       }
       this.#add(metric, bytes, start, end, { amount, at, hotAt: at, isCounted });
     });
@@ -206,14 +218,22 @@ export class Ranker {
 
   /** Between any two changes; what leaves next is found again where subjects got other numbers. */
   #tidy(isDue: boolean): void {
-    for (const ranking of this.#rankings.values()) if (ranking.tidy(isDue)) this.#leaving.fill(null);
+    let subjects = 0;
+    for (const ranking of this.#rankings.values()) {
+      if (ranking.tidy(isDue)) this.#leaving.fill(null);
+      subjects += ranking.subjects.size;
+    }
+    if (this.#isWanted || subjects <= this.#options.unaskedMax) return;
+    log.info("nobody asks for rankings, and they are large: they rest until somebody does", { subjects });
+    this.#isResting = true;
+    this.#forget();
+    this.#collect();
   }
 
   /** A subject was erased, or merged into another one. */
   #become(subject: Buffer, other: Buffer): void {
-    this.#pending.become(subject, other);
+    this.#book.become(subject, other);
     for (const ranking of this.#rankings.values()) ranking.become(subject, other.length === 0 ? null : other);
-    this.#newRenames.push([subject.toString(), other.toString()]);
     this.#leaving.fill(null);
     const isSame = (early: Early) => early.subject.equals(subject);
     if (other.length === 0) this.#early = this.#early.filter((early) => !isSame(early));
@@ -221,6 +241,7 @@ export class Ranker {
   }
 
   #add(metric: number, bytes: Buffer, start: number, end: number, change: Change): void {
+    if (this.#isResting) return;
     const ranking = this.#ranking(metric);
     if (change.at > this.#second && this.#early.length < EARLY_MAX) {
       this.#early.push({ metric, subject: Buffer.from(bytes.subarray(start, end)), change });
@@ -245,7 +266,7 @@ export class Ranker {
 
   async #moveTo(minute: number): Promise<boolean> {
     if (minute <= this.#second) return false;
-    for (let w = 0; w < SLIDING.length; w++) {
+    for (let w = 0; w < SLIDING.length && !this.#isResting; w++) {
       const { stepS } = SLIDING[w] as { stepS: number };
       const { from } = rangeOf(w, minute);
       for (let step = rangeOf(w, this.#second).from; step < from; step += stepS) {
@@ -275,45 +296,21 @@ export class Ranker {
 
   /** The step that leaves the window next. */
   async #load(window: number, step = rangeOf(window, this.#second).from): Promise<Leaving> {
-    await this.#save();
     const leaving: Leaving = new Map();
-    for (const frame of await this.#steps.read(step, step + (SLIDING[window] as { stepS: number }).stepS)) {
-      this.#renames.read(frame, ({ metric }, bytes, start, end, amount) => {
-        const subject = this.#ranking(metric).subjects.find(bytes, start, end);
-        if (subject < 0) return;
-        const ofMetric = this.#ofMetric(leaving, metric);
-        ofMetric.subjects.push(subject);
-        ofMetric.amounts.push(amount);
-      });
-    }
+    const to = step + (SLIDING[window] as { stepS: number }).stepS;
+    await this.#book.read(step, to, ({ metric }, bytes, start, end, amount) => {
+      const subject = this.#ranking(metric).subjects.find(bytes, start, end);
+      if (subject < 0) return;
+      const ofMetric = this.#ofMetric(leaving, metric);
+      ofMetric.subjects.push(subject);
+      ofMetric.amounts.push(amount);
+    });
     return leaving;
   }
 
   async #save(): Promise<void> {
     this.#savedAt = this.#second;
-    if (!this.#isUnsaved) return;
-    const frames = [...this.#pending.frames(FRAME_BYTES)];
-    for (const renamed of await this.#steps.save(frames, this.#newRenames)) this.#renames.add(renamed);
-    this.#newRenames = [];
-    this.#pending.clear();
-    this.#isUnsaved = false;
-  }
-
-  async #mergeHour(hour: number): Promise<void> {
-    const gathered = new Gathered();
-    const merged: Buffer[] = [];
-    const write = () => {
-      for (const { frame } of gathered.frames(FRAME_BYTES)) merged.push(frame);
-      gathered.clear();
-    };
-    for (const frame of await this.#steps.read(hour, hour + HOUR_S)) {
-      this.#renames.read(frame, ({ metric }, bytes, start, end, amount) => {
-        gathered.add(metric, hour, bytes, start, end, amount);
-      });
-      if (gathered.size > 4 * PENDING_MAX) write();
-    }
-    write();
-    await this.#steps.replaceHour(hour, merged);
+    await this.#book.save();
   }
 
   #ranking(metric: number): Ranking {

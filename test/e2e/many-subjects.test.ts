@@ -1,5 +1,7 @@
 import { expect, test } from "bun:test";
+import { RANKED_UNASKED_MAX } from "../../src/limits.ts";
 import { Connection } from "../support/connection.ts";
+import { eventually } from "../support/eventually.ts";
 import { inFolder, TestServer } from "../support/server.ts";
 
 const COUNTERS_MAX = 1_000;
@@ -53,3 +55,39 @@ test(`${SUBJECTS} subjects in a table of ${COUNTERS_MAX} counters: none refused,
     expect(await server.stop()).toEqual({ status: 0, signal: null });
   });
 }, 180_000);
+
+test("rankings of very many subjects rest while nobody asks for them, and are right when somebody does", async () => {
+  await inFolder(async (data) => {
+    let server = await TestServer.start({ data, args: ["--flush-ms", "100"] });
+    const isResting = () => server.lines.some(({ msg }) => String(msg).includes("they rest"));
+    const top = () =>
+      eventually(async () => {
+        const answer = await server.get("/v1/top/article/views?window=all&limit=2");
+        expect(answer.status).toBe(200);
+        return ((await answer.json()) as { items: unknown }).items;
+      }, 60_000);
+    const count = async (lines: string[]) => {
+      const url = new URL("/v1/events", server.url);
+      const answer = await fetch(url, {
+        method: "POST",
+        headers: { "content-type": "text/plain" },
+        body: lines.join("\n"),
+      });
+      expect(await answer.json()).toMatchObject({ accepted: lines.length });
+    };
+    const subjects = 1.1 * RANKED_UNASKED_MAX;
+    await count(Array.from({ length: subjects }, (_, i) => `views article/${i} ${1 + (i % 7 === 6 ? 6 : 0)}`));
+    await eventually(async () => expect(isResting()).toBe(true), 120_000);
+    await count(["views article/0 8", "views article/1 9"]);
+    const expected = [
+      { rank: 1, subject: "article/1", count: 10 },
+      { rank: 2, subject: "article/0", count: 9 },
+    ];
+    await eventually(async () => expect(await top()).toEqual(expected), 60_000);
+    await server.kill();
+    server = await TestServer.start({ data });
+    await eventually(async () => expect(isResting()).toBe(true), 60_000);
+    expect(await top()).toEqual(expected);
+    expect(await server.stop()).toEqual({ status: 0, signal: null });
+  });
+}, 400_000);

@@ -41,12 +41,12 @@ export class MemorySteps implements Steps {
 
   begin(from: number, beginning: Beginning): void {
     beginning.renamed(this.#renamed);
-    for (const frame of this.#frames) if (frame.at >= from) beginning.step(frame, frame.isHour);
+    this.#frames.filter(({ at }) => at >= from).every((frame) => beginning.step(frame, frame.isHour));
     for (const { frame } of this.#changes) beginning.change(frame);
     this.#told = this.#position;
     for (const [name, count] of this.counts) {
       const metric = name.slice(0, name.indexOf(" "));
-      beginning.count(Number(metric), name.slice(metric.length + 1), count);
+      if (!beginning.count(Number(metric), name.slice(metric.length + 1), count)) break;
     }
   }
 

@@ -42,8 +42,8 @@ export class MysqlSteps implements Steps {
         `SELECT id, frame, is_hour FROM steps FORCE INDEX (PRIMARY) WHERE id > ${wholeSql(after)} AND at >= ${wholeSql(from)}
          ORDER BY id LIMIT ${FRAMES}`,
       );
-      for (const row of rows) beginning.step(frameOf(row), Number(row[2]) === 1);
-      if (rows.length === 0) return;
+      const areMoreNeeded = rows.every((row) => beginning.step(frameOf(row), Number(row[2]) === 1));
+      if (rows.length === 0 || !areMoreNeeded) return;
       after = Number(rows.at(-1)?.[0]);
     }
   }
@@ -56,9 +56,11 @@ export class MysqlSteps implements Steps {
         `SELECT metric, subject, count FROM counts FORCE INDEX (PRIMARY)
          WHERE subject >= ${subject} AND (subject > ${subject} OR metric > ${metric}) ORDER BY subject, metric LIMIT ${COUNTS}`,
       );
-      for (const row of rows) beginning.count(Number(row[0]), idOf(row[1] as Buffer), Number(row[2]));
+      const areMoreNeeded = rows.every(([metric, subject, count]) =>
+        beginning.count(Number(metric), idOf(subject as Buffer), Number(count)),
+      );
       const last = rows.at(-1);
-      if (!last) return;
+      if (!last || !areMoreNeeded) return;
       place = { subject: idOf(last[1] as Buffer), metric: Number(last[0]) };
     }
   }
