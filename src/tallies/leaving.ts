@@ -28,10 +28,20 @@ const BATCH_MAX = 2 ** 16;
 const SWEEP = 2 ** 14;
 /** Slots taken out of their chains in one step; each may miss the cache a few times. */
 const DEATHS = 2 ** 12;
-const BEGIN_AT = 0.9;
-const END_AT = 0.8;
+/**
+ * What is kept free for those that come while others leave: a tenth, of a large table less. Who comes back to a counter that
+ * has left waits for the ledger, which costs what ten adds cost, so none leaves for room that is not needed.
+ */
+const ROOM_SHARE = 0.1;
+const ROOM_MAX = BATCH_MAX;
 /** After two rounds of the clock in which nothing could leave. */
 const RETRY_MS = 50;
+
+/** 0 while there is room, then as many as make it twice the room. */
+function surplusOf(used: number, max: number): number {
+  const room = Math.min(ROOM_SHARE * max, ROOM_MAX);
+  return used <= max - room ? 0 : used - (max - 2 * room);
+}
 
 /** Lets counters go that the ledger has, so that others find room. Main only. */
 export class Leaving {
@@ -86,9 +96,8 @@ export class Leaving {
   /** How many counters should go now. */
   private tooMany(): number {
     const { counters, countersMax, slotsUsed, slotsMax } = this.table.stats();
-    const pressed = this.pressed();
-    if (!pressed && counters <= BEGIN_AT * countersMax && slotsUsed <= BEGIN_AT * slotsMax) return 0;
-    const surplus = Math.max(counters - END_AT * countersMax, slotsUsed - END_AT * slotsMax);
+    const surplus = Math.max(surplusOf(counters, countersMax), surplusOf(slotsUsed, slotsMax));
+    if (surplus === 0 && !this.pressed()) return 0;
     return Math.min(BATCH_MAX, Math.max(1, Math.ceil(surplus)));
   }
 
