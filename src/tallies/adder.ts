@@ -1,7 +1,7 @@
 import type { HotAdds } from "../ports/bulk.ts";
 import type { Chains } from "./chains.ts";
 import { hashOf } from "./key.ts";
-import { ADDS, INLINE_WORDS, KEY, LOADED, META, metaOf, SAME_KEY } from "./layout.ts";
+import { INLINE_WORDS, KEY, LOADED, META, metaOf, SAME_KEY, TALLY_WORDS } from "./layout.ts";
 import { wordOf } from "./slots.ts";
 import type { CounterTable } from "./table.ts";
 
@@ -11,11 +11,11 @@ const INLINE_BYTES = 4 * INLINE_WORDS;
 
 /**
  * Adds to many counters that are at hand (here and loaded), named by the bytes of their subjects: no string is made for any
- * of them. What it costs is waiting for memory: the chain's head and the slot's line are in no cache, and the atomic add
+ * of them. What it costs is waiting for memory: the chain's head, the slot and its tally are in no cache, and the atomic add
  * lets nothing overtake it. So additions gather, and their look-ups are made side by side before the first is added:
  *
  *     put     hashes the subject                                        64 times
- *     flush   reads all heads  →  reads all first slots  →  finds and adds, one after the other, from the cache
+ *     flush   reads all heads  →  reads all first slots and tallies  →  finds and adds, one after the other, from the cache
  *
  * What is read early is only fetched; what decides is read again, atomically, by the same rules as in chains.ts. Everything
  * between the first `put` and the end of `flush` happens inside enter/leave, and the bytes stand still meanwhile.
@@ -24,6 +24,7 @@ export class Adder implements HotAdds {
   readonly #table: CounterTable;
   readonly #chains: Chains;
   readonly #words: Int32Array;
+  readonly #tallies: Int32Array;
   readonly #seed: number;
   readonly #metrics = new Int32Array(ADDS_AT_ONCE);
   readonly #froms = new Int32Array(ADDS_AT_ONCE);
@@ -42,6 +43,7 @@ export class Adder implements HotAdds {
     this.#table = table;
     this.#chains = table.chains;
     this.#words = table.slots.words;
+    this.#tallies = table.slots.tallies;
     this.#seed = table.chains.seed;
   }
 
@@ -77,11 +79,12 @@ export class Adder implements HotAdds {
     this.#count = 0;
     const { heads, mask } = this.#chains;
     const words = this.#words;
+    const tallies = this.#tallies;
     for (let i = 0; i < count; i++) this.#slots[i] = (heads[(this.#hashes[i] as number) & mask] as number) - 1;
     let fetched = 0;
     for (let i = 0; i < count; i++) {
       const slot = this.#slots[i] as number;
-      if (slot >= 0) fetched ^= words[wordOf(slot) + ADDS] as number;
+      if (slot >= 0) fetched ^= (words[wordOf(slot)] as number) ^ (tallies[slot * TALLY_WORDS] as number);
     }
     this.fetched = fetched;
     for (let i = 0; i < count; i++) {

@@ -1,6 +1,5 @@
 import { Key } from "./key.ts";
 import {
-  ADDS,
   continuations,
   DEAD,
   INLINE_WORDS,
@@ -19,7 +18,7 @@ import {
   SAME_KEY,
 } from "./layout.ts";
 import type { Pool } from "./pool.ts";
-import { wordOf } from "./slots.ts";
+import { type Slots, wordOf } from "./slots.ts";
 
 /**
  * From keys to slots: a hash table of chains, `heads` and `next` holding slot + 1 (0 ends a chain). It lives in memory
@@ -28,6 +27,7 @@ import { wordOf } from "./slots.ts";
 export class Chains {
   readonly heads: Int32Array;
   readonly next: Int32Array;
+  private readonly slots: Slots;
   private readonly words: Int32Array;
   private readonly pool: Pool;
   private readonly key: Key;
@@ -36,10 +36,11 @@ export class Chains {
   readonly mask: number;
   readonly seed: number;
 
-  constructor(heads: Int32Array, next: Int32Array, words: Int32Array, pool: Pool, seed: number) {
+  constructor(heads: Int32Array, next: Int32Array, slots: Slots, pool: Pool, seed: number) {
     this.heads = heads;
     this.next = next;
-    this.words = words;
+    this.slots = slots;
+    this.words = slots.words;
     this.pool = pool;
     this.key = new Key(seed);
     this.stored = new Key(seed);
@@ -203,7 +204,7 @@ export class Chains {
       words.set(key.words.subarray(from, Math.min(from + REST_WORDS, key.wordCount)), rest + LOW);
       words[rest] = (taken[i + 1] ?? 0) << LINK_SHIFT;
     }
-    const mark = (words[at + ADDS] as number) & 0xc0000000;
+    const mark = this.slots.adds(slot) & 0xc0000000;
     Atomics.store(words, at + META, metaOf(metric, key.length) | markBits(mark));
     return slot;
   }

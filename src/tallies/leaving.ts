@@ -1,5 +1,5 @@
-import { DEAD, LEAVING, LIVE, META, OWNER, TOUCHED_BYTE } from "./layout.ts";
-import { byteOf, wordOf } from "./slots.ts";
+import { DEAD, LEAVING, LIVE, META, OWNER } from "./layout.ts";
+import { wordOf } from "./slots.ts";
 import type { CounterTable } from "./table.ts";
 import { DEPARTURES, FRESH, PRESSURE } from "./threads.ts";
 
@@ -106,7 +106,7 @@ export class Leaving {
   }
 
   private choose(nowMs: number): void {
-    const { words, bytes } = this.table.slots;
+    const { words } = this.table.slots;
     const end = Atomics.load(this.table.control, FRESH);
     for (let left = Math.min(SWEEP, 2 * end - this.swept); left > 0 && this.batch.length < this.goal; left--) {
       const slot = this.hand < end ? this.hand : 0;
@@ -115,9 +115,7 @@ export class Leaving {
       const at = wordOf(slot);
       const meta = Atomics.load(words, at + META);
       if ((meta & (LIVE | LEAVING | DEAD | OWNER)) !== LIVE) continue;
-      const touched = byteOf(slot) + TOUCHED_BYTE;
-      if (bytes[touched] !== 0) bytes[touched] = 0;
-      else if (this.table.slots.isClean(slot)) {
+      if (!this.table.touched.take(slot) && this.table.slots.isClean(slot)) {
         if (Atomics.compareExchange(words, at + META, meta, meta | LEAVING) === meta) this.batch.push(slot);
       }
     }

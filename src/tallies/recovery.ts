@@ -21,7 +21,10 @@ import {
   REST_WORDS,
   SLOT_BYTES,
   SLOT_WORDS,
+  TALLY_BYTES,
+  TALLY_WORDS,
   type TableState,
+  talliesAt,
 } from "./layout.ts";
 
 /** The file cannot be believed, and nothing was changed: the server does not start. */
@@ -49,7 +52,8 @@ interface RecoveredTable {
   owed: OwedAmount[];
 }
 
-const READ_BYTES = 4 * 2 ** 20;
+/** Four megabytes at once. */
+const READ_SLOTS = 2 ** 16;
 
 /** Which run wrote the file and how far it got; throws StartError like recoverTable(). */
 export function readTableHeader(path: string): TableState {
@@ -70,7 +74,7 @@ export function recoverTable(
   const { fd, header } = openTable(path);
   try {
     const trusted = header.clean || header.bootId === boot;
-    const owed = header.clean || !trusted ? [] : new Scan(path, fd, header.allocated).owed(lastMarks);
+    const owed = header.clean || !trusted ? [] : new Scan(path, fd, header).owed(lastMarks);
     return { header, trusted, owed };
   } finally {
     closeSync(fd);
@@ -99,11 +103,13 @@ class Scan {
   private readonly path: string;
   private readonly fd: number;
   private readonly allocated: number;
+  private readonly talliesAt: number;
 
-  constructor(path: string, fd: number, allocated: number) {
+  constructor(path: string, fd: number, { allocated, slots }: TableState) {
     this.path = path;
     this.fd = fd;
     this.allocated = allocated;
+    this.talliesAt = talliesAt(slots);
   }
 
   /**
@@ -112,19 +118,20 @@ class Scan {
    */
   owed(lastMarks: ReadonlyMap<number, number>): OwedAmount[] {
     const owed: OwedAmount[] = [];
-    const buffer = Buffer.alloc(Math.min(READ_BYTES, Math.max(1, this.allocated) * SLOT_BYTES));
-    const words = new Int32Array(buffer.buffer, buffer.byteOffset, buffer.length / 4);
-    for (let first = 0; first < this.allocated; first += buffer.length / SLOT_BYTES) {
-      const n = Math.min(buffer.length / SLOT_BYTES, this.allocated - first);
-      this.read(buffer, first, n);
+    const words = new Int32Array(READ_SLOTS * SLOT_WORDS);
+    const tallies = new Int32Array(READ_SLOTS * TALLY_WORDS);
+    for (let first = 0; first < this.allocated; first += READ_SLOTS) {
+      const n = Math.min(READ_SLOTS, this.allocated - first);
+      this.readSlots(words, first, n);
+      this.read(tallies, n * TALLY_BYTES, this.talliesAt + first * TALLY_BYTES);
       for (let i = 0, at = 0; i < n; i++, at += SLOT_WORDS) {
         const meta = words[at] as number;
         if ((meta & LIVE) === 0) continue;
         if (lengthOf(meta) === 0 || lengthOf(meta) > SUBJECT_BYTES_MAX || metricOf(meta) === 0) {
           throw this.damaged(first + i, "has a key that cannot be");
         }
-        const adds = words[at + ADDS] as number;
-        const noted = words[at + NOTED] as number;
+        const adds = tallies[i * TALLY_WORDS + ADDS] as number;
+        const noted = tallies[i * TALLY_WORDS + NOTED] as number;
         if (adds === noted) continue;
         const slot = first + i;
         // The later of the two marks. Distances, not sizes: both go round at 2^32.
@@ -151,16 +158,15 @@ class Scan {
     const key = new Int32Array(count);
     let from = count > INLINE_WORDS ? LONG_WORDS : count;
     key.set(words.subarray(KEY, KEY + from));
-    const rest = Buffer.alloc(SLOT_BYTES);
-    const restWords = new Int32Array(rest.buffer, rest.byteOffset, SLOT_WORDS);
+    const rest = new Int32Array(SLOT_WORDS);
     let link = words[LINK] as number;
     for (let left = continuations(count); left > 0; left--) {
       if (link < 0 || link >= this.allocated) throw this.damaged(slot, "has a key that goes on outside the file");
-      this.read(rest, link, 1);
+      this.readSlots(rest, link, 1);
       const n = Math.min(REST_WORDS, count - from);
-      key.set(restWords.subarray(LOW, LOW + n), from);
+      key.set(rest.subarray(LOW, LOW + n), from);
       from += n;
-      link = (restWords[0] as number) >>> LINK_SHIFT;
+      link = (rest[0] as number) >>> LINK_SHIFT;
     }
     const bytes = Buffer.from(key.buffer, 0, length);
     const subject = bytes.toString("utf8");
@@ -170,10 +176,13 @@ class Scan {
     return subject;
   }
 
-  private read(into: Buffer, slot: number, count: number): void {
-    const bytes = count * SLOT_BYTES;
+  private readSlots(into: Int32Array, slot: number, count: number): void {
+    this.read(into, count * SLOT_BYTES, HEADER_BYTES + slot * SLOT_BYTES);
+  }
+
+  private read(into: Int32Array, bytes: number, at: number): void {
     for (let done = 0; done < bytes; ) {
-      const n = readSync(this.fd, into, done, bytes - done, HEADER_BYTES + slot * SLOT_BYTES + done);
+      const n = readSync(this.fd, into, done, bytes - done, at + done);
       if (n === 0) throw notBelieved(this.path, "became shorter while it was read");
       done += n;
     }

@@ -1,10 +1,8 @@
 import { COUNT_MAX } from "../model.ts";
 import {
   ADDS,
-  HEADER_BYTES,
   HEADER_WORDS,
   HIGH,
-  HIGH_BYTE,
   LEAVING,
   LOADED,
   LOW,
@@ -15,8 +13,9 @@ import {
   NOTED,
   OWNER,
   OWNER_SHIFT,
-  SLOT_BYTES,
   SLOT_WORDS,
+  TALLY_WORDS,
+  talliesAt,
 } from "./layout.ts";
 import type { Newcomers } from "./newcomers.ts";
 import type { Threads } from "./threads.ts";
@@ -33,23 +32,31 @@ const REBASE_AT = 2 ** 30;
 const SPINS = 2_000;
 
 /**
- * The numbers of a slot. A counter's value is base + (ADDS - mark): ADDS only grows, modulo 2^32, also from one owner
- * of the slot to the next (so that a note in the log that says "slot 7 up to 1,000" never means a later counter). The
- * base (LOW, HIGH: 56 bits, signed) is what the value was when ADDS stood at the mark.
+ * The numbers of a slot and of its tally. A counter's value is base + (ADDS - mark): ADDS only grows, modulo 2^32, also from
+ * one owner of the slot to the next (so that a note in the log that says "slot 7 up to 1,000" never means a later counter).
+ * The base (LOW and HIGH, signed) is what the value was when ADDS stood at the mark.
  */
 export class Slots {
   readonly words: Int32Array;
-  readonly bytes: Uint8Array;
+  readonly tallies: Int32Array;
   private readonly threads: Threads;
   private readonly owner: number;
   private readonly pause = new Int32Array(new SharedArrayBuffer(4));
 
   private readonly newcomers: Newcomers;
 
-  constructor(buffer: ArrayBuffer, threads: Threads, thread: number, newcomers: Newcomers) {
+  constructor(
+    buffer: ArrayBuffer,
+    {
+      slotsMax,
+      thread,
+      threads,
+      newcomers,
+    }: { slotsMax: number; thread: number; threads: Threads; newcomers: Newcomers },
+  ) {
     this.newcomers = newcomers;
     this.words = new Int32Array(buffer);
-    this.bytes = new Uint8Array(buffer);
+    this.tallies = new Int32Array(buffer, talliesAt(slotsMax), slotsMax * TALLY_WORDS);
     this.threads = threads;
     this.owner = (thread + 1) << OWNER_SHIFT;
   }
@@ -58,22 +65,29 @@ export class Slots {
     return Atomics.load(this.words, wordOf(slot) + META);
   }
 
+  /** As they are in their words, modulo 2^32 and signed. */
+  adds(slot: number): number {
+    return Atomics.load(this.tallies, slot * TALLY_WORDS + ADDS);
+  }
+
+  noted(slot: number): number {
+    return Atomics.load(this.tallies, slot * TALLY_WORDS + NOTED);
+  }
+
   isLoaded(slot: number): boolean {
     return (this.meta(slot) & LOADED) !== 0;
   }
 
   isClean(slot: number): boolean {
-    const at = wordOf(slot);
-    return Atomics.load(this.words, at + ADDS) === Atomics.load(this.words, at + NOTED);
+    return this.adds(slot) === this.noted(slot);
   }
 
   owed(slot: number): number {
-    const at = wordOf(slot);
-    return (Atomics.load(this.words, at + ADDS) - Atomics.load(this.words, at + NOTED)) >>> 0;
+    return (this.adds(slot) - this.noted(slot)) >>> 0;
   }
 
   notedAfter(slot: number, amount: number): number {
-    return (Atomics.load(this.words, wordOf(slot) + NOTED) + amount) >>> 0;
+    return (this.noted(slot) + amount) >>> 0;
   }
 
   /** META of a slot nobody owns. */
@@ -98,11 +112,11 @@ export class Slots {
     const words = this.words;
     const at = wordOf(slot);
     for (;;) {
-      const high = Atomics.load(words, at + HIGH) << 8;
+      const high = Atomics.load(words, at + HIGH);
       const low = Atomics.load(words, at + LOW);
       const mark = markOf(this.steady(at));
-      const adds = Atomics.load(words, at + ADDS);
-      if (Atomics.load(words, at + LOW) === low && Atomics.load(words, at + HIGH) << 8 === high) {
+      const adds = this.adds(slot);
+      if (Atomics.load(words, at + LOW) === low && Atomics.load(words, at + HIGH) === high) {
         return countOf(low, high) + ((adds - mark) | 0);
       }
     }
@@ -117,11 +131,11 @@ export class Slots {
     const words = this.words;
     const at = wordOf(slot);
     for (;;) {
-      const high = Atomics.load(words, at + HIGH) << 8;
+      const high = Atomics.load(words, at + HIGH);
       const low = Atomics.load(words, at + LOW);
       const mark = markOf(this.steady(at));
-      const noted = Atomics.load(words, at + NOTED);
-      if (Atomics.load(words, at + LOW) === low && Atomics.load(words, at + HIGH) << 8 === high) {
+      const noted = this.noted(slot);
+      if (Atomics.load(words, at + LOW) === low && Atomics.load(words, at + HIGH) === high) {
         return countOf(low, high) + ((noted - mark) | 0);
       }
     }
@@ -133,21 +147,22 @@ export class Slots {
    * together; the next try sees others.
    */
   add(slot: number, by: number): number {
-    const words = this.words;
+    const { words, tallies } = this;
     const at = wordOf(slot);
-    const high = Atomics.load(words, at + HIGH) << 8;
+    const tally = slot * TALLY_WORDS;
+    const high = Atomics.load(words, at + HIGH);
     const low = Atomics.load(words, at + LOW);
     const mark = markOf(this.steady(at));
     // Before ADDS, which it follows: read after it, NOTED may be past what ADDS was, and less than nothing looks like 2^32.
-    const noted = Atomics.load(words, at + NOTED);
-    const adds = Atomics.load(words, at + ADDS);
+    const noted = Atomics.load(tallies, tally + NOTED);
+    const adds = Atomics.load(tallies, tally + ADDS);
     const above = (adds - mark) >>> 0;
     if (above >= DISTANCE_MAX || (adds - noted) >>> 0 >= DISTANCE_MAX) return OWING_TOO_MUCH;
     const base = countOf(low, high);
     if (base + above + by > COUNT_MAX) return TOO_HIGH;
     if (base + above === 0) this.newcomers.mark(slot);
-    const before = Atomics.add(words, at + ADDS, by);
-    if (Atomics.load(words, at + LOW) !== low || Atomics.load(words, at + HIGH) << 8 !== high) {
+    const before = Atomics.add(tallies, tally + ADDS, by);
+    if (Atomics.load(words, at + LOW) !== low || Atomics.load(words, at + HIGH) !== high) {
       // The words may not have belonged together: nobody knows whether it was 0.
       this.newcomers.mark(slot);
       return this.shown(slot);
@@ -164,8 +179,8 @@ export class Slots {
     if ((this.steady(at) & LOADED) !== 0) return false;
     const meta = this.own(slot);
     const first = (meta & LOADED) === 0;
-    if (first) this.setValue(at, meta, count);
-    if (first) tell?.(slot, Atomics.load(this.words, at + ADDS));
+    if (first) this.setValue(slot, meta, count);
+    if (first) tell?.(slot, this.adds(slot));
     this.release(at, first ? LOADED : 0);
     return first;
   }
@@ -174,7 +189,7 @@ export class Slots {
   setValueTo(slot: number, count: number): void {
     const at = wordOf(slot);
     const meta = this.own(slot);
-    this.setValue(at, meta, count);
+    this.setValue(slot, meta, count);
     this.release(at, LOADED);
   }
 
@@ -195,7 +210,7 @@ export class Slots {
     const at = wordOf(slot);
     const meta = this.own(slot);
     this.setBase(at, this.base(at) + delta);
-    const value = this.base(at) + ((Atomics.load(this.words, at + ADDS) - markOf(meta)) | 0);
+    const value = this.base(at) + ((this.adds(slot) - markOf(meta)) | 0);
     this.release(at, 0);
     return value;
   }
@@ -204,11 +219,11 @@ export class Slots {
   setNoted(slot: number, notedAfter: number): void {
     const words = this.words;
     const at = wordOf(slot);
-    Atomics.store(words, at + NOTED, notedAfter | 0);
+    Atomics.store(this.tallies, slot * TALLY_WORDS + NOTED, notedAfter | 0);
     const mark = markOf(Atomics.load(words, at));
-    if ((Atomics.load(words, at + ADDS) - mark) >>> 0 < REBASE_AT) return;
+    if ((this.adds(slot) - mark) >>> 0 < REBASE_AT) return;
     this.own(slot);
-    const steps = ((Atomics.load(words, at + ADDS) - mark) >>> 0) >>> 30;
+    const steps = ((this.adds(slot) - mark) >>> 0) >>> 30;
     this.setBase(at, this.base(at) + steps * REBASE_AT);
     const moved = markBits((mark + steps * REBASE_AT) | 0);
     this.release(at, 0, moved);
@@ -249,22 +264,16 @@ export class Slots {
   }
 
   private base(at: number): number {
-    return countOf(Atomics.load(this.words, at + LOW), Atomics.load(this.words, at + HIGH) << 8);
+    return countOf(Atomics.load(this.words, at + LOW), Atomics.load(this.words, at + HIGH));
   }
 
-  private setValue(at: number, meta: number, count: number): void {
-    this.setBase(at, count - ((Atomics.load(this.words, at + ADDS) - markOf(meta)) | 0));
+  private setValue(slot: number, meta: number, count: number): void {
+    this.setBase(wordOf(slot), count - ((this.adds(slot) - markOf(meta)) | 0));
   }
 
   private setBase(at: number, base: number): void {
-    const high = Math.floor(base / WORD);
     Atomics.store(this.words, at + LOW, base | 0);
-    if (high << 8 === Atomics.load(this.words, at + HIGH) << 8) return;
-    // Byte by byte: the fourth byte of the word is TOUCHED, which other threads write at any time.
-    const byte = 4 * at + HIGH_BYTE;
-    Atomics.store(this.bytes, byte, high & 0xff);
-    Atomics.store(this.bytes, byte + 1, (high >> 8) & 0xff);
-    Atomics.store(this.bytes, byte + 2, (high >> 16) & 0xff);
+    Atomics.store(this.words, at + HIGH, Math.floor(base / WORD));
   }
 }
 
@@ -272,11 +281,6 @@ export function wordOf(slot: number): number {
   return HEADER_WORDS + slot * SLOT_WORDS;
 }
 
-export function byteOf(slot: number): number {
-  return HEADER_BYTES + slot * SLOT_BYTES;
-}
-
-/** `high` as it is read: shifted up by the byte that is not part of it. */
 function countOf(low: number, high: number): number {
-  return (high >> 8) * WORD + (low >>> 0);
+  return high * WORD + (low >>> 0);
 }

@@ -12,7 +12,9 @@ import {
   HEADER_BYTES,
   NOTED_POSITION_DOUBLE,
   SLOT_BYTES,
+  TALLY_BYTES,
   type TableHeader,
+  talliesAt,
 } from "./layout.ts";
 
 /** Two milliseconds of main's time. */
@@ -59,14 +61,17 @@ export class TableFile {
   /** Takes space for at least `slots` slots, up to one chunk more at a time; throws what the disk says (ENOSPC). */
   allocate(slots: number): number {
     const from = this.allocated;
-    const chunk = CHUNK_BYTES / SLOT_BYTES;
+    const chunk = Math.floor(CHUNK_BYTES / (SLOT_BYTES + TALLY_BYTES));
     const to = Math.min(this.slots, Math.max(from, Math.min(slots, from + chunk)));
-    const end = fileBytes(to);
-    for (let at = fileBytes(from); at < end; ) {
-      at += writeSync(this.fd, ZEROS, 0, Math.min(ZEROS.length, end - at), at);
-    }
+    this.take(HEADER_BYTES + from * SLOT_BYTES, HEADER_BYTES + to * SLOT_BYTES);
+    const tallies = talliesAt(this.slots);
+    this.take(tallies + from * TALLY_BYTES, tallies + to * TALLY_BYTES);
     Atomics.store(this.header, ALLOCATED_WORD, to);
     return to;
+  }
+
+  private take(from: number, to: number): void {
+    for (let at = from; at < to; ) at += writeSync(this.fd, ZEROS, 0, Math.min(ZEROS.length, to - at), at);
   }
 
   get notedPosition(): number {

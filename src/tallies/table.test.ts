@@ -4,9 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { random } from "../../test/support/random.ts";
 import { COUNT_MAX } from "../model.ts";
-import { ADDS, NOTED } from "./layout.ts";
+import { ADDS, NOTED, TALLY_WORDS } from "./layout.ts";
 import { Leaving } from "./leaving.ts";
-import { wordOf } from "./slots.ts";
 import { CounterTable, OWING_TOO_MUCH, TOO_HIGH } from "./table.ts";
 import { PRESSURE } from "./threads.ts";
 
@@ -52,9 +51,9 @@ function flush(): number {
 
 /** As if the counter had been added to so often before: both words stand just below `at`. */
 function wind(slot: number, at: number): void {
-  const words = table.slots.words;
-  words[wordOf(slot) + ADDS] = at | 0;
-  words[wordOf(slot) + NOTED] = at | 0;
+  const { tallies } = table.slots;
+  tallies[slot * TALLY_WORDS + ADDS] = at | 0;
+  tallies[slot * TALLY_WORDS + NOTED] = at | 0;
 }
 
 /** A slot whose next owner finds ADDS at `at`. */
@@ -240,7 +239,7 @@ describe("numbers", () => {
     leaveAll();
     expect(loaded("article/2", 7)).toBe(slot);
     expect(table.shown(slot)).toBe(7);
-    expect(table.slots.words[wordOf(slot) + NOTED]).toBe(2 ** 20);
+    expect(table.slots.noted(slot)).toBe(2 ** 20);
     expect(table.add(slot, 1)).toBe(8);
     expect(table.notedAfter(slot, table.owed(slot))).toBe(2 ** 20 + 1);
   });

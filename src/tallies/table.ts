@@ -11,12 +11,12 @@ import {
   metricOf,
   SLOT_BYTES,
   slotsFor,
+  TALLY_BYTES,
   THREADS_MAX,
-  TOUCHED_BYTE,
 } from "./layout.ts";
 import { Newcomers } from "./newcomers.ts";
 import { Pool } from "./pool.ts";
-import { byteOf, Slots } from "./slots.ts";
+import { Slots } from "./slots.ts";
 import { TableFile } from "./table-file.ts";
 import {
   ALLOCATED,
@@ -30,6 +30,7 @@ import {
   USED_SLOTS,
   WANT_CHUNK,
 } from "./threads.ts";
+import { Touched } from "./touched.ts";
 
 export { OWING_TOO_MUCH, TOO_HIGH } from "./slots.ts";
 
@@ -37,8 +38,8 @@ export { OWING_TOO_MUCH, TOO_HIGH } from "./slots.ts";
  * The counters of this node, in memory that all threads share: one table object in each thread, one memory.
  *
  * WHERE WHAT IS
- * Slots (metric, subject, numbers) are a mapped file, so that they outlive SIGKILL: recovery.ts reads from them what was
- * acknowledged and not yet in the log. How to find them (chains, free slots, dirty bits, epochs) is SharedArrayBuffers,
+ * Slots (metric, subject, base) and their tallies are a mapped file, so that they outlive SIGKILL: recovery.ts reads from
+ * them what was acknowledged and not yet in the log. How to find them (chains, free slots, dirty bits, epochs) is SharedArrayBuffers,
  * empty at each start. Main maps the file once and the other threads wrap the same address, so it counts once as
  * resident memory; main therefore keeps its Uint8Array for as long as any thread lives.
  *
@@ -49,7 +50,6 @@ export { OWING_TOO_MUCH, TOO_HIGH } from "./slots.ts";
  *   ADDS     any worker, Atomics.add; never reset, see slots.ts
  *   NOTED    the flusher (main), after its note is in the log
  *   LOW HIGH whoever is OWNER: the loader (install), the writer (setBase, addToBase), the flusher (rebase)
- *   TOUCHED  set by finders, cleared by the sweep; a lost set costs a reload at worst
  *   KEY      the claimer, before LIVE
  *   heads    any claimer by compare-and-swap (insert), main by compare-and-swap (unlink); next: the claimer before the
  *            insert, main afterwards
@@ -88,6 +88,7 @@ export interface TableShare {
   heads: SharedArrayBuffer;
   next: SharedArrayBuffer;
   dirty: SharedArrayBuffer;
+  touched: SharedArrayBuffer;
   newcomers: SharedArrayBuffer;
   control: SharedArrayBuffer;
 }
@@ -113,6 +114,7 @@ export class CounterTable {
   readonly pool: Pool;
   readonly threads: Threads;
   readonly newcomers: Newcomers;
+  readonly touched: Touched;
   readonly control: Int32Array;
   private readonly dirty: DirtyBits;
   private readonly shared: TableShare;
@@ -125,12 +127,18 @@ export class CounterTable {
     this.slotsMax = slotsFor(shared.countersMax);
     this.control = new Int32Array(shared.control);
     this.dirty = new DirtyBits(shared.dirty);
+    this.touched = new Touched(shared.touched);
     const next = new Int32Array(shared.next);
     this.threads = new Threads(this.control, thread);
     this.newcomers = new Newcomers(shared.newcomers, this.slotsMax);
-    this.slots = new Slots(buffer, this.threads, thread, this.newcomers);
+    this.slots = new Slots(buffer, {
+      slotsMax: this.slotsMax,
+      thread,
+      threads: this.threads,
+      newcomers: this.newcomers,
+    });
     this.pool = new Pool(this.control, next, this.countersMax, this.slotsMax);
-    this.chains = new Chains(new Int32Array(shared.heads), next, this.slots.words, this.pool, shared.seed);
+    this.chains = new Chains(new Int32Array(shared.heads), next, this.slots, this.pool, shared.seed);
   }
 
   /** Main, thread 0: a new file in the place of any old one (recoverTable() reads that first), and an empty table. */
@@ -150,6 +158,7 @@ export class CounterTable {
       heads: new SharedArrayBuffer(4 * 2 ** Math.ceil(Math.log2(1.5 * countersMax))),
       next: new SharedArrayBuffer(4 * slots),
       dirty: new SharedArrayBuffer(DirtyBits.bytes(slots)),
+      touched: new SharedArrayBuffer(Touched.bytes(slots)),
       newcomers: Newcomers.allocate(slots),
       control: new SharedArrayBuffer(4 * CONTROL_WORDS),
     };
@@ -248,9 +257,7 @@ export class CounterTable {
   }
 
   touch(slot: number): void {
-    const bytes = this.slots.bytes;
-    const at = byteOf(slot) + TOUCHED_BYTE;
-    if (bytes[at] === 0) bytes[at] = 1;
+    this.touched.mark(slot);
   }
 
   /** How often main has let counters go; see LOADING. */
@@ -365,7 +372,7 @@ export class CounterTable {
       countersMax: this.countersMax,
       slotsUsed: Atomics.load(this.control, USED_SLOTS),
       slotsMax: this.slotsMax,
-      bytes: Atomics.load(this.control, ALLOCATED) * SLOT_BYTES,
+      bytes: Atomics.load(this.control, ALLOCATED) * (SLOT_BYTES + TALLY_BYTES),
     };
   }
 

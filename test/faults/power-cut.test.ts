@@ -105,7 +105,7 @@ describe("a counter file that cannot be believed stops the start, and nothing is
     [
       "with a damaged slot",
       /is damaged: slot 0/,
-      edit((bytes) => bytes.fill(0xff, HEADER_BYTES + 20, HEADER_BYTES + 64)),
+      edit((bytes) => bytes.fill(0xff, HEADER_BYTES + 20, HEADER_BYTES + SLOT_BYTES)),
     ],
   ])(
     "%s",
