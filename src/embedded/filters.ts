@@ -1,5 +1,6 @@
 import type { Stamp } from "../arithmetic/stamp.ts";
 import { bloomAdd, bloomHas, hashPair, hashWith, keysFor, LINE_WORDS, linesFor } from "../lib/bloom.ts";
+import { acquire } from "../lib/fence.ts";
 
 /**
  * What every thread knows of the ledger without asking it: its segments with their ranges of stamps, and Bloom filters that
@@ -81,7 +82,7 @@ export class Filters {
   }
 
   get segmentCount(): number {
-    return Atomics.load(this.#words, SEGMENT_COUNT);
+    return acquire(this.#words, SEGMENT_COUNT);
   }
 
   stampMin(segment: number): Stamp {
@@ -117,7 +118,7 @@ export class Filters {
         }
       }
       // A group that came meanwhile holds what moved there meanwhile; `end` may already count its segments.
-      if (isLast && Atomics.load(words, GROUP_COUNT) > groups) {
+      if (isLast && acquire(words, GROUP_COUNT) > groups) {
         return this.nextHolding(Math.max(from, words[at + FILTER_WORDS + OWN] as number));
       }
     }
@@ -147,13 +148,13 @@ export class Filters {
 
   /** False: there is no such count. */
   mayCount(metric: number, subject: string): boolean {
-    if (Atomics.load(this.#words, COUNTS_COMPLETE) === 0) return true;
+    if (acquire(this.#words, COUNTS_COMPLETE) === 0) return true;
     return this.#isCounted(metric, subject);
   }
 
   /** "Maybe" (true) or "never" of what is aimed at. */
   #says(at: number): boolean {
-    if (Atomics.load(this.#words, at + COMPLETE) === 0) return true;
+    if (acquire(this.#words, at + COMPLETE) === 0) return true;
     return this.#hasBits(at);
   }
 
@@ -170,7 +171,7 @@ export class Filters {
       this.#counted = subject;
     }
     hashWith(this.#countedHash, metric, this.#hash);
-    for (let layer = Atomics.load(this.#words, LAYER_COUNT) - 1; layer >= 0; layer--) {
+    for (let layer = acquire(this.#words, LAYER_COUNT) - 1; layer >= 0; layer--) {
       if (this.#hasBits(LAYER_AT + layer * FILTER_WORDS)) return true;
     }
     return false;
@@ -200,7 +201,7 @@ export class Filters {
   }
 
   get groupCount(): number {
-    return Atomics.load(this.#words, GROUP_COUNT);
+    return acquire(this.#words, GROUP_COUNT);
   }
 
   get seed(): number {

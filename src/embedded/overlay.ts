@@ -1,6 +1,7 @@
 import { newestFirst, type Place } from "../arithmetic/place.ts";
 import type { Stamp } from "../arithmetic/stamp.ts";
 import { copyBytes } from "../lib/bytes.ts";
+import { acquire, fence } from "../lib/fence.ts";
 import { murmur3 } from "../lib/hash.ts";
 import { encodeUtf8 } from "../lib/utf8.ts";
 import { OVERLAY_GENERATION_BYTES, OVERLAY_GENERATION_RECORDS, OVERLAY_GENERATIONS } from "../limits.ts";
@@ -132,19 +133,19 @@ export class Overlay {
   /** The register's newest stamp on its way to the ledger, 0 where there is none. */
   find(metric: number, key: RegisterKey): Stamp {
     for (;;) {
-      const left = Atomics.load(this.control, LEFT);
+      const left = acquire(this.control, LEFT);
       const stamp = this.#find(metric, key, left);
-      if (Atomics.load(this.control, LEFT) === left) return stamp;
+      if (this.hasLeft() === left) return stamp;
     }
   }
 
   #find(metric: number, key: RegisterKey, left: number): Stamp {
     const bucket = BY_REGISTER + registerBucket(metric, key.subjectHash, key.actorHash);
     const shape = (metric << 16) | (key.subjectBytes << 8) | key.actorBytes;
-    for (let i = Atomics.load(this.control, ENTERED) - 1; i >= left; i--) {
+    for (let i = acquire(this.control, ENTERED) - 1; i >= left; i--) {
       const generation = this.generationAt(i);
       const words = generation.words;
-      for (let at = Atomics.load(words, bucket); at !== 0; at = older(words, at, NEXT)) {
+      for (let at = acquire(words, bucket); at !== 0; at = older(words, at, NEXT)) {
         if (words[at + SHAPE] !== shape || words[at + SUBJECT_HASH] !== key.subjectHash) continue;
         if (words[at + ACTOR_HASH] !== key.actorHash) continue;
         if (sameBytes(generation.bytes, (at + IDS) * 4, key.bytes, 0, key.subjectBytes + key.actorBytes)) {
@@ -158,16 +159,16 @@ export class Overlay {
   /** False: no register of the metric and the key's actor (`RegisterKey.setActor`) is on its way. */
   mayHoldActor(metric: number, key: RegisterKey): boolean {
     for (;;) {
-      const left = Atomics.load(this.control, LEFT);
+      const left = acquire(this.control, LEFT);
       let holds = false;
-      for (let i = Atomics.load(this.control, ENTERED) - 1; i >= left && !holds; i--) {
+      for (let i = acquire(this.control, ENTERED) - 1; i >= left && !holds; i--) {
         const { words } = this.generationAt(i);
-        const head = Atomics.load(words, BY_ACTOR + listBucket(metric, key.actorHash));
+        const head = acquire(words, BY_ACTOR + listBucket(metric, key.actorHash));
         for (let at = head; at !== 0 && !holds; at = older(words, at, ACTOR_CHAIN.next)) {
           holds = words[at + ACTOR_HASH] === key.actorHash;
         }
       }
-      if (Atomics.load(this.control, LEFT) === left) return holds;
+      if (this.hasLeft() === left) return holds;
     }
   }
 
@@ -183,12 +184,12 @@ export class Overlay {
 
   #list(metric: number, key: RegisterKey, chain: Chain, hash: number): OverlayItem[] {
     for (;;) {
-      const left = Atomics.load(this.control, LEFT);
+      const left = acquire(this.control, LEFT);
       const newest = new Map<string, Stamp>();
-      for (let i = Atomics.load(this.control, ENTERED) - 1; i >= left; i--) {
+      for (let i = acquire(this.control, ENTERED) - 1; i >= left; i--) {
         this.#collect(this.generationAt(i), metric, key, chain, hash, newest);
       }
-      if (Atomics.load(this.control, LEFT) !== left) continue;
+      if (this.hasLeft() !== left) continue;
       return Array.from(newest, ([id, stamp]) => ({ id, stamp })).sort(newestFirst);
     }
   }
@@ -203,7 +204,7 @@ export class Overlay {
   ): void {
     const { words, bytes } = from;
     const hashWord = chain === SUBJECT_CHAIN ? SUBJECT_HASH : ACTOR_HASH;
-    const head = Atomics.load(words, chain.heads + listBucket(metric, hash));
+    const head = acquire(words, chain.heads + listBucket(metric, hash));
     for (let at = head; at !== 0; at = older(words, at, chain.next)) {
       const shape = words[at + SHAPE] as number;
       if (shape >>> 16 !== metric || words[at + hashWord] !== hash) continue;
@@ -220,6 +221,12 @@ export class Overlay {
       const stamp = stampAt(words, at);
       if (stamp > (into.get(id) ?? 0)) into.set(id, stamp);
     }
+  }
+
+  /** Behind all that was read so far. */
+  private hasLeft(): number {
+    fence();
+    return this.control[LEFT] as number;
   }
 
   /** The generation that entered the queue as number `i`. */

@@ -1,3 +1,4 @@
+import { acquire } from "../lib/fence.ts";
 import type { HotAdds } from "../ports/bulk.ts";
 import type { Chains } from "./chains.ts";
 import { hashOf } from "./key.ts";
@@ -104,9 +105,9 @@ export class Adder implements HotAdds {
     const { heads, next, mask } = this.#chains;
     const words = this.#words;
     const want = metaOf(metric, length);
-    for (let slot = Atomics.load(heads, hash & mask) - 1; slot >= 0; slot = Atomics.load(next, slot) - 1) {
+    for (let slot = acquire(heads, hash & mask) - 1; slot >= 0; slot = acquire(next, slot) - 1) {
       const at = wordOf(slot);
-      const meta = Atomics.load(words, at + META);
+      const meta = words[at + META] as number;
       if ((meta & SAME_KEY) !== want || !this.#holds(at + KEY, from, to)) continue;
       if ((meta & LOADED) === 0 || !this.#chains.isStaying(slot, meta)) return -1;
       this.#table.touch(slot);

@@ -1,3 +1,4 @@
+import { acquire } from "../lib/fence.ts";
 import { Key } from "./key.ts";
 import {
   continuations,
@@ -51,7 +52,7 @@ export class Chains {
   /** The slot of a counter, rescued if it was leaving, or -1. */
   find(metric: number, subject: string): number {
     this.key.set(subject);
-    return this.search(Atomics.load(this.heads, this.key.hashWith(metric) & this.mask), metric);
+    return this.search(acquire(this.heads, this.key.hashWith(metric) & this.mask), metric);
   }
 
   /**
@@ -65,7 +66,7 @@ export class Chains {
     const bucket = this.key.hashWith(metric) & this.mask;
     let slot = -1;
     for (;;) {
-      const head = Atomics.load(this.heads, bucket);
+      const head = acquire(this.heads, bucket);
       const found = this.search(head, metric);
       if (found >= 0) {
         if (slot >= 0) this.discard(slot);
@@ -84,7 +85,7 @@ export class Chains {
   unlink(slot: number): void {
     this.read(slot);
     this.stored.rehash();
-    const bucket = this.stored.hashWith(metricOf(Atomics.load(this.words, wordOf(slot)))) & this.mask;
+    const bucket = this.stored.hashWith(metricOf(this.slots.meta(slot))) & this.mask;
     const after = Atomics.load(this.next, slot);
     if (Atomics.compareExchange(this.heads, bucket, slot + 1, after) === slot + 1) return;
     let before = Atomics.load(this.heads, bucket) - 1;
@@ -119,7 +120,7 @@ export class Chains {
   tail(slot: number): number[] {
     const at = wordOf(slot);
     const tail: number[] = [];
-    let left = continuations((lengthOf(Atomics.load(this.words, at)) + 3) >> 2);
+    let left = continuations((lengthOf(this.words[at] as number) + 3) >> 2);
     for (let link = this.words[at + LINK] as number; left > 0; left--) {
       tail.push(link);
       link = (this.words[wordOf(link)] as number) >>> LINK_SHIFT;
@@ -129,8 +130,8 @@ export class Chains {
 
   private search(head: number, metric: number): number {
     const want = metaOf(metric, this.key.length);
-    for (let slot = head - 1; slot >= 0; slot = Atomics.load(this.next, slot) - 1) {
-      const meta = Atomics.load(this.words, wordOf(slot));
+    for (let slot = head - 1; slot >= 0; slot = acquire(this.next, slot) - 1) {
+      const meta = this.slots.meta(slot);
       if ((meta & SAME_KEY) !== want || !this.holdsKey(slot)) continue;
       if ((meta & LEAVING) === 0 || this.rescue(slot)) return slot;
     }
@@ -221,7 +222,7 @@ export class Chains {
     const words = this.words;
     const at = wordOf(slot);
     const stored = this.stored;
-    stored.setLength(lengthOf(Atomics.load(words, at)));
+    stored.setLength(lengthOf(words[at] as number));
     const count = stored.wordCount;
     const long = count > INLINE_WORDS;
     stored.words.set(words.subarray(at + KEY, at + KEY + (long ? LONG_WORDS : count)));

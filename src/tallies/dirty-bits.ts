@@ -1,3 +1,5 @@
+import { fence } from "../lib/fence.ts";
+
 /**
  * Which slots were added to since the flusher last looked: a bit each.
  *
@@ -21,7 +23,7 @@ export class DirtyBits {
   mark(slot: number): void {
     const word = slot >>> 5;
     const bit = 1 << (slot & 31);
-    if ((Atomics.load(this.bits, word) & bit) === 0) Atomics.or(this.bits, word, bit);
+    if (((this.bits[word] as number) & bit) === 0) Atomics.or(this.bits, word, bit);
   }
 
   /** All below slot `end`. */
@@ -32,8 +34,9 @@ export class DirtyBits {
   /** Clears and visits what is set below slot `end`; the visitor may mark again. 20 million clear bits take 2.5 ms. */
   take(end: number, visit: (slot: number) => void): void {
     const words = (end + 31) >>> 5;
+    fence();
     for (let word = 0; word < words; word++) {
-      if (Atomics.load(this.bits, word) === 0) continue;
+      if (this.bits[word] === 0) continue;
       let left = Atomics.exchange(this.bits, word, 0);
       while (left !== 0) {
         const bit = left & -left;

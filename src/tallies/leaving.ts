@@ -113,7 +113,7 @@ export class Leaving {
       this.hand = slot + 1;
       this.swept++;
       const at = wordOf(slot);
-      const meta = Atomics.load(words, at + META);
+      const meta = words[at + META] as number;
       if ((meta & (LIVE | LEAVING | DEAD | OWNER)) !== LIVE) continue;
       if (!this.table.touched.take(slot) && this.table.slots.isClean(slot)) {
         if (Atomics.compareExchange(words, at + META, meta, meta | LEAVING) === meta) this.batch.push(slot);
@@ -150,7 +150,7 @@ export class Leaving {
         return;
       }
       const at = wordOf(slot);
-      const meta = Atomics.load(words, at + META);
+      const meta = words[at + META] as number;
       if ((meta & (LEAVING | OWNER)) !== LEAVING) continue;
       if (Atomics.compareExchange(words, at + META, meta, (meta & ~LEAVING) | DEAD) !== meta) continue;
       this.table.chains.unlink(slot);

@@ -1,3 +1,4 @@
+import { fence } from "../lib/fence.ts";
 import { COUNT_MAX } from "../model.ts";
 import {
   ADDS,
@@ -61,17 +62,19 @@ export class Slots {
     this.owner = (thread + 1) << OWNER_SHIFT;
   }
 
+  /* Plain reads, see fence(): whoever decides by them makes an atomic step before and behind. Nobody may wait for a change. */
+
   meta(slot: number): number {
-    return Atomics.load(this.words, wordOf(slot) + META);
+    return this.words[wordOf(slot) + META] as number;
   }
 
   /** As they are in their words, modulo 2^32 and signed. */
   adds(slot: number): number {
-    return Atomics.load(this.tallies, slot * TALLY_WORDS + ADDS);
+    return this.tallies[slot * TALLY_WORDS + ADDS] as number;
   }
 
   noted(slot: number): number {
-    return Atomics.load(this.tallies, slot * TALLY_WORDS + NOTED);
+    return this.tallies[slot * TALLY_WORDS + NOTED] as number;
   }
 
   isLoaded(slot: number): boolean {
@@ -79,10 +82,12 @@ export class Slots {
   }
 
   isClean(slot: number): boolean {
+    fence();
     return this.adds(slot) === this.noted(slot);
   }
 
   owed(slot: number): number {
+    fence();
     return (this.adds(slot) - this.noted(slot)) >>> 0;
   }
 
@@ -92,6 +97,8 @@ export class Slots {
 
   /** META of a slot nobody owns. */
   private steady(at: number): number {
+    const meta = this.words[at] as number;
+    if ((meta & OWNER) === 0) return meta;
     for (let spins = 1; ; spins++) {
       const meta = Atomics.load(this.words, at);
       if ((meta & OWNER) === 0) return meta;
@@ -102,7 +109,7 @@ export class Slots {
   /**
    * The value at one instant. Reading it means reading four words that others change:
    *
-   *   HIGH  LOW  META (nobody owns it)  ADDS  LOW  HIGH
+   *   HIGH  LOW  ─fence─  META (nobody owns it)  ADDS  ─fence─  LOW  HIGH
    *
    * A base that adds rest on only grows, so where HIGH and then LOW are the same at both ends, the base stood still in
    * between; and as nobody owned META in there, the mark is the one that belongs to this base: base first, mark second,
@@ -112,11 +119,13 @@ export class Slots {
     const words = this.words;
     const at = wordOf(slot);
     for (;;) {
-      const high = Atomics.load(words, at + HIGH);
-      const low = Atomics.load(words, at + LOW);
+      const high = words[at + HIGH] as number;
+      const low = words[at + LOW] as number;
+      fence();
       const mark = markOf(this.steady(at));
       const adds = this.adds(slot);
-      if (Atomics.load(words, at + LOW) === low && Atomics.load(words, at + HIGH) === high) {
+      fence();
+      if (words[at + LOW] === low && words[at + HIGH] === high) {
         return countOf(low, high) + ((adds - mark) | 0);
       }
     }
@@ -131,11 +140,13 @@ export class Slots {
     const words = this.words;
     const at = wordOf(slot);
     for (;;) {
-      const high = Atomics.load(words, at + HIGH);
-      const low = Atomics.load(words, at + LOW);
+      const high = words[at + HIGH] as number;
+      const low = words[at + LOW] as number;
+      fence();
       const mark = markOf(this.steady(at));
       const noted = this.noted(slot);
-      if (Atomics.load(words, at + LOW) === low && Atomics.load(words, at + HIGH) === high) {
+      fence();
+      if (words[at + LOW] === low && words[at + HIGH] === high) {
         return countOf(low, high) + ((noted - mark) | 0);
       }
     }
@@ -143,18 +154,18 @@ export class Slots {
 
   /**
    * Adds and returns the value with this very addition, or one of the two refusals. The addition stands where shown()
-   * reads ADDS; if the base moved meanwhile, the value is read anew. A refusal may come of words that do not belong
+   * reads ADDS, and the three atomic steps where it has fences; if the base moved meanwhile, the value is read anew. A refusal may come of words that do not belong
    * together; the next try sees others.
    */
   add(slot: number, by: number): number {
     const { words, tallies } = this;
     const at = wordOf(slot);
     const tally = slot * TALLY_WORDS;
-    const high = Atomics.load(words, at + HIGH);
-    const low = Atomics.load(words, at + LOW);
-    const mark = markOf(this.steady(at));
+    const high = words[at + HIGH] as number;
+    const low = words[at + LOW] as number;
     // Before ADDS, which it follows: read after it, NOTED may be past what ADDS was, and less than nothing looks like 2^32.
     const noted = Atomics.load(tallies, tally + NOTED);
+    const mark = markOf(this.steady(at));
     const adds = Atomics.load(tallies, tally + ADDS);
     const above = (adds - mark) >>> 0;
     if (above >= DISTANCE_MAX || (adds - noted) >>> 0 >= DISTANCE_MAX) return OWING_TOO_MUCH;
@@ -162,7 +173,7 @@ export class Slots {
     if (base + above + by > COUNT_MAX) return TOO_HIGH;
     if (base + above === 0) this.newcomers.mark(slot);
     const before = Atomics.add(tallies, tally + ADDS, by);
-    if (Atomics.load(words, at + LOW) !== low || Atomics.load(words, at + HIGH) !== high) {
+    if (words[at + LOW] !== low || words[at + HIGH] !== high) {
       // The words may not have belonged together: nobody knows whether it was 0.
       this.newcomers.mark(slot);
       return this.shown(slot);
@@ -220,7 +231,7 @@ export class Slots {
     const words = this.words;
     const at = wordOf(slot);
     Atomics.store(this.tallies, slot * TALLY_WORDS + NOTED, notedAfter | 0);
-    const mark = markOf(Atomics.load(words, at));
+    const mark = markOf(words[at] as number);
     if ((this.adds(slot) - mark) >>> 0 < REBASE_AT) return;
     this.own(slot);
     const steps = ((this.adds(slot) - mark) >>> 0) >>> 30;
@@ -255,7 +266,7 @@ export class Slots {
   private release(at: number, set: number, mark?: number): void {
     const words = this.words;
     for (;;) {
-      const meta = Atomics.load(words, at);
+      const meta = words[at] as number;
       let after = (meta & ~OWNER) | set;
       if (mark !== undefined) after = (after & ~MARK) | mark;
       if (Atomics.compareExchange(words, at, meta, after) === meta) break;
@@ -264,7 +275,7 @@ export class Slots {
   }
 
   private base(at: number): number {
-    return countOf(Atomics.load(this.words, at + LOW), Atomics.load(this.words, at + HIGH));
+    return countOf(this.words[at + LOW] as number, this.words[at + HIGH] as number);
   }
 
   private setValue(slot: number, meta: number, count: number): void {

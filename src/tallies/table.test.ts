@@ -49,6 +49,16 @@ function flush(): number {
   return sum;
 }
 
+/** The same numbers, and whoever reads one calls `look` first. */
+function looked(array: Int32Array, look: () => void): Int32Array {
+  return new Proxy(array, {
+    get(target, at) {
+      look();
+      return target[Number(at)];
+    },
+  });
+}
+
 /** As if the counter had been added to so often before: both words stand just below `at`. */
 function wind(slot: number, at: number): void {
   const { tallies } = table.slots;
@@ -190,31 +200,42 @@ describe("numbers", () => {
     "are added whole, though all is flushed between any two looks of an add (%d)",
     (base) => {
       const worker = CounterTable.attach(table.share(), 1);
-      const load = Atomics.load;
+      const { load, add } = Atomics;
       const slot = loaded("article/1", base);
+      let look = () => {};
+      const { words, tallies } = worker.slots;
+      const arrays = new Map([words, tallies].map((array) => [looked(array, () => look()), array]));
+      const [lookedWords, lookedTallies] = [...arrays.keys()];
+      Object.assign(worker.slots, { words: lookedWords, tallies: lookedTallies });
       let expected = base;
       let steps = 0;
       for (let isOver = false; !isOver; steps++) {
         let left = steps;
         const before = expected;
-        Atomics.load = ((words: Int32Array, at: number) => {
-          if (left-- === 0) {
-            Atomics.load = load;
-            // As often as it takes to move the base, too.
-            for (let i = 0; i < 1_100; i++) {
-              table.add(slot, 1_000_000);
-              if (i % 100 === 0) flush();
-            }
-            flush();
-            expected += 1_100 * 1_000_000;
+        look = () => {
+          if (left-- !== 0) return;
+          look = () => {};
+          // As often as it takes to move the base, too.
+          for (let i = 0; i < 1_100; i++) {
+            table.add(slot, 1_000_000);
+            if (i % 100 === 0) flush();
           }
-          return load(words, at);
-        }) as typeof Atomics.load;
+          flush();
+          expected += 1_100 * 1_000_000;
+        };
+        Atomics.load = ((array: Int32Array, at: number) => {
+          look();
+          return load(arrays.get(array) ?? array, at);
+        }) as typeof load;
+        Atomics.add = ((array: Int32Array, at: number, by: number) => {
+          look();
+          return add(arrays.get(array) ?? array, at, by);
+        }) as typeof add;
         worker.enter();
         const count = worker.add(slot, 2);
         worker.leave();
-        isOver = Atomics.load !== load;
-        Atomics.load = load;
+        isOver = left >= 0;
+        Object.assign(Atomics, { load, add });
         expected += 2;
         // It is one instant: before all the others or after them.
         expect(`step ${steps}: ${count === before + 2 ? expected : count}`).toBe(`step ${steps}: ${expected}`);

@@ -1,3 +1,4 @@
+import { fence } from "../lib/fence.ts";
 import { THREADS_MAX } from "./layout.ts";
 
 /** Words of the control block, 64 bytes apart where several threads write. */
@@ -20,11 +21,11 @@ export const CONTROL_WORDS = THREADS + THREADS_MAX * THREAD_WORDS;
  * something, then advances the epoch, and knows that nobody works with what was before once every thread is out or in
  * the new epoch.
  *
- *   thread: store active = load(EPOCH)  →  looks at the table
+ *   thread: store active = EPOCH        →  looks at the table
  *   main:   changes the table  →  EPOCH + 1  →  looks at active
  *
- * All four are sequentially consistent: if main saw 0, the thread's store and so its looks came later and see the
- * change. If the thread stored an epoch that is already old, main only waits for longer than it had to.
+ * The stores and main's looks are sequentially consistent: if main saw 0, the thread's store and so its looks came later and see
+ * the change. If the thread stored an epoch that is already old, main only waits for longer than it had to.
  */
 export class Threads {
   private readonly control: Int32Array;
@@ -37,7 +38,8 @@ export class Threads {
   }
 
   enter(): void {
-    Atomics.store(this.control, this.mine, Atomics.load(this.control, EPOCH));
+    Atomics.store(this.control, this.mine, this.control[EPOCH] as number);
+    fence();
   }
 
   leave(): void {
