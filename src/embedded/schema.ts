@@ -13,7 +13,7 @@ export const metrics = sqliteTable("metrics", {
   kind: text({ enum: ["tally", "relation"] }).notNull(),
 });
 
-/** One row: up to where the log is in the ledger. `incarnation` names this ledger; a restored backup begins a new one. */
+/** One row: up to where the log is in the ledger. `incarnation` names this ledger. */
 export const position = sqliteTable("position", {
   id: integer().primaryKey(),
   at: integer().notNull(),

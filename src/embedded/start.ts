@@ -24,6 +24,7 @@ import { exportEmbedded, importEmbedded } from "./beside.ts";
 import type { FilterShare } from "./filters.ts";
 import { EmbeddedNode } from "./node.ts";
 import { ensureMetrics, prepareLedger, shareLedger } from "./open-ledger.ts";
+import { openLog } from "./open-log.ts";
 import { Overlay } from "./overlay.ts";
 import { ProjectorLink } from "./projector-link.ts";
 import { RankerLink } from "./ranker-link.ts";
@@ -167,6 +168,7 @@ function recover(files: Files, head: LogHead, filters: FilterShare): void {
   try {
     const last = new Map(ledger.sources().map(({ source, shard, last }) => [`${source} ${shard}`, last]));
     const lastOf = (source: string, shard: number) => last.get(`${source} ${shard}`) ?? 0;
+    openLog(files, head, ledger.position());
     recoverLog(files, head, { lastOf });
   } finally {
     ledger.close();

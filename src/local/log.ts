@@ -8,6 +8,7 @@ import {
   readdirSync,
   readSync,
   renameSync,
+  rmSync,
   unlinkSync,
   writeSync,
 } from "node:fs";
@@ -71,8 +72,11 @@ export class LogWriter {
   /** Frames were written that the disk may not have. */
   #isUnsynced = false;
 
-  /** Opens the log at its end, which it finds and puts into `head`. Throws StartError where the log is damaged. */
-  constructor(folder: string, head: LogHead, { isLoose = false } = {}) {
+  /**
+   * Opens the log at its end, which it finds and puts into `head`; one that has no files yet begins at `start`. Throws
+   * StartError where the log is damaged.
+   */
+  constructor(folder: string, head: LogHead, { isLoose = false, start = 0 } = {}) {
     this.#isLoose = isLoose;
     this.#folder = folder;
     this.#head = head;
@@ -80,7 +84,9 @@ export class LogWriter {
     const starts = fileStarts(folder);
     const last = starts.at(-1);
     if (last === undefined) {
-      this.#openFile(0);
+      // Whatever left a spare here may have had the same positions: what stands in it could be taken for frames.
+      rmSync(join(folder, SPARE), { force: true });
+      this.#openFile(start);
     } else {
       this.#fd = openSync(pathOf(folder, last), "r+");
       this.#fileStart = last;
@@ -249,7 +255,7 @@ export class FileLogReader implements LogReader {
   }
 
   start(): Position {
-    return fileStarts(this.#folder)[0] ?? 0;
+    return logStart(this.#folder) ?? 0;
   }
 
   read(from: Position, bytesMax: number): LoggedFrame[] {
@@ -321,6 +327,11 @@ function checksum(position: Position, payload: Uint8Array): number {
 
 function pathOf(folder: string, start: Position): string {
   return join(folder, `${String(start).padStart(16, "0")}.log`);
+}
+
+/** Where the oldest file begins; null: there are none. */
+export function logStart(folder: string): Position | null {
+  return fileStarts(folder)[0] ?? null;
 }
 
 function fileStarts(folder: string): Position[] {

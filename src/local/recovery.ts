@@ -11,7 +11,7 @@ import type { Files } from "./files.ts";
 import { FileLogReader, type LogHead, LogWriter } from "./log.ts";
 
 /**
- * Opens the log for the first time (`head` gets its end), and does what the last run of a killed server was about to do: the
+ * Opens the log (`head` gets its end), and does what the last run of a killed server was about to do: the
  * flush that it still owed. Under that run's own source and with its next numbers, so that a crash in here, at any step, makes
  * this happen again with what is then still owed.
  *
