@@ -5,10 +5,10 @@ import { IMPORT_WAIT_MS_MAX, IMPORT_WINDOW_FRAMES } from "../limits.ts";
 import type { Metric } from "../model.ts";
 import type { ExportSource, ImportTarget } from "../ports/archive.ts";
 import { HotStoreAway } from "../ports/hot-store.ts";
+import { agreedTopics } from "./agreed-topics.ts";
 import { isAway } from "./away.ts";
 import { KafkaAway, logTopic } from "./kafka/client.ts";
 import { KafkaProducer } from "./kafka/producer.ts";
-import { ensureTopics } from "./kafka/topics.ts";
 import { MysqlExport } from "./mysql/export.ts";
 import { ensureMetrics, prepareLedger } from "./mysql/open-ledger.ts";
 import type { MysqlLedgerReader } from "./mysql/reads.ts";
@@ -54,7 +54,7 @@ class ClusterStores {
   }
 
   static async open(settings: Settings): Promise<ClusterStores> {
-    const partitions = await ensureTopics(settings);
+    const partitions = await agreedTopics(settings);
     const producer = new KafkaProducer(settings, { topic: logTopic(settings.prefix), deadlineMs: KAFKA_MS_MAX });
     await producer.start();
     return new ClusterStores(producer, openSharedLedger(settings, partitions), partitions);
@@ -117,7 +117,8 @@ class ClusterImport implements ImportTarget {
     const { mysqlUrl } = storesOf(settings);
     await prepareLedger(mysqlUrl, settings.migrate);
     const metrics = await ensureMetrics(mysqlUrl, settings.metrics);
-    return new ClusterImport(settings, await ClusterStores.open(settings), metrics);
+    const stores = await ClusterStores.open(settings);
+    return new ClusterImport(settings, stores, metrics);
   }
 
   get partitions(): number {

@@ -4,12 +4,12 @@ import type { Settings } from "../config.ts";
 import { EXIT, StartError } from "../errors.ts";
 import type { CountName, HotStore } from "../ports/hot-store.ts";
 import type { Say, Verified } from "../ports/verified.ts";
+import { agreedTopics } from "./agreed-topics.ts";
 import { isAway } from "./away.ts";
 import { FilterCheck } from "./check-filters.ts";
 import { FilterFiller } from "./filter-filler.ts";
 import { KafkaAway, logTopic } from "./kafka/client.ts";
 import { KafkaProducer } from "./kafka/producer.ts";
-import { ensureTopics } from "./kafka/topics.ts";
 import { LogEnds } from "./log-ends.ts";
 import { checkSketches } from "./mysql/check-sketches.ts";
 import { raiseVersion } from "./mysql/raise-version.ts";
@@ -65,7 +65,7 @@ class Verify {
   }
 
   async run(): Promise<Verified> {
-    const partitions = await ensureTopics(this.#settings);
+    const partitions = await agreedTopics(this.#settings);
     await this.#ends.start();
     const ledger = openSharedLedger(this.#settings, partitions);
     this.#ledger = ledger;

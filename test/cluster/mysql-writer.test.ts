@@ -52,6 +52,9 @@ const B = subjectIn(1, 1);
 const C = subjectIn(2);
 const P = partitionOf(A);
 
+/** The longest prefix, and the name that a log gets which was made again. */
+const LONG_TOPIC = `${"p".repeat(64)}.log ${"0".repeat(36)}`;
+
 describe("one transaction", () => {
   test("says what it changed in each shard, in absolute numbers", async () => {
     await writer.apply([message(9, "n", like(1, A, "x", 11), like(2, A, "y", 13))], TOPIC);
@@ -111,11 +114,11 @@ describe("one transaction", () => {
     await writer.apply([message(100, "n", view(1, A, 1))], TOPIC);
     await writer.apply([message(7, "n", view(2, A, 1))], TOPIC);
     expect((await reader.positions()).get(P)).toBe(101);
-    await writer.apply([message(7, "n", view(3, A, 1))], { topic: "topic-2" });
+    await writer.apply([message(7, "n", view(3, A, 1))], { topic: LONG_TOPIC });
     expect((await reader.positions()).get(P)).toBe(8);
-    await writer.apply([], { topic: "topic-2", positions: new Map([[P, 12]]) });
+    await writer.apply([], { topic: LONG_TOPIC, positions: new Map([[P, 12]]) });
     expect((await reader.positions()).get(P)).toBe(12);
-    expect((await reader.topics()).get(P)).toBe("topic-2");
+    expect((await reader.topics()).get(P)).toBe(LONG_TOPIC);
   });
 
   test("sets, and a history that adds up to the count", async () => {

@@ -258,6 +258,21 @@ describe("a cluster that nobody has used before", () => {
   );
 
   test(
+    "a verify that finds no topic makes it as the nodes have agreed",
+    async () => {
+      await using cluster = await clusters.make();
+      await AWAY.killed.begin("kafka");
+      const node = await cluster.start("first", { args: ["--kafka-partitions", "6"] });
+      expect(await node.stop()).toEqual({ status: 0, signal: null });
+      await AWAY.killed.end("kafka");
+      await eventually(async () => expect(await cluster.verify()).toMatchObject({ status: 0 }), 60_000);
+      const settings = settingsFor(clusters.stores.kafka.brokers, cluster.prefix);
+      expect(await partitionsOf(settings, `${cluster.prefix}.log`)).toBe(6);
+    },
+    TEST_MS_MAX,
+  );
+
+  test(
     "Kafka turns out to have a topic with another number: nothing is sent there, the node ends, and the next start goes on",
     async () => {
       await using cluster = await clusters.make();

@@ -7,6 +7,7 @@ import rankingsSql from "../../../drizzle/mysql/0004_rankings.sql" with { type: 
 import floorsSql from "../../../drizzle/mysql/0005_floors.sql" with { type: "text" };
 import logsSql from "../../../drizzle/mysql/0006_logs.sql" with { type: "text" };
 import retiredSql from "../../../drizzle/mysql/0007_retired.sql" with { type: "text" };
+import longerTopicsSql from "../../../drizzle/mysql/0008_longer_topics.sql" with { type: "text" };
 import journal from "../../../drizzle/mysql/meta/_journal.json" with { type: "json" };
 import { EXIT, StartError } from "../../errors.ts";
 import type { LedgerConnection } from "./connection.ts";
@@ -22,6 +23,7 @@ const SQL_BY_TAG: Record<string, string> = {
   "0005_floors": floorsSql,
   "0006_logs": logsSql,
   "0007_retired": retiredSql,
+  "0008_longer_topics": longerTopicsSql,
 };
 
 /** One statement of one migration. A server commits each by itself, so each is in the book by itself. */

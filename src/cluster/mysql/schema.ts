@@ -25,6 +25,8 @@ import { PACKED_BYTES_MAX } from "./packed-last.ts";
 
 /** A prefix of 64 and what stands behind it. */
 const TOPIC_BYTES_MAX = 80;
+/** The same with the name that a log gets which was cut or made again. */
+const LOG_NAME_BYTES_MAX = TOPIC_BYTES_MAX + 40;
 const subject = () => varbinary({ length: SUBJECT_BYTES_MAX }).notNull();
 const actor = () => varbinary({ length: ID_BYTES_MAX }).notNull();
 const metric = () => tinyint({ unsigned: true }).notNull();
@@ -58,7 +60,7 @@ export const partitions = mysqlTable("partitions", {
   number: int({ unsigned: true }).primaryKey(),
   position: whole("position"),
   /** Of the topic that the offset counts in: another one begins at 0 again. */
-  topic: varbinary({ length: 64 }).notNull(),
+  topic: varbinary({ length: LOG_NAME_BYTES_MAX }).notNull(),
   /** The number of its last row in `changes`. */
   changes: whole("changes").default(0),
 });

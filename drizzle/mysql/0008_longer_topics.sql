@@ -1,0 +1,1 @@
+ALTER TABLE `partitions` MODIFY COLUMN `topic` varbinary(120) NOT NULL;
