@@ -42,11 +42,12 @@ export async function run(settings: Settings): Promise<number> {
       refuse: (path) => (path.startsWith("/v1/") ? unavailable(ASK_A_SERVER) : null),
     }),
   );
-  log.info("listening", { url: server.url.href, version: VERSION });
+  const url = server.url.href;
   consumer = await openConsumer(settings, {
     stopping: stopping.signal,
     changed: () => undefined,
     waits: (parts) => {
+      if (Object.keys(awaited).length === 0) log.info("the start waits for others", { url });
       awaited = parts;
     },
     broken: (error) => {
@@ -55,6 +56,7 @@ export async function run(settings: Settings): Promise<number> {
       stopping.because("broken");
     },
   });
+  log.info("listening", { url, version: VERSION });
   log.info("stopping", { reason: await stopping.reason });
   if (broken !== null) return EXIT.bug;
   setTimeout(() => process.exit(EXIT.bug), STOP_MS_MAX).unref();

@@ -322,13 +322,14 @@ describe("the projector alone", () => {
       await using cluster = await clusters.make();
       await AWAY.killed.begin(store);
       const consumer = cluster.spawn("unused", { command: "consume" });
-      await consumer.listening();
-      const { url } = consumer;
+      const url = await waitingAt(consumer);
       expect(await jsonAt(url, "/healthz", 200)).toEqual({ status: "ok" });
       await eventually(async () => expectDown(await jsonAt(url, "/readyz", 503), "starting", store));
       expect((await fetch(new URL("/metrics", url))).status).toBe(200);
       expect((await fetch(new URL("/v1/subjects/a/1", url))).status).toBe(503);
       await AWAY.killed.end(store);
+      await consumer.listening();
+      expect(consumer.url).toBe(url);
       await untilReady(consumer);
       expect(await consumer.stop()).toEqual({ status: 0, signal: null });
     },
