@@ -95,7 +95,7 @@ export class ActsLog {
         frame.numbers.push({ shard, n });
       }
       this.#last[shard] = n;
-      return { stamp, source: this.#source, n, isShipped: false };
+      return { stamp, source: this.#source, n, isShipped: false, isTold: false };
     } catch (error) {
       // A clock far behind: this act is refused, the others go on.
       if (error instanceof Problem) return null;

@@ -177,6 +177,8 @@ export class Acts {
       this.#put(shard, { ...name, ...logged, hint: seen.hint }),
     ]);
     if (isHinted === AWAY || put === null) return later();
+    // Shown, and if Redis lost it now others could take what they see for all there is.
+    if (!logged.isTold) return { active, changed: null, count: null, at: msOf(logged.stamp) };
     // Redis has lost what was seen: what this act has changed cannot be said.
     if (put.seen !== null && put.seen < seen.stamp) return later();
     const hasWon = put.stamp === logged.stamp;

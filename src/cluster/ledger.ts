@@ -79,6 +79,8 @@ export interface SharedLedger {
   keyHint(shard: number, key: string): Promise<{ known: { body: string; atMs: number } | null; version: number }>;
   /** As `LedgerReader.history`. */
   history(metric: number, subject: Subject, from: number, to: number): Promise<[at: number, amount: number][]>;
+  /** Whether a node has acts on its disk that Kafka has not. */
+  hasSpools(): Promise<boolean>;
   /** For the clock of a node that begins: the highest stamp of all shards. */
   shards(): Promise<{ version: number; stampMax: Stamp }[]>;
   close(): void;

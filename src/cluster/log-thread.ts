@@ -21,14 +21,16 @@ import { LogEnds } from "./log-ends.ts";
 import { LogProducers } from "./log-producers.ts";
 import { fatal, tell, tellStore } from "./log-tell.ts";
 import type { Act, FromLog, LogCommand, Logged, LogQuestion, ToLog } from "./messages.ts";
+import { SpoolRows } from "./mysql/spools.ts";
 import { groupsOf, Notes } from "./notes.ts";
 import { OutboxIndex } from "./outbox-index.ts";
 import { parcelsOf } from "./parcels.ts";
 import type { RedisHotStore } from "./redis/hot-store.ts";
 import { type Due, Resend } from "./resend.ts";
 import { Shards } from "./shards.ts";
+import { Spool } from "./spool.ts";
 import { Standstill } from "./standstill.ts";
-import { openRedis, openSharedLedger } from "./stores.ts";
+import { openRedis, openSharedLedger, storesOf } from "./stores.ts";
 import { VisitDesk } from "./visit-desk.ts";
 
 /** How often the ledger is asked what it has, and Redis whether it is still the same. */
@@ -60,6 +62,7 @@ class LogThread {
   readonly #noteLane: Lane;
   readonly #producers: LogProducers;
   readonly #ends: LogEnds;
+  readonly #spool: Spool;
   readonly #hot: RedisHotStore;
   readonly #agreed: AgreedKeeper;
   readonly #ledger;
@@ -99,9 +102,10 @@ class LogThread {
     this.#agreed = new AgreedKeeper(agreed, data.agreed);
     this.#ledger = openSharedLedger(settings, partitions);
     this.#producers = new LogProducers(settings, partitions);
-    this.#ends = new LogEnds(this.#producers.make(), partitions);
+    this.#ends = new LogEnds(this.#producers.make(), this.#ledger, partitions);
     this.#actLane = this.#lane(isActs);
     this.#noteLane = this.#lane((name) => !isActs(name));
+    this.#spool = new Spool(new SpoolRows(storesOf(settings).mysqlUrl), () => this.#actLane.isEmpty);
     const end = (shard: number) => this.#ends.of(shard);
     this.#shards = new Shards({ hot: this.#hot, ledger: this.#ledger, end });
     this.#resend = new Resend({ hot: this.#hot, ledger: this.#ledger, shards: this.#shards });
@@ -210,7 +214,8 @@ class LogThread {
     fault("cluster.acts.appended");
     const isShipped = await this.#actLane.ship(parcels);
     if (!isShipped) this.#outbox.sync();
-    for (const each of logged) if (each) each.isShipped = isShipped;
+    const isTold = isShipped || (await this.#spool.tell());
+    for (const each of logged) if (each) Object.assign(each, { isShipped, isTold });
     fault("cluster.acts.shipped");
     this.#visits.logged(all, logged, parcels.at(-1)?.end ?? 0);
     let from = 0;
@@ -275,6 +280,7 @@ class LogThread {
     const hidden = await tried(() => this.#hidden.tell(() => this.#actLane.isEmpty));
     tellStore("mysql", isAway(mysql) ? String(mysql) : null);
     tellStore("redis", this.#hot.state.up && hidden === null ? null : this.#hot.state.reason || "has just come back");
+    if (!this.#actLane.isEmpty) void this.#spool.tell();
     const { isUp } = this.#producers;
     if (isUp !== null) tellStore("kafka", isUp ? null : "away");
     this.#outbox.probe();
@@ -377,7 +383,7 @@ class LogThread {
     const until = performance.now() + 2_000;
     while (!(this.#actLane.isEmpty && this.#noteLane.isEmpty) && performance.now() < until) await Bun.sleep(10);
     this.#outbox.close();
-    for (const each of [this.#actLane, this.#noteLane, this.#ends, this.#ledger]) each.close();
+    for (const each of [this.#actLane, this.#noteLane, this.#ends, this.#spool, this.#ledger]) each.close();
     await this.#hot.close();
     for (const port of this.#joined.values()) port.close();
     tell({ kind: "stopped" });

@@ -40,6 +40,8 @@ export interface Logged {
   n: number;
   /** Whether Kafka has it; otherwise this node's disk. */
   isShipped: boolean;
+  /** Whether all would wait for it though Redis lost it: Kafka has it, or the ledger knows of this node's spool. */
+  isTold: boolean;
 }
 
 /** One of many, numbered and stamped by its source. */

@@ -86,7 +86,7 @@ class ProjectorThread {
     this.#hot = openHot(settings);
     const producer = new KafkaProducer(settings, logOptions(settings, partitions));
     void producer.start();
-    this.#ends = new LogEnds(producer, partitions);
+    this.#ends = new LogEnds(producer, this.#reader, partitions);
     const end = (shard: number) => this.#ends.of(shard);
     this.#shards = new Shards({ hot: this.#hot, ledger: this.#reader, end });
     this.#mender = new Mender({ hot: this.#hot, ledger: this.#reader, shards: this.#shards });

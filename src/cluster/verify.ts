@@ -69,7 +69,7 @@ class Verify {
     await this.#ends.start();
     const ledger = openSharedLedger(this.#settings, partitions);
     this.#ledger = ledger;
-    const ends = new LogEnds(this.#ends, partitions);
+    const ends = new LogEnds(this.#ends, ledger, partitions);
     const end = (shard: number) => ends.of(shard);
     this.#shards = new Shards({ hot: this.#hot, ledger, end });
     await this.#driver.checkServer();

@@ -36,6 +36,30 @@ test(`Redis empty, older, and emptied while it runs, under load (SEED=${SEED})`,
   console.log(`${book.answers} answers, ${book.lost} lost, ${book.refused} refused`);
 }, 120_000);
 
+test("what one node alone has when Redis loses it is waited for by the others", async () => {
+  await using world = await ClusterWorld.start({ seed: SEED });
+  const path = "/v1/subjects/article/spooled/likes/ann";
+  const act = async (node: number, method: string) => {
+    const answer = await fetch(new URL(path, world.node(node).url), { method });
+    return { status: answer.status, ...((await answer.json()) as { active: boolean; changed?: boolean }) };
+  };
+  await eventually(async () => expect((await act(1, "DELETE")).status).toBe(200), 30_000);
+  await world.ways(0).kafka.cut();
+  await eventually(async () => expect(await act(0, "PUT")).toMatchObject({ status: 200, active: true }));
+  expect(await act(1, "PUT")).toMatchObject({ status: 200, changed: false });
+  await world.stores.redis.ask("FLUSHALL");
+  // Kafka, MySQL and Redis are all there for this node, and none of them has the like.
+  for (const method of ["PUT", "DELETE"]) {
+    const { status, changed } = await act(1, method);
+    expect({ method, status, changed }).toEqual({ method, status: 202, changed: undefined });
+  }
+  await world.ways(0).kafka.heal();
+  await world.settle();
+  for (const node of [0, 1]) {
+    await eventually(async () => expect(await act(node, "DELETE")).toMatchObject({ status: 200, changed: false }));
+  }
+}, 60_000);
+
 test("what the ledger took while Redis was away from all who knew of it shows once Redis is back", async () => {
   await using world = await ClusterWorld.start({ seed: SEED, consumers: 1 });
   const path = "/v1/subjects/article/quiet/views";

@@ -67,6 +67,8 @@ export const MIXES = {
   losses: { projectors: 1, lose: true, hasty: true, acts: 8, tallies: 2, keys: 0 },
   /** The log and Redis lose data. */
   ruin: { projectors: 2, kafkaLoses: true, lose: true, kill: true, timeouts: true },
+  /** Redis loses what is in a spool alone. */
+  spools: { projectors: 2, lose: true, kill: true, kafkaAway: true, timeouts: true, acts: 8, tallies: 2 },
   power: { projectors: 1, power: true, timeouts: true, kafkaAway: true, redisAway: true },
   retired: {
     projectors: 2,
@@ -336,6 +338,7 @@ export class World implements Context {
       this.isPut() &&
       this.nodes.every(isClean) &&
       ledger.position === kafka.log.length &&
+      ledger.spools.size === 0 &&
       redis.copies.every((copy, shard) => copy?.shard.version === ledger.shards[shard]?.version)
     );
   }

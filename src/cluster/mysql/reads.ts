@@ -22,6 +22,7 @@ import { type PoolOptions, ReadPool, UNHURRIED } from "./pool.ts";
 import { behind, countOf, inParts, ofActor, pagesOf, registersIn, sourceOf } from "./read-sql.ts";
 import { retiredOf, statesOf, statesSql } from "./retired.ts";
 import { sketchPairs } from "./sketches.ts";
+import { hasSpools } from "./spools.ts";
 import { hexSql, idOf, idSql, numbersSql, rowsSql, wholeSql } from "./sql.ts";
 import { readTop, wantTop } from "./tops.ts";
 
@@ -90,6 +91,10 @@ export class MysqlLedgerReader implements LedgerReader, SharedLedger {
       const [shard, n, metric, count] = row.map(Number) as [number, number, number, number];
       return { shard, n, metric, count };
     });
+  }
+
+  hasSpools(): Promise<boolean> {
+    return this.#pool.use(hasSpools);
   }
 
   highestFloor(): Promise<Stamp> {

@@ -255,6 +255,13 @@ export const floors = mysqlTable(
   (t) => [primaryKey({ columns: [t.actor, t.shard] }), index("floors_by_stamp").on(t.stamp)],
 );
 
+/** Nodes that have acts on their disk which Kafka has not, as long as they say so: see spools.ts. */
+export const spools = mysqlTable("spools", {
+  id: varbinary({ length: 16 }).primaryKey(),
+  /** By MySQL's clock. */
+  seenMs: whole("seen_ms"),
+});
+
 /**
  * What an erasure took away, or what was too much for a merge that was not done, named by its record, for whoever waits to
  * tell it. Kept for a while only.

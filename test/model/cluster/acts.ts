@@ -75,12 +75,12 @@ export function* relate(world: Context, node: Node, shard: number, actor: string
   return { status: changed === null ? 202 : status, looked, changed, rec };
 }
 
-/** 200 where Kafka has it, 202 where only the disk does. */
+/** 200 where Kafka has it, or the disk does and others can know of that. */
 function* untilDurable(node: Node, frame: Frame): Steps<200 | 202> {
   while (true) {
     const entry = node.disk.outbox.find((one) => one.frame === frame);
     if (!entry || isAcked(node, entry)) return 200;
-    if (isDurable(node, entry)) return 202;
+    if (isDurable(node, entry)) return node.isToldOf ? 200 : 202;
     yield;
   }
 }

@@ -30,6 +30,7 @@ export function newNode(index: number, disk: Disk): Node {
     life: 0,
     disk,
     isListening: false,
+    isToldOf: false,
     conn: 0,
     memo: new Map(),
     epochs: [],
@@ -155,7 +156,10 @@ export function* shipper(world: Context, node: Node): Steps {
     yield;
     const entry = outbox.find((one) => !isAcked(node, one));
     const memo = entry && node.memo.get(entry.frame);
-    if (!entry || !memo) continue;
+    if (!entry || !memo) {
+      yield* tellSpool(world, node, false);
+      continue;
+    }
     const offset = yield* send(world, messagesOf(world, entry.frame));
     if (offset !== AWAY) memo.offset = offset;
     else {
@@ -164,8 +168,23 @@ export function* shipper(world: Context, node: Node): Steps {
       yield;
       if (world.rules.syncBeforeAnswer) sync(written);
       else entry.claimed = true;
+      yield* tellSpool(world, node, true);
     }
   }
+}
+
+/** Whoever wants to know the log's end finds this node's spool in the ledger, from the first 200 until Kafka has it all. */
+function* tellSpool(world: Context, node: Node, isThere: boolean): Steps {
+  const { ledger, rules } = world;
+  const isOver = !isThere || !rules.spoolUntilShipped;
+  if (isThere ? node.isToldOf : !ledger.spools.has(node.index)) return;
+  if (isOver) node.isToldOf = false;
+  yield;
+  if (ledger.away) return;
+  if (isOver) ledger.spools.delete(node.index);
+  else if (rules.spoolTold) ledger.spools.add(node.index);
+  if (isThere) node.isToldOf = true;
+  yield;
 }
 
 function sync(entries: Entry[]): void {

@@ -5,6 +5,14 @@ export const RULES = {
   syncBeforeAnswer: true,
   /** Only what Kafka has or the disk holds for sure goes into Redis. */
   durableBeforePut: true,
+  /** What is durable on this disk alone is answered 200 only once the ledger has been told that there is a spool. */
+  spoolTold: true,
+  /** … which it is not told to be over before Kafka has everything. */
+  spoolUntilShipped: true,
+  /** No end of the log is believed while there is a spool: acts that Redis has lost may be in it alone. */
+  endAfterSpools: true,
+  /** Spools are looked at before the log's end is read. */
+  spoolsBeforeEnd: true,
   /** A send without an answer is sent again before anything behind it. */
   resendUnknown: true,
   /** What the ledger lacks is shipped again at the start. */

@@ -45,6 +45,8 @@ export interface Ledger {
   position: number;
   shards: LedgerShard[];
   away: boolean;
+  /** Nodes that have durable acts which Kafka has not. */
+  spools: Set<number>;
   /** When something of a source was applied last. */
   appliedAt: Map<string, number>;
 }
@@ -113,6 +115,8 @@ export interface Node {
   life: number;
   disk: Disk;
   isListening: boolean;
+  /** The ledger has been told of this node's spool. */
+  isToldOf: boolean;
   /** The run of Redis that this node's connection is to. */
   conn: number;
   memo: Map<Frame, Memo>;

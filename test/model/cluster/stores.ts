@@ -25,6 +25,7 @@ export type Missing = "none" | "foreign";
 export interface Snapshot {
   position: number;
   shards: LedgerShard[];
+  hasSpools: boolean;
 }
 
 export function* readLedger(world: Context): Steps<Snapshot | Away> {
@@ -36,7 +37,7 @@ export function* readLedger(world: Context): Steps<Snapshot | Away> {
 }
 
 export function snapshotOf(ledger: Ledger): Snapshot {
-  return { position: ledger.position, shards: [...ledger.shards] };
+  return { position: ledger.position, shards: [...ledger.shards], hasSpools: ledger.spools.size > 0 };
 }
 
 export function* readEnd(world: Context): Steps<number | Away> {
@@ -45,6 +46,15 @@ export function* readEnd(world: Context): Steps<number | Away> {
   const end = world.kafka.log.length;
   yield;
   return end;
+}
+
+/** The log's end, where it covers everything that was acknowledged. */
+function* knownEnd(world: Context): Steps<number | Away> {
+  const { rules } = world;
+  const early = rules.spoolsBeforeEnd ? null : yield* readEnd(world);
+  const ledger = yield* readLedger(world);
+  if (ledger === AWAY || (ledger.hasSpools && rules.endAfterSpools)) return AWAY;
+  return early ?? (yield* readEnd(world));
 }
 
 /** One message; its offset. A send without an answer may be in the log, or come into it later. */
@@ -149,7 +159,7 @@ export function* settle(world: Context, node: Client, shard: number): Steps {
     return isMissing(copy) ? copy : { epoch: copy.shard.epoch, end: copy.shard.end };
   });
   if (head === AWAY || typeof head === "string") return;
-  const end = yield* readEnd(world);
+  const end = yield* knownEnd(world);
   if (end !== AWAY && (head.end === Number.POSITIVE_INFINITY || (world.rules.lowerEnd && end < head.end)))
     yield* ask(world, node, (run) => {
       const copy = found(world, shard, run);
@@ -257,5 +267,5 @@ export function emptyLedger(): Ledger {
       retired: new Map(),
       keys: new Set<string>(),
     });
-  return { position: 0, shards, away: false, appliedAt: new Map() };
+  return { position: 0, shards, spools: new Set(), away: false, appliedAt: new Map() };
 }
