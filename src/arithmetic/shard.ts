@@ -23,6 +23,8 @@ export interface Shard {
   end: number;
   /** New whenever the hot store lost data; who sees a new one sends again what the ledger does not have. */
   epoch: number;
+  /** The ledger's version when this epoch began: what is older is not shown. */
+  since: number;
   /** The last n decided of each source that has not retired, at that version. */
   last: Map<string, number>;
   /** The ledger's counts that were asked for. */
@@ -104,6 +106,7 @@ export function fresh(ledger: LedgerVersion, end: number, epoch: number): Shard 
     position: ledger.position,
     end,
     epoch,
+    since: ledger.version,
     last: new Map(ledger.last),
     bases: new Map(),
     relations: new Map(),
@@ -199,8 +202,16 @@ export function endFilling(shard: Shard, token: string): void {
   if (shard.filter?.filling === token) shard.filter.filling = null;
 }
 
-/** The hot store was started again with what it had at some time: who fills the filter cannot know what of it is gone. */
-export function breakFilling(shard: Shard): void {
+/**
+ * The hot store came back with what it had at some time. What the ledger has changed since would be shown as it was: no base is
+ * kept or installed that is older than `version`, which was read after that. And who fills the filter cannot know what of it
+ * is gone.
+ */
+export function renew(shard: Shard, version: number, epoch: number): void {
+  shard.epoch = epoch;
+  shard.since = version;
+  shard.end = Number.POSITIVE_INFINITY;
+  if (shard.version < version) shard.bases.clear();
   if (shard.filter?.filling) shard.filter = null;
 }
 
@@ -212,7 +223,7 @@ export function isNever(shard: Shard, register: string): boolean {
 
 /** Puts a count in that was read with its version. False: the shard is at another version, read again. */
 export function install(shard: Shard, count: string, value: number, version: number): boolean {
-  if (shard.version !== version) return false;
+  if (shard.version !== version || version < shard.since) return false;
   if (!shard.bases.has(count)) shard.bases.set(count, value);
   return true;
 }

@@ -177,6 +177,7 @@ export class ShardModel {
       shard.filter = filter;
       return false;
     }
+    if (isOther) shard.since = 0;
     this.incarnation = version.incarnation;
     this.dropKeyed((put) => stored.get(put.key) === true || this.isDecided(put.source, put.n));
     return true;

@@ -1,6 +1,6 @@
 import { expect } from "bun:test";
 import type { RedisClient } from "bun";
-import { breakFilling } from "../../src/arithmetic/shard.ts";
+import { renew } from "../../src/arithmetic/shard.ts";
 import { STAMP_MAX } from "../../src/arithmetic/stamp.ts";
 import {
   type CountName,
@@ -96,15 +96,16 @@ export class World {
     const known = this.#models.get(shard);
     const counts = [{ metric: 1, subject: SUBJECTS[0] as string }];
     expect(await this.#store.read([{ shard, counts, registers: [] }])).toEqual([known ? "foreign" : "none"]);
-    const version = this.#version(shard, known?.incarnation ?? "i1", below(4));
+    const incarnation = chance(0.1) ? "i0" : (known?.incarnation ?? "i1");
+    const version = this.#version(shard, incarnation, Math.max(0, (known?.shard.version ?? 1) + below(4) - 1));
     const epoch = await this.#store.renew(version);
     expect(epoch).not.toBe(known?.epoch ?? "");
     expect(await this.#store.renew(version)).toBe(epoch);
     const model = known ?? new ShardModel(version);
-    if (model.foreign) breakFilling(model.shard);
+    renew(model.shard, version.version, 0);
+    if (incarnation !== model.incarnation) model.shard.bases.clear();
     model.foreign = false;
     model.epoch = epoch;
-    model.shard.end = Number.POSITIVE_INFINITY;
     this.#models.set(shard, model);
     if (chance(0.8)) {
       await this.#maybeTwice(() => this.#store.setEnd(shard, epoch, 7));

@@ -24,7 +24,7 @@ const TRIAL_MIXES: Partial<Record<RuleName, MixName>> = {
   lock: "calm",
   identity: "acts",
   uniqueEpoch: "keys",
-  openEnd: "losses",
+  openEnd: "redis",
   replay: "keys",
   confirmEpoch: "losses",
   settleQuiet: "tallies",
@@ -49,7 +49,8 @@ const TRIAL_MIXES: Partial<Record<RuleName, MixName>> = {
   filterCovers: "calm",
   filterGap: "acts",
   fillReadsLate: "acts",
-  lossBreaksFilling: "ruin",
+  lossBreaksFilling: "losses",
+  renewDropsBases: "losses",
   keyNames: "keys",
   keyHint: "keys",
   keysDrop: "keys",
@@ -71,7 +72,7 @@ const TRIAL_MIXES: Partial<Record<RuleName, MixName>> = {
 };
 
 /** Rules that few schedules need: trials begin here. */
-const TRIAL_FROM: Partial<Record<RuleName, number>> = { confirmEpoch: 3_100, lossBreaksFilling: 150 };
+const TRIAL_FROM: Partial<Record<RuleName, number>> = { confirmEpoch: 250, lossBreaksFilling: 700, fieldsFirst: 1_400 };
 
 describe("the cluster keeps every count", () => {
   for (const mix of Object.keys(MIXES) as MixName[]) {

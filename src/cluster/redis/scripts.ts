@@ -14,6 +14,7 @@ import fill from "./lua/fill.lua" with { type: "text" };
 import filter from "./lua/filter.lua" with { type: "text" };
 import findKey from "./lua/find-key.lua" with { type: "text" };
 import forget from "./lua/forget.lua" with { type: "text" };
+import giveUpBases from "./lua/give-up-bases.lua" with { type: "text" };
 import heads from "./lua/heads.lua" with { type: "text" };
 import hint from "./lua/hint.lua" with { type: "text" };
 import hintsOf from "./lua/hints-of.lua" with { type: "text" };
@@ -43,6 +44,10 @@ export interface Script {
   readonly sha: string;
 }
 
+const BEGIN = `
+    local call = redis.call
+    local shard = KEYS[1]`;
+
 /**
  * One script for each function of arithmetic/shard.ts, put together from parts: Redis makes a script's local functions
  * anew at each call, so each gets only what it uses. Measured: a redis.call costs about 1 µs more than its command, so
@@ -52,8 +57,8 @@ export interface Script {
  * KEYS[1] is the shard's head; every other key of a shard is that name with something behind it, which keeps all in one
  * slot:
  *
- *     {prefix:0f}             hash: identity, incarnation, version, position, end, epoch, changes (how many), bases (the generation's name),
- *                             old (there are buckets to sweep), `>source` → its last n decided, metric:type → how
+ *     {prefix:0f}             hash: identity, incarnation, version, position, end, epoch, since (the ledger's version when a copy that came back
+ *                             began that epoch), changes (how many), bases (the generation's name), old (there are buckets to sweep), `>source` → its last n decided, metric:type → how
  *                             many bases are loaded, filter: "version filling layers entries" (filter.lua)
  *     {prefix:0f}:r:<count>   hash: actor → "stamp under n source"; a count is metric:type/id
  *     {prefix:0f}:names       set of the counts that have such a hash
@@ -82,7 +87,7 @@ export const SCRIPTS = {
   ),
   token: script("token", head("incarnation", "version", "position", "end", "epoch", "changes"), token),
   heads: script("heads", head("incarnation", "version", "position", "end", "epoch"), heads),
-  install: script("install", head("incarnation", "version", "bases", "old"), counts, sweep, install),
+  install: script("install", head("incarnation", "version", "since", "bases", "old"), counts, sweep, install),
   putRelations: script(
     "putRelations",
     head("version", "bases", "filter"),
@@ -113,8 +118,16 @@ export const SCRIPTS = {
   fill: script("fill", head("filter"), filter, remember, fill),
   endFilling: script("endFilling", head("version", "filter"), filter, remember, endFilling),
   overlayOf: script("overlayOf", head("incarnation", "version", "position", "end", "epoch"), overlayOf),
-  catchUp: script("catchUp", head("incarnation", "version", "position", "bases"), counts, shift, drop, catchUp),
-  renew: script("renew", renew),
+  catchUp: script(
+    "catchUp",
+    head("incarnation", "version", "position", "bases"),
+    counts,
+    giveUpBases,
+    shift,
+    drop,
+    catchUp,
+  ),
+  renew: script("renew", BEGIN, counts, giveUpBases, renew),
   setEnd: script("setEnd", head("epoch", "end"), setEnd),
   unsettle: script("unsettle", head(), unsettle),
   actors: script("actors", head(), actors),
@@ -134,13 +147,23 @@ export const SCRIPTS = {
  * `rest`.
  */
 export function head(
-  ...fields: ("incarnation" | "version" | "position" | "end" | "epoch" | "changes" | "bases" | "old" | "filter")[]
+  ...fields: (
+    | "incarnation"
+    | "version"
+    | "position"
+    | "end"
+    | "epoch"
+    | "since"
+    | "changes"
+    | "bases"
+    | "old"
+    | "filter"
+  )[]
 ): string {
   const names = ["identity", ...fields];
   const locals = names.map((name) => (name === "end" ? "ending" : name)); // `end` is a word of Lua's own
   return `
-    local call = redis.call
-    local shard = KEYS[1]
+    ${BEGIN}
     local rest = 3 + ARGV[2]
     local head = call("HMGET", shard, ${names.map((name) => `"${name}"`).join(", ")}, unpack(ARGV, 3, rest - 1))
     local ${locals.join(", ")} = ${names.map((_, i) => `head[${i + 1}]`).join(", ")}

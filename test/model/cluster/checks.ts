@@ -20,13 +20,13 @@ export function copyProblems(world: World): string[] {
   for (let shard = 0; shard < SHARDS; shard++) {
     const copy = world.redis.copies[shard];
     const was = copy && world.past[shard]?.[copy.shard.version];
-    if (copy && was) check(shard, copy, was, problems);
+    if (copy && was) check(shard, world.redis.run, copy, was, problems);
     else if (copy) problems.push("a version the ledger never had");
   }
   return problems;
 }
 
-function check(index: number, copy: Copy, was: LedgerShard, problems: string[]): void {
+function check(index: number, run: number, copy: Copy, was: LedgerShard, problems: string[]): void {
   const { shard } = copy;
   const sums = new Map<string, number>();
   const add = (count: string, by: number) => sums.set(count, (sums.get(count) ?? 0) + by);
@@ -35,6 +35,8 @@ function check(index: number, copy: Copy, was: LedgerShard, problems: string[]):
       problems.push("an entry rests on another bit");
     add(entry.count, contribution(entry));
   }
+  if (copy.run === run && shard.bases.size > 0 && shard.version < copy.renewedAt)
+    problems.push("a base is older than the ledger was when Redis came back");
   for (const [count, value] of shard.bases)
     if ((was.counts.get(count) ?? 0) !== value) problems.push("a base is not its version's");
   for (const group of copy.groups.values()) {

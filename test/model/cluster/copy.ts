@@ -6,6 +6,7 @@ import {
   type LedgerCommit,
   type LedgerVersion,
   putRelation,
+  renew,
   type Shard,
 } from "../../../src/arithmetic/shard.ts";
 import { decide } from "../../../src/arithmetic/source.ts";
@@ -37,6 +38,8 @@ export interface Copy {
   shard: Shard;
   /** The run of Redis that this copy was made or renewed in. */
   run: number;
+  /** The ledger's version when it was found that Redis had lost data: nobody is to see less. */
+  renewedAt: number;
   groups: Map<string, Group>;
   keyed: Map<string, Keyed>;
 }
@@ -49,13 +52,31 @@ export interface RelationAnswer {
 }
 
 export function freshCopy(ledger: LedgerVersion, end: number, epoch: number, run: number): Copy {
-  return { shard: fresh(ledger, end, epoch), run, groups: new Map(), keyed: new Map() };
+  return { shard: fresh(ledger, end, epoch), run, renewedAt: ledger.version, groups: new Map(), keyed: new Map() };
+}
+
+/** A copy of another run that Redis came back with. `version`: the ledger's. */
+export function renewCopy(
+  copy: Copy,
+  version: number,
+  { run, epoch, end }: { run: number; epoch: number; end: number },
+  rules: Rules,
+): void {
+  const { shard } = copy;
+  const { filter, bases } = { ...shard, bases: new Map(shard.bases) };
+  renew(shard, version, epoch);
+  shard.end = end;
+  if (!rules.lossBreaksFilling) shard.filter = filter;
+  if (!rules.renewDropsBases) Object.assign(shard, { bases, since: 0 });
+  copy.run = run;
+  copy.renewedAt = version;
 }
 
 export function cloneCopy(copy: Copy): Copy {
   const { shard } = copy;
   return {
     run: copy.run,
+    renewedAt: copy.renewedAt,
     groups: new Map(copy.groups),
     keyed: new Map(copy.keyed),
     shard: {

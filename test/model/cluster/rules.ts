@@ -92,6 +92,8 @@ export const RULES = {
   fillReadsLate: true,
   /** What is filled when Redis loses data is filled again. */
   lossBreaksFilling: true,
+  /** Bases that Redis came back with are gone where the ledger is further. */
+  renewDropsBases: true,
   // ---- keys
   /** The overlay's entry is named by the key. */
   keyNames: true,

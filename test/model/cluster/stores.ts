@@ -1,6 +1,6 @@
-import { beginFilling, breakFilling, endFilling, fillFilter, install, settled } from "../../../src/arithmetic/shard.ts";
+import { beginFilling, endFilling, fillFilter, install, settled } from "../../../src/arithmetic/shard.ts";
 import type { Stamp } from "../../../src/arithmetic/stamp.ts";
-import { type Copy, catchUpCopy, freshCopy, setEnd, settleQuiet } from "./copy.ts";
+import { type Copy, catchUpCopy, freshCopy, renewCopy, setEnd, settleQuiet } from "./copy.ts";
 import {
   ACTORS,
   type Context,
@@ -137,12 +137,8 @@ export function* renew(world: Context, node: Client, shard: number): Steps {
     if (!isMissing(copy)) return;
     const old = world.redis.copies[shard];
     const epoch = rules.uniqueEpoch ? ++world.epochs : (old?.shard.epoch ?? 0) + 1;
-    if (old) {
-      old.run = run;
-      old.shard.epoch = epoch;
-      old.shard.end = early;
-      if (rules.lossBreaksFilling) breakFilling(old.shard);
-    } else world.redis.copies[shard] = freshCopy(ledger, early, epoch, run);
+    if (old) renewCopy(old, ledger.version, { run, epoch, end: early }, rules);
+    else world.redis.copies[shard] = freshCopy(ledger, early, epoch, run);
   });
 }
 

@@ -55,23 +55,14 @@ for _, count in ipairs(names) do
   end
 end
 
--- Which counts the commits between have touched is not known: all bases go. Only names of groups have a colon and do
--- not begin with the mark of sources.
 local fields = call("HGETALL", shard)
+giveUpBases(fields, bases, ARGV[rest + 3])
 for a = 1, #fields, 2 do
-  local field = fields[a]
-  if string.sub(field, 1, 1) == ">" then
-    call("HDEL", shard, field)
-  elseif string.find(field, ":", 1, true) then
-    call("HSET", shard .. ":old", bases .. ":" .. field, math.floor(fields[a + 1] / BUCKET) + 1)
-    call("HSET", shard, "old", "1")
-    call("HDEL", shard, field)
-  end
+  if string.sub(fields[a], 1, 1) == ">" then call("HDEL", shard, fields[a]) end
 end
 call("HSET", shard, "incarnation", ARGV[rest], "version", ARGV[rest + 1], "position", ARGV[rest + 2])
-call("HSET", shard, "bases", ARGV[rest + 3])
 -- Versions of another incarnation say nothing about what was taken in before.
-if incarnation ~= ARGV[rest] then call("HDEL", shard, "filter") end
+if incarnation ~= ARGV[rest] then call("HDEL", shard, "filter", "since") end
 for a = lastFrom, lastTo, 2 do call("HSET", shard, ">" .. ARGV[a], ARGV[a + 1]) end
 
 for a = 1, #groups, 2 do

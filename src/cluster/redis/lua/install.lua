@@ -1,5 +1,7 @@
 -- incarnation, version, then group, id, hash and value of each
 if incarnation ~= ARGV[rest] or version ~= ARGV[rest + 1] then return "behind" end
+-- Read before Redis came back with an older copy, which happens to be as old.
+if since and version + 0 < since + 0 then return "behind" end
 sweep()
 
 -- The same as in names.ts: it says where a field of a bucket that is split goes.

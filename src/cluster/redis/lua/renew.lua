@@ -1,13 +1,14 @@
--- identity, 0, incarnation, version, position, epoch, the epoch known to be rolled back (or empty), name of the first
+-- identity, 0, incarnation, version, position, epoch, the epoch known to be rolled back (or empty), name of the next
 -- generation of bases, then source and last n of each → the epoch that there is now
-local call = redis.call
-local shard = KEYS[1]
-local head = call("HMGET", shard, "identity", "epoch", "filter")
+local head = call("HMGET", shard, "identity", "epoch", "filter", "incarnation", "version", "bases")
 if head[1] == ARGV[1] and head[2] ~= ARGV[7] then return head[2] end
 call("HSET", shard, "identity", ARGV[1], "end", "Infinity", "epoch", ARGV[6])
 if head[1] then
   -- Who fills the filter cannot know what of it was lost.
   if head[3] and not string.find(head[3], " - ", 1, true) then call("HDEL", shard, "filter") end
+  -- Nobody is shown less than the ledger had when the data came back.
+  call("HSET", shard, "since", ARGV[4])
+  if head[4] ~= ARGV[3] or head[5] + 0 < ARGV[4] + 0 then giveUpBases(call("HGETALL", shard), head[6], ARGV[8]) end
   return ARGV[6]
 end
 
