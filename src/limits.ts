@@ -103,11 +103,11 @@ export const UPLOADS_MAX = 10_000;
 export const UPLOAD_KEPT_MS = 2 * KEYS_MS;
 /** The ledger keeps their numbers for longer: what still comes of a source must never meet it forgotten. */
 export const UPLOAD_STORED_MS = 2 * UPLOAD_KEPT_MS;
-/** And that of a cluster for longer still: a part of it may stand in the spool of a node that Kafka is away from. */
+/** That of a cluster packs them when nothing has come of an upload for so long, and keeps them as long as the log, and a day. */
 export const UPLOAD_SHARED_MS = 6 * 60 * 60 * 1000;
 /**
- * A source of which nothing has come for the log's retention and so much more retires: far longer than anything takes from
- * the log into Redis, however the clocks of the stores and nodes differ.
+ * A node's source of which nothing has come for the log's retention and so much more retires: far longer than anything takes
+ * from the log into Redis, however the clocks of the stores and nodes differ.
  */
 export const RETIRE_MARGIN_MS = 24 * 60 * 60 * 1000;
 /** An upload counts block by block, cut by its bytes alone, so that whoever sends it again cuts at the same lines. */

@@ -1,7 +1,6 @@
 import { type MessagePort, parentPort, workerData } from "node:worker_threads";
 import type { Settings } from "../config.ts";
 import { fault } from "../lib/fault.ts";
-import { UPLOAD_SHARED_MS } from "../limits.ts";
 import { LedgerUnavailable } from "../ports/ledger.ts";
 import { log, setUpLog } from "../telemetry/log.ts";
 import { isAway, tried } from "./away.ts";
@@ -271,18 +270,11 @@ class ProjectorThread {
     await this.#consumer.pause();
     try {
       while (await this.#writer.tidy());
-      await this.#forgetUploads();
     } catch (error) {
       if (!(error instanceof LedgerUnavailable)) throw error;
     } finally {
       this.#consumer.resume();
     }
-  }
-
-  /** While nothing waits in the log: what still comes of a source must not meet it forgotten. */
-  async #forgetUploads(): Promise<void> {
-    if (this.#consumer.lag > 0 || this.#held.length > 0) return;
-    await this.#writer.forgetUploads(Date.now() - UPLOAD_SHARED_MS);
   }
 
   async #stop(commands: MessagePort): Promise<void> {

@@ -2,6 +2,7 @@ import { afterEach, expect, test } from "bun:test";
 import { SHARDS } from "../arithmetic/shard.ts";
 import { HotStoreAway } from "../ports/hot-store.ts";
 import type { SourceState } from "../ports/ledger.ts";
+import type { Quiet } from "./mysql/retirement.ts";
 import { Retirer } from "./retirer.ts";
 
 const HOUR_MS = 3_600_000;
@@ -9,17 +10,26 @@ const DAY_MS = 24 * HOUR_MS;
 const RETENTION_MS = 7 * DAY_MS;
 /** Through the ledger's sources, and behind that through Redis. */
 const LEDGER_STEPS = 3;
+const FORGETTING_STEPS = 2;
 const REDIS_STEPS = 16;
 
 /** Sources `old` and `new` on shard 100, of which `new` has a row. */
 class Stores {
-  readonly asked: number[] = [];
+  readonly asked: Quiet[] = [];
+  /** Retired uploads that are to be forgotten, as slices. */
+  readonly old = [2, 1];
+  readonly forgotBefore: number[] = [];
   readonly forgotten: SourceState[] = [];
   isRedisAway = false;
   #left = LEDGER_STEPS;
 
-  async step(beforeMs: number): Promise<string[] | null> {
-    this.asked.push(beforeMs);
+  async forgetUploads(beforeMs: number): Promise<number> {
+    this.forgotBefore.push(beforeMs);
+    return this.old.pop() ?? 0;
+  }
+
+  async step(quiet: Quiet): Promise<string[] | null> {
+    this.asked.push(quiet);
     if (--this.#left > 0) return ["old"];
     this.#left = LEDGER_STEPS;
     return null;
@@ -60,8 +70,10 @@ test("walks within the first hour, puts away what is older than the log and a da
   await retiring.step();
   expect(stores.asked).toEqual([]);
   nowMs = began + HOUR_MS + 1_000;
-  for (let i = 0; i < LEDGER_STEPS + REDIS_STEPS; i++) await retiring.step();
-  expect(stores.asked).toEqual(Array(LEDGER_STEPS).fill(nowMs - RETENTION_MS - DAY_MS));
+  for (let i = 0; i < FORGETTING_STEPS + LEDGER_STEPS + REDIS_STEPS; i++) await retiring.step();
+  const runsBeforeMs = nowMs - RETENTION_MS - DAY_MS;
+  expect(stores.asked).toEqual(Array(LEDGER_STEPS).fill({ runsBeforeMs, uploadsBeforeMs: nowMs - 6 * HOUR_MS }));
+  expect(stores.forgotBefore).toEqual(Array(FORGETTING_STEPS + LEDGER_STEPS).fill(runsBeforeMs));
   nowMs += 0.4 * HOUR_MS;
   await retiring.step();
   expect(stores.asked).toHaveLength(LEDGER_STEPS);
@@ -74,7 +86,7 @@ test("has Redis forget who has no row, and goes on where it was when Redis is ba
   const stores = new Stores();
   const nowMs = Date.now() + 2 * HOUR_MS;
   const retiring = retirer(stores, () => nowMs);
-  for (let i = 0; i < LEDGER_STEPS + 6; i++) await retiring.step();
+  for (let i = 0; i < FORGETTING_STEPS + LEDGER_STEPS + 6; i++) await retiring.step();
   expect(stores.forgotten).toEqual([]);
   stores.isRedisAway = true;
   expect(await retiring.step().catch((error) => error)).toBeInstanceOf(HotStoreAway);

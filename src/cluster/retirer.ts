@@ -1,6 +1,6 @@
 import { SHARDS } from "../arithmetic/shard.ts";
 import { wallMs } from "../lib/fault.ts";
-import { RETIRE_MARGIN_MS } from "../limits.ts";
+import { RETIRE_MARGIN_MS, UPLOAD_SHARED_MS } from "../limits.ts";
 import type { HotStore } from "../ports/hot-store.ts";
 import { tried } from "./away.ts";
 import type { Retirement } from "./mysql/retirement.ts";
@@ -12,7 +12,7 @@ const STEP_EVERY_MS = 1_000;
 const SHARDS_AT_ONCE = 16;
 
 interface RetirerParts {
-  ledger: Pick<Retirement, "step" | "rowless" | "close">;
+  ledger: Pick<Retirement, "step" | "forgetUploads" | "rowless" | "close">;
   hot: Pick<HotStore, "sources" | "forget">;
   /** Of the log: what may still be read from there keeps its rows. */
   retentionMs: number;
@@ -20,8 +20,9 @@ interface RetirerParts {
 }
 
 /**
- * Each run of a node has sources of its own, whose last numbers the ledger keeps in a row for each shard, and Redis in a field
- * of each shard's copy. When a run is long over they go: in the ledger into one row, in Redis altogether.
+ * Each run of a node has sources of its own, and so has each upload with a key. The ledger keeps their last numbers in a row for
+ * each shard, and Redis in a field of each shard's copy. When they are long over they go: in the ledger into one row, in Redis
+ * altogether. Uploads, to which there is no end, are forgotten when the log has forgotten them.
  *
  *     through the ledger's sources: who is quiet retires → through Redis's shards: who has no row there is forgotten
  *
@@ -60,7 +61,7 @@ export class Retirer {
     this.#isStepping = true;
     try {
       if (this.#shard !== null) await this.#forget(this.#shard, nowMs);
-      else if ((await this.#ledger.step(nowMs - this.#ageMs)) === null) this.#shard = 0;
+      else if (await this.#isThrough(nowMs)) this.#shard = 0;
     } finally {
       this.#isStepping = false;
     }
@@ -70,6 +71,14 @@ export class Retirer {
     this.#isStopped = true;
     clearInterval(this.#timer);
     this.#ledger.close();
+  }
+
+  /** The ledger's part of the walk. */
+  async #isThrough(nowMs: number): Promise<boolean> {
+    const runsBeforeMs = nowMs - this.#ageMs;
+    // The log may be read from its begin as long as it has them.
+    if ((await this.#ledger.forgetUploads(runsBeforeMs)) > 0) return false;
+    return (await this.#ledger.step({ runsBeforeMs, uploadsBeforeMs: nowMs - UPLOAD_SHARED_MS })) === null;
   }
 
   async #forget(from: number, nowMs: number): Promise<void> {

@@ -24,11 +24,13 @@ afterEach(async () => {
 const A = subjectIn(1);
 const B = subjectIn(2);
 
+const UPLOAD_A = `${UPLOAD}A.1`;
+
 /** Of one walk: who retired. */
-async function walk(beforeMs: number, walker = retirement): Promise<string[]> {
+async function walk(runsBeforeMs: number, walker = retirement, uploadsBeforeMs = runsBeforeMs): Promise<string[]> {
   const names: string[] = [];
   for (;;) {
-    const retired = await walker.step(beforeMs);
+    const retired = await walker.step({ runsBeforeMs, uploadsBeforeMs });
     if (retired === null) return names;
     names.push(...retired);
   }
@@ -127,18 +129,36 @@ test("what is applied between its look at the rows and their removal is not remo
   ]);
 });
 
-test("a walk takes all sources but uploads, a few at a time, and who has no row of a shard can be told", async () => {
+test("a walk takes all sources, a few at a time, and who has no row of a shard can be told", async () => {
   const names = Array.from({ length: 40 }, (_, i) => `n${String(i).padStart(2, "0")}`);
-  for (const [i, name] of [...names, `${UPLOAD}A.1`, "va"].entries())
+  for (const [i, name] of [...names, UPLOAD_A, "va"].entries()) {
     await writer.apply([message(i, name, view(1, A, 1))], TOPIC);
+  }
   nowMs += 1_000;
-  const first = await retirement.step(nowMs);
+  const first = await retirement.step({ runsBeforeMs: nowMs, uploadsBeforeMs: NOW_MS });
   expect(first?.length).toBeLessThan(20);
-  expect([...(first ?? []), ...(await walk(nowMs))].sort()).toEqual([...names, "va"]);
-  const upload = `${UPLOAD}A.1`;
-  expect((await mysql.reader.sources()).map(({ source }) => source)).toEqual([upload]);
-  expect(await retirement.rowless(1, ["n07", upload, "never"])).toEqual(new Set(["n07", "never"]));
-  expect(await retirement.rowless(2, [upload])).toEqual(new Set([upload]));
+  expect([...(first ?? []), ...(await walk(nowMs, retirement, NOW_MS))].sort()).toEqual([...names, "va"]);
+  expect((await mysql.reader.sources()).map(({ source }) => source)).toEqual([UPLOAD_A]);
+  expect(await retirement.rowless(1, ["n07", UPLOAD_A, "never"])).toEqual(new Set(["n07", "never"]));
+  expect(await retirement.rowless(2, [UPLOAD_A])).toEqual(new Set([UPLOAD_A]));
+});
+
+test("an upload retires early, counts once however often the log is read, and is forgotten when that is over", async () => {
+  const all = [message(0, UPLOAD_A, view(1, A, 5), view(1, B, 1)), message(1, "n", view(1, A, 1))];
+  await writer.apply(all, TOPIC);
+  nowMs += 60_000;
+  await writer.apply([message(2, `${UPLOAD}B.1`, view(1, A, 1))], TOPIC);
+  expect(await walk(NOW_MS, retirement, NOW_MS + 30_000)).toEqual([UPLOAD_A]);
+  expect(await writer.apply(all, TOPIC)).toMatchObject({ records: 0, commits: [], gaps: [] });
+  expect(await lastOf(UPLOAD_A)).toEqual([
+    [1, 1],
+    [2, 1],
+  ]);
+  await walk(nowMs, retirement, NOW_MS + 30_000);
+  expect(await rows("retired")).toBe(2);
+  expect(await retirement.forgetUploads(nowMs)).toBe(0);
+  expect(await retirement.forgetUploads(nowMs + 1)).toBe(1);
+  expect([await lastOf(UPLOAD_A), await lastOf("n")]).toEqual([[], [[1, 1]]]);
 });
 
 test("sources that retire while they speak, again and again: every number counts once", async () => {

@@ -219,17 +219,6 @@ describe("a key", () => {
   });
 });
 
-test("an upload is forgotten whole, once its last line is old, and no other source with it", async () => {
-  await writer.apply([message(0, "uA.1", view(1, A, 5)), message(1, "n", view(1, A, 1))], TOPIC);
-  nowMs += 60_000;
-  await writer.apply([message(2, "uA.1", view(2, A, 1)), message(3, "uB.1", view(1, A, 1))], TOPIC);
-  expect(await writer.forgetUploads(nowMs - 30_000)).toEqual([]);
-  nowMs += 60_000;
-  await writer.apply([message(4, "uB.1", view(2, A, 1))], TOPIC);
-  expect(await writer.forgetUploads(nowMs - 30_000)).toEqual(["uA.1"]);
-  expect((await reader.lastOf(["uA.1", "uB.1", "n"])).map(({ source }) => source).sort()).toEqual(["n", "uB.1"]);
-});
-
 test("ids that a store might take for each other are different ones", async () => {
   const ids = [
     "Bob",

@@ -11,6 +11,8 @@ const SEED = Number(process.env.SEED ?? Date.now() % 100_000);
 /** Later than the log's retention, a day, and the hour in which the first walk begins. */
 const LATER_MS = 9 * 24 * 3_600_000;
 const RETIRED_MS_MAX = 60_000;
+/** Later than what an upload is kept for in rows of its own, not than the log. */
+const LATER_TODAY_MS = 7 * 3_600_000;
 const RUNS = 3;
 
 async function ask(url: string, sql: string): Promise<string[]> {
@@ -63,23 +65,36 @@ async function act(world: ClusterWorld, answers: number): Promise<void> {
   await eventually(async () => expect(world.book.answers).toBeGreaterThanOrEqual(enough), 30_000);
 }
 
-/** A projector whose clock says that all this was long ago puts everything away. */
-async function retireAll(world: ClusterWorld): Promise<void> {
+/** The projector is for a while one whose clock is so far ahead. */
+async function later(world: ClusterWorld, aheadMs: number, until: () => Promise<void>): Promise<void> {
   await world.stopConsumer(0);
   const data = join(world.folder, "later");
-  const later = await TestServer.start({
-    command: "consume",
-    data,
-    args: world.ways(2).flags,
-    fault: `clock:${LATER_MS}`,
-  });
+  const args = world.ways(world.nodes.length).flags;
+  const projector = await TestServer.start({ command: "consume", data, args, fault: `clock:${aheadMs}` });
   try {
-    const none = { rows: 0, sources: 0, fields: 0 };
-    await eventually(async () => expect(await leftIn(world)).toEqual(none), RETIRED_MS_MAX);
+    await eventually(until, RETIRED_MS_MAX);
   } finally {
-    await later.stop();
+    await projector.stop();
   }
   await world.startConsumer(0);
+}
+
+/** As if all this was long ago everything is put away. */
+function retireAll(world: ClusterWorld): Promise<void> {
+  const none = { rows: 0, sources: 0, fields: 0 };
+  return later(world, LATER_MS, async () => expect(await leftIn(world)).toEqual(none));
+}
+
+const POSITIONS = "SELECT number, position FROM partitions ORDER BY number";
+
+/** The projector reads the whole log once more. */
+async function replay(world: ClusterWorld): Promise<void> {
+  const { url } = world.stores.mysql;
+  await world.stopConsumer(0);
+  const ends = await ask(url, POSITIONS);
+  await ask(url, "UPDATE partitions SET position = 0");
+  await world.startConsumer(0);
+  await eventually(async () => expect(await ask(url, POSITIONS)).toEqual(ends), 30_000);
 }
 
 test(`runs that are over leave a row each, and whatever comes back of them counts once (SEED=${SEED})`, async () => {
@@ -124,12 +139,7 @@ test(`runs that are over leave a row each, and whatever comes back of them count
   expect(await ledgerOf(stores.mysql.url)).toEqual(ledger);
 
   // The whole log once more.
-  await world.stopConsumer(0);
-  const positions = "SELECT number, position FROM partitions ORDER BY number";
-  const ends = await ask(stores.mysql.url, positions);
-  await ask(stores.mysql.url, "UPDATE partitions SET position = 0");
-  await world.startConsumer(0);
-  await eventually(async () => expect(await ask(stores.mysql.url, positions)).toEqual(ends), 30_000);
+  await replay(world);
   expect(await ledgerOf(stores.mysql.url)).toEqual(ledger);
   expect(await leftIn(world)).toEqual({ rows: 0, sources: 0, fields: 0 });
 
@@ -155,3 +165,29 @@ test(`runs that are over leave a row each, and whatever comes back of them count
   expect(await world.verify()).toEqual([]);
   console.log(`${left.sources} sources had ${left.rows} rows in MySQL and ${left.fields} fields in Redis`);
 }, 300_000);
+
+test("an upload of this morning counts once, whether the log is read or the body sent once more", async () => {
+  await using world = await ClusterWorld.start({ seed: SEED, nodes: 1, consumers: 1 });
+  const { url } = world.stores.mysql;
+  const lines = Array.from({ length: 500 }, (_, i) => `views article/${i % 50}`).join("\n");
+  const upload = async () => {
+    const headers = { "idempotency-key": "this-morning", "content-type": "text/plain" };
+    const answer = await fetch(new URL("/v1/events", world.node(0).url), {
+      method: "POST",
+      headers,
+      body: `${lines}\n`,
+    });
+    expect(answer.status).toBe(200);
+    await world.settle();
+  };
+  await eventually(upload, 30_000);
+  const ledger = await ledgerOf(url);
+  expect(ledger.counts).toHaveLength(50);
+  const sources = (table: string) => ask(url, `SELECT COUNT(*) FROM ${table} WHERE source LIKE 'u%'`);
+  expect(await sources("sources")).not.toEqual(["0"]);
+  await later(world, LATER_TODAY_MS, async () => expect(await sources("sources")).toEqual(["0"]));
+  expect(await sources("retired")).toEqual(["1"]);
+  await replay(world);
+  await upload();
+  expect(await ledgerOf(url)).toEqual(ledger);
+}, 120_000);

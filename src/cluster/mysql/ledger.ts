@@ -7,13 +7,12 @@ import { MilestoneRules } from "./milestones.ts";
 import { OldHistory } from "./old-history.ts";
 import { RegisterStore } from "./registers.ts";
 import { pruneSketches } from "./sketches.ts";
-import { idOf, idSql, wholeSql } from "./sql.ts";
+import { wholeSql } from "./sql.ts";
 
 const LOCK_TRIES = 6;
 const BACKOFF_MS = 20;
 /** Old keys go in slices, so that no batch waits for them. */
 const PRUNE_ROWS = 5_000;
-const FORGET_UPLOADS = 100;
 const PRUNE_SKETCHES = 500;
 /**
  * Keys count for 10 minutes by the clocks of those who wrote them, and are kept for longer by the ledger's own: a
@@ -92,23 +91,6 @@ export class MysqlLedgerWriter {
     });
     this.#prunedMs = nowMs;
     return false;
-  }
-
-  /**
-   * Forgets some uploads that nothing came of since `beforeMs`, whole; their sources. Not before the log and every outbox have
-   * lost their records: what comes from a source that is forgotten counts as new. Raises no version: copies may go on knowing them.
-   */
-  async forgetUploads(beforeMs: number): Promise<string[]> {
-    return this.#transaction(async (connection) => {
-      const old = await connection.ask(
-        `SELECT source FROM sources WHERE source >= 'u' AND source < 'v'
-         GROUP BY source HAVING MAX(at_ms) < ${wholeSql(beforeMs)} LIMIT ${FORGET_UPLOADS}`,
-      );
-      const sources = old.map(([source]) => idOf(source as Buffer));
-      for (const source of sources) await connection.write(`DELETE FROM sources WHERE source = ${idSql(source)}`);
-      await connection.write("COMMIT");
-      return sources;
-    });
   }
 
   async close(): Promise<void> {

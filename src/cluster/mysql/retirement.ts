@@ -6,8 +6,16 @@ import { hexSql, idOf, idSql, numbersSql, wholeSql } from "./sql.ts";
 
 /** Of one step: some 5 ms each. */
 const SOURCES = 16;
+const FORGET_UPLOADS = 1_000;
+
 /** Behind every upload's name. */
 const AFTER_UPLOADS = String.fromCharCode(UPLOAD.charCodeAt(0) + 1);
+
+/** Of runs and of uploads: those of which nothing was applied since. */
+export interface Quiet {
+  runsBeforeMs: number;
+  uploadsBeforeMs: number;
+}
 
 /**
  * Sources of which nothing has come for long go from up to 256 rows into one: the ledger knows as much of them as before, so
@@ -30,14 +38,17 @@ export class Retirement {
   }
 
   /**
-   * Looks at some sources, and puts away those of which nothing was applied since `beforeMs`: who they are. Null: the walk has
-   * come to its end, and the next step begins another. Throws LedgerUnavailable where MySQL is away.
+   * Looks at some sources, and puts away those of which nothing was applied for long: who they are. Null: the walk has come to
+   * its end, and the next step begins another. Throws LedgerUnavailable where MySQL is away.
    */
-  async step(beforeMs: number): Promise<string[] | null> {
+  async step({ runsBeforeMs, uploadsBeforeMs }: Quiet): Promise<string[] | null> {
     return this.#use(async (connection) => {
       const names = await this.#next(connection);
       const retired: string[] = [];
-      for (const name of names) if (await this.#retire(connection, name, beforeMs)) retired.push(name);
+      for (const name of names) {
+        const beforeMs = name.startsWith(UPLOAD) ? uploadsBeforeMs : runsBeforeMs;
+        if (await this.#retire(connection, name, beforeMs)) retired.push(name);
+      }
       this.#after = names.at(-1) ?? "";
       return names.length > 0 ? retired : null;
     }, []);
@@ -51,6 +62,20 @@ export class Retirement {
       const known = new Set(rows.map(([source]) => idOf(source as Buffer)));
       return new Set(sources.filter((source) => !known.has(source)));
     }, new Set());
+  }
+
+  /**
+   * Forgets some uploads that retired before, for there is no end to them: what still came of one would count anew. How many.
+   */
+  async forgetUploads(beforeMs: number): Promise<number> {
+    return this.#use(async (connection) => {
+      const { affectedRows } = await connection.write(
+        `DELETE FROM retired WHERE at_ms < ${wholeSql(beforeMs)} AND source >= ${idSql(UPLOAD)}
+         AND source < ${idSql(AFTER_UPLOADS)} ORDER BY at_ms LIMIT ${FORGET_UPLOADS}`,
+      );
+      await connection.write("COMMIT");
+      return affectedRows;
+    }, 0);
   }
 
   close(): void {
@@ -70,12 +95,10 @@ export class Retirement {
     }
   }
 
-  /** Uploads are forgotten instead (forgetUploads): there is no end to them, and keys count for minutes. */
   async #next(connection: LedgerConnection): Promise<string[]> {
     const rows = await connection.ask(
       `SELECT DISTINCT source FROM sources FORCE INDEX (sources_by_name)
-       WHERE source > ${idSql(this.#after)} AND (source < ${idSql(UPLOAD)} OR source >= ${idSql(AFTER_UPLOADS)})
-       ORDER BY source LIMIT ${SOURCES}`,
+       WHERE source > ${idSql(this.#after)} ORDER BY source LIMIT ${SOURCES}`,
     );
     await connection.write("COMMIT");
     return rows.map(([source]) => idOf(source as Buffer));

@@ -82,14 +82,18 @@ export const sources = mysqlTable(
 );
 
 /**
- * Sources of runs that are long over, with their last numbers by shard in one value (packed-last.ts). Where `sources` has a
- * row of one that has spoken again, that row counts.
+ * Sources of runs and uploads that are long over, with their last numbers by shard in one value (packed-last.ts). Where
+ * `sources` has a row of one that has spoken again, that row counts.
  */
-export const retired = mysqlTable("retired", {
-  source: source().primaryKey(),
-  last: varbinary({ length: PACKED_BYTES_MAX }).notNull(),
-  atMs: whole("at_ms"),
-});
+export const retired = mysqlTable(
+  "retired",
+  {
+    source: source().primaryKey(),
+    last: varbinary({ length: PACKED_BYTES_MAX }).notNull(),
+    atMs: whole("at_ms"),
+  },
+  (t) => [index("retired_by_time").on(t.atMs)],
+);
 
 /** Numbers that never came: a gap in a source, `from_n` to `to_n`. */
 export const losses = mysqlTable("losses", {

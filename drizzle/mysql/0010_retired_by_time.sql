@@ -1,0 +1,1 @@
+CREATE INDEX `retired_by_time` ON `retired` (`at_ms`);
