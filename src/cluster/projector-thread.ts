@@ -20,6 +20,7 @@ import { Retirement } from "./mysql/retirement.ts";
 import { Retirer } from "./retirer.ts";
 import { Shards } from "./shards.ts";
 import { openHot, openSharedLedger, storesOf } from "./stores.ts";
+import { transactions } from "./transactions.ts";
 
 /** A source sends again what the ledger lacks within seconds; after so long nobody has it any more. */
 const GAP_MS_MAX = 10 * 60_000;
@@ -155,7 +156,7 @@ class ProjectorThread {
     if (messages.length + this.#held.length === 0 && positions.size === 0) return;
     await Bun.sleep(ACTS_FIRST_MS);
     fault("cluster.projector.apply");
-    const parts = upToJobs(messages);
+    const parts = transactions(messages);
     for (const [i, part] of parts.entries()) {
       // Positions stand behind all messages.
       const isLast = i === parts.length - 1;
@@ -290,16 +291,6 @@ class ProjectorThread {
     tell({ kind: "stopped" });
     commands.close();
   }
-}
-
-/** A transaction ends with the message that holds an erasure or a merge: what comes behind it must not be in it. */
-function upToJobs(messages: readonly LogMessage[]): LogMessage[][] {
-  const parts: LogMessage[][] = [[]];
-  for (const message of messages) {
-    parts.at(-1)?.push(message);
-    if (message.frame.records.some(({ kind }) => kind === "erase" || kind === "merge")) parts.push([]);
-  }
-  return parts.length > 1 && parts.at(-1)?.length === 0 ? parts.slice(0, -1) : parts;
 }
 
 function nameOf({ source, shard, from }: Gap): string {
