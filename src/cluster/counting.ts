@@ -7,6 +7,7 @@ import type { SketchBoard } from "../distinct/board.ts";
 import type { Code } from "../distinct/code.ts";
 import type { Distinct } from "../distinct/sketches.ts";
 import { badInput, unavailable } from "../errors.ts";
+import { ON_THE_WAY_MAX } from "../limits.ts";
 import { ofRelations } from "../local/known.ts";
 import { listPage } from "../local/lists.ts";
 import { type Actor, COUNT_MAX, type Metric, type RelationState, type Subject } from "../model.ts";
@@ -308,7 +309,9 @@ export class ClusterCounting implements Counting {
 
   async #actorsOnTheWay(count: CountName): Promise<Place[]> {
     const shard = shardOf(count.subject);
-    const found = await this.#untilThere(shard, () => this.#parts.hot.actorsOnTheWay(shard, count));
+    const found = await this.#untilThere(shard, () => this.#parts.hot.actorsOnTheWay(shard, count, ON_THE_WAY_MAX));
+    if (found === "many")
+      throw unavailable("too much of this list is on its way into MySQL: ask again when that is done");
     return found.map(([id, stamp]) => ({ id, stamp })).sort(newestFirst);
   }
 

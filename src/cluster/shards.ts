@@ -1,11 +1,15 @@
 import { SHARDS } from "../arithmetic/shard.ts";
 import { SingleFlight } from "../lib/single-flight.ts";
+import { ON_THE_WAY_MAX } from "../limits.ts";
 import { type HotStore, NO_END, type ShardHead } from "../ports/hot-store.ts";
+import { log } from "../telemetry/log.ts";
 import type { SharedLedger } from "./ledger.ts";
 
 /** How long a shard that is behind is waited for. */
 const ADVANCE_MS_MAX = 100;
 const PAUSE_MS = 5;
+/** A commit that a large copy was not told of for so long it will not be told of by whoever made it. */
+const MISSED_MS = 2_000;
 
 /** Keeps the hot store's shards usable: whoever finds one missing, of another run of the store, or behind, calls `repair`. */
 export class Shards {
@@ -42,7 +46,8 @@ export class Shards {
     if (!head) return this.#renew(shard);
     if (head.end >= NO_END) await this.#bound(shard, head);
     else if (await this.#hasAdvanced(shard, head)) return;
-    const there = await this.#hot.overlayOf(shard);
+    const there = await this.#hot.overlayOf(shard, ON_THE_WAY_MAX);
+    if (there === "many") return this.#tooMuch(shard, head);
     if (there === "none" || there === "foreign") return this.#renew(shard);
     const { version, stamps, stored } = await this.#ledger.versionOf(shard, there.registers, there.keys, there.sources);
     const registers = there.registers.map(({ metric, subject, actor }, i): [number, string, string, number] => [
@@ -61,13 +66,36 @@ export class Shards {
    * Usually the projector is between its commit and its word to Redis. Catching up drops all bases of the shard, and loading
    * them again costs far more than a moment's wait: 24,000 acts a second fell to 900 without it.
    */
-  async #hasAdvanced(shard: number, { version, epoch }: ShardHead): Promise<boolean> {
-    for (const until = performance.now() + ADVANCE_MS_MAX; performance.now() < until; ) {
-      await Bun.sleep(PAUSE_MS);
+  async #hasAdvanced(
+    shard: number,
+    { version, epoch }: ShardHead,
+    [withinMs, pauseMs] = [ADVANCE_MS_MAX, PAUSE_MS],
+  ): Promise<boolean> {
+    for (const until = performance.now() + withinMs; performance.now() < until; ) {
+      await Bun.sleep(pauseMs);
       const [head] = await this.#hot.heads([shard]);
       if (!head || head.epoch !== epoch || head.version !== version) return true;
     }
     return false;
+  }
+
+  /**
+   * More is on its way than Redis can be asked for in time, as when a subject is on everyone's lips and no projector runs. The
+   * projector takes it away commit by commit. But where the copy has missed one, nothing would ever fit again: a new copy is
+   * begun, as if Redis had lost this one.
+   */
+  async #tooMuch(shard: number, head: ShardHead): Promise<void> {
+    const { version } = await this.#ledger.versionOf(shard, [], []);
+    if (version.incarnation === head.incarnation && version.version === head.version) {
+      await this.#hot.catchUp(version, [], []);
+      return;
+    }
+    if (await this.#hasAdvanced(shard, head, [MISSED_MS, 10 * PAUSE_MS])) return;
+    log.warn("a copy in Redis has missed a commit, and has too much on its way to be mended: it is begun anew", {
+      shard,
+    });
+    await this.#hot.dropCopy(shard, head.epoch);
+    await this.#renew(shard);
   }
 
   async #renew(shard: number): Promise<void> {

@@ -185,8 +185,8 @@ export interface HotStore {
   fill(parts: { shard: number; registers: readonly RegisterName[] }[], token: string): Promise<boolean[]>;
   /** `endFilling`; whether the filter is of use now. */
   endFilling(shards: readonly number[], token: string): Promise<boolean[]>;
-  /** What a shard's overlay holds, and of which sources: what `catchUp` needs from the ledger. */
-  overlayOf(shard: number): Promise<ShardOverlay | Missing>;
+  /** What a shard's overlay holds, and of which sources: what `catchUp` needs from the ledger. `many`: more than `most`. */
+  overlayOf(shard: number, most: number): Promise<ShardOverlay | "many" | Missing>;
   /**
    * `catchUp`: `registers` and `keys` are those of the overlay, as one ledger snapshot has them together with the version
    * (`keys`: whether the ledger has them). `version.last` names the overlay's sources, also those that have retired. False
@@ -205,6 +205,8 @@ export interface HotStore {
    * and the others get the winner's epoch.
    */
   renew(version: ShardVersion): Promise<string>;
+  /** As if the store had lost it, if it is still that epoch's: all who hold what the ledger lacks put it again into the next. */
+  dropCopy(shard: number, epoch: string): Promise<void>;
   /**
    * Tells the end of the shard's partition, read after `renew` had begun that epoch; the lowest one told stays. Nothing where
    * it is another epoch by now, or another end than `seen`, where the end told was read after that had been seen.
@@ -220,8 +222,12 @@ export interface HotStore {
   sources(shards: readonly number[]): Promise<SourceState[][]>;
   /** Numbers of sources that the ledger does not keep for a copy any more go from there, except where they are higher by now. */
   forget(numbers: readonly SourceState[]): Promise<void>;
-  /** Whoever is on its way in one subject's list: actor and newest stamp, inactive ones too. */
-  actorsOnTheWay(shard: number, count: CountName): Promise<[actor: Actor, stamp: Stamp][] | Missing>;
+  /** Whoever is on its way in one subject's list: actor and newest stamp, inactive ones too. `many`: more than `most`. */
+  actorsOnTheWay(
+    shard: number,
+    count: CountName,
+    most: number,
+  ): Promise<[actor: Actor, stamp: Stamp][] | "many" | Missing>;
   /**
    * The counts of each shard that what is on its way may change: a like and its unlike too, which come to nothing together and
    * need not come into the ledger together.

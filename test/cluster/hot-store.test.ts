@@ -100,6 +100,35 @@ describe.each(Object.entries(SERVERS))("RedisHotStore, %s", (_, start) => {
     expect(store.state.up).toBe(true);
   }, 180_000);
 
+  test("says when there is more than is asked for, and a copy that is dropped leaves nothing but what is swept", async () => {
+    const shard = 79;
+    const count = { metric: 1, subject: "page/a" };
+    const version = { shard, incarnation: "i", version: 1, position: 0, last: [] };
+    const epoch = await store.renew(version);
+    await store.install(shard, version, [[1, "page/a", 5]]);
+    const events = ["x", "y", "z"].map((actor, i) => {
+      return { ...count, actor, stamp: 2 * i + 1, source: "s", n: i + 1, hint: { stamp: 0, version: 1 } };
+    });
+    await store.putRelations([{ shard, events }]);
+    await store.putTallies([{ shard, group: { source: "t", n: 1, amounts: [[1, "page/b", 3]] } }]);
+    expect([await store.overlayOf(shard, 3), await store.actorsOnTheWay(shard, count, 2)]).toEqual(["many", "many"]);
+    expect(await store.overlayOf(shard, 4)).toMatchObject({ registers: { length: 3 }, sources: ["t", "s"] });
+    expect(await store.actorsOnTheWay(shard, count, 3)).toHaveLength(3);
+
+    await store.dropCopy(shard, "another");
+    expect(await store.overlayOf(shard, 3)).toBe("many");
+    await store.dropCopy(shard, epoch);
+    expect(await store.read([{ shard, counts: [count], registers: [] }])).toEqual(["none"]);
+    expect(await store.renew(version)).not.toBe(epoch);
+    expect(await store.overlayOf(shard, 0)).toMatchObject({ registers: [], keys: [] });
+    expect(await store.read([{ shard, counts: [count], registers: [] }])).toMatchObject([{ counts: [null] }]);
+    await store.install(shard, version, [[1, "page/a", 6]]);
+    expect(await store.read([{ shard, counts: [count], registers: [] }])).toMatchObject([{ counts: [6] }]);
+    const raw = await server.raw(shard);
+    const keys = (await raw.send("KEYS", [`{${PREFIX}:4f}*`])) as string[];
+    expect(keys.filter((key) => /:(?:r|tallies|names|sums|keyed|old)/.test(key))).toEqual([]);
+  });
+
   test("finds every base again, however many buckets there are, and gives all of them up", async () => {
     const shard = 77;
     const subjects = [...ODD_IDS, ...Array.from({ length: IDS }, (_, i) => (i % 2 ? `${i * 7}` : `é-${i}`))];

@@ -262,7 +262,7 @@ export class World {
 
   async #catchUp(shard: number, model: ShardModel): Promise<void> {
     const { chance, below, pick } = this.#random;
-    const overlay = await this.#store.overlayOf(shard);
+    const overlay = await this.#store.overlayOf(shard, 1_000);
     if (typeof overlay === "string") throw new Error(overlay);
     expect(overlay.sources.sort()).toEqual(model.sources());
     const ahead = pick([-1, 0, 0, 1, 3]);
@@ -363,7 +363,7 @@ export class World {
         registers: registers.map(({ metric, subject, actor }) => model.stamp(metric, subject, actor)),
       });
       const count = this.#random.pick(counts);
-      const actors = await this.#store.actorsOnTheWay(shard, count);
+      const actors = await this.#store.actorsOnTheWay(shard, count, 1_000);
       if (typeof actors === "string") throw new Error(actors);
       const name = `${count.metric}:${count.subject}`;
       const here = [...model.shard.relations].filter(([, entry]) => entry.count === name);

@@ -194,10 +194,10 @@ export class RedisHotStore implements HotStore {
     return (await this.#driver.run(calls)).map((reply) => reply === "whole");
   }
 
-  async overlayOf(shard: number): Promise<ShardOverlay | Missing> {
+  async overlayOf(shard: number, most: number): Promise<ShardOverlay | "many" | Missing> {
     const before = this.#rollbacks.seen(shard);
-    const reply = await this.#one(SCRIPTS.overlayOf, shard, new CallArgs());
-    if (isMissing(reply)) return reply;
+    const reply = await this.#one(SCRIPTS.overlayOf, shard, new CallArgs().push(most));
+    if (isMissing(reply) || reply === "many") return reply;
     const found = overlay(reply);
     return this.#rollbacks.isBack(shard, found.head, before) ? "foreign" : found;
   }
@@ -230,6 +230,10 @@ export class RedisHotStore implements HotStore {
     return String(await this.#one(SCRIPTS.renew, shard, args));
   }
 
+  async dropCopy(shard: number, epoch: string): Promise<void> {
+    await this.#one(SCRIPTS.dropCopy, shard, new CallArgs().push(epoch));
+  }
+
   async setEnd(shard: number, epoch: string, end: number, seen?: number): Promise<void> {
     await this.#one(SCRIPTS.setEnd, shard, new CallArgs().push(epoch, end, seen ?? ""));
   }
@@ -259,10 +263,14 @@ export class RedisHotStore implements HotStore {
     await this.#driver.run(calls);
   }
 
-  async actorsOnTheWay(shard: number, count: CountName): Promise<[actor: Actor, stamp: Stamp][] | Missing> {
-    const args = new CallArgs().push(countName(count.metric, count.subject));
+  async actorsOnTheWay(
+    shard: number,
+    count: CountName,
+    most: number,
+  ): Promise<[actor: Actor, stamp: Stamp][] | "many" | Missing> {
+    const args = new CallArgs().push(countName(count.metric, count.subject), most);
     const reply = await this.#one(SCRIPTS.actors, shard, args);
-    return isMissing(reply) ? reply : actors(reply);
+    return isMissing(reply) || reply === "many" ? reply : actors(reply);
   }
 
   async countsOnTheWay(shards: readonly number[]): Promise<(CountName[] | Missing)[]> {

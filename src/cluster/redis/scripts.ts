@@ -9,6 +9,7 @@ import claim from "./lua/claim.lua" with { type: "text" };
 import counts from "./lua/counts.lua" with { type: "text" };
 import cover from "./lua/cover.lua" with { type: "text" };
 import drop from "./lua/drop.lua" with { type: "text" };
+import dropCopy from "./lua/drop-copy.lua" with { type: "text" };
 import endFilling from "./lua/end-filling.lua" with { type: "text" };
 import fill from "./lua/fill.lua" with { type: "text" };
 import filter from "./lua/filter.lua" with { type: "text" };
@@ -128,6 +129,7 @@ export const SCRIPTS = {
     catchUp,
   ),
   renew: script("renew", BEGIN, counts, giveUpBases, renew),
+  dropCopy: script("dropCopy", head("epoch", "bases"), counts, giveUpBases, dropCopy),
   setEnd: script("setEnd", head("epoch", "end"), setEnd),
   unsettle: script("unsettle", head(), unsettle),
   actors: script("actors", head(), actors),

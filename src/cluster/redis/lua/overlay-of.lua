@@ -1,5 +1,10 @@
--- → incarnation, version, position, end, epoch, number of keys, keys, number of sources, sources, then each count with the
--- number of its actors and them
+-- how much at most → "many", or incarnation, version, position, end, epoch, number of keys, keys, number of sources, sources,
+-- then each count with the number of its actors and them
+local counts = call("SMEMBERS", shard .. ":names")
+local size = call("HLEN", shard .. ":keyed") + call("HLEN", shard .. ":tallies")
+for _, count in ipairs(counts) do size = size + call("HLEN", shard .. ":r:" .. count) end
+if size > ARGV[rest] + 0 then return "many" end
+
 local answer = { incarnation, version, position, ending, epoch }
 local function say(values)
   answer[#answer + 1] = tostring(#values)
@@ -19,7 +24,6 @@ for a = 1, #keyed, 2 do
   name(string.match(keyed[a + 1], "^[^\n]+\n[^\n]+\n%d+ ([^\n]*)\n"))
 end
 for _, field in ipairs(call("HKEYS", shard .. ":tallies")) do name(string.match(field, "^%d+ (.*)$")) end
-local counts = call("SMEMBERS", shard .. ":names")
 local actorsOf = {}
 for _, count in ipairs(counts) do
   local actors = {}

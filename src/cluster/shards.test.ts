@@ -1,0 +1,47 @@
+import { expect, test } from "bun:test";
+import type { HotStore, ShardHead, ShardVersion } from "../ports/hot-store.ts";
+import { Shards } from "./shards.ts";
+
+const SHARD = 7;
+
+/** A copy with too much on its way to be looked through, and a ledger; what is asked of them is written down. */
+function world(copyVersion: number, ledgerVersion: number) {
+  const head: ShardHead = { incarnation: "i", version: copyVersion, position: 5, end: 10, epoch: "old" };
+  const version: ShardVersion = { shard: SHARD, incarnation: "i", version: ledgerVersion, position: 20, last: [] };
+  const done: string[] = [];
+  const hot: Partial<HotStore> = {
+    heads: async () => [{ ...head }],
+    overlayOf: async () => "many",
+    catchUp: async () => done.push("position") > 0,
+    dropCopy: async (_, epoch) => void done.push(`drop ${epoch}`),
+    renew: async () => {
+      done.push("renew");
+      Object.assign(head, { version: ledgerVersion, epoch: "new" });
+      return "new";
+    },
+    setEnd: async () => undefined,
+  };
+  const ledger = { versionOf: async () => ({ version, stamps: [], stored: [] }) };
+  return { head, done, shards: new Shards({ hot: hot as HotStore, ledger, end: async () => 20 }) };
+}
+
+test("a large copy at the ledger's version takes its position", async () => {
+  const { done, shards } = world(3, 3);
+  await shards.repair(SHARD);
+  expect(done).toEqual(["position"]);
+});
+
+test("one that the projector brings on is left to it", async () => {
+  const { head, done, shards } = world(3, 9);
+  const repaired = shards.repair(SHARD);
+  await Bun.sleep(500);
+  head.version = 4;
+  await repaired;
+  expect(done).toEqual([]);
+});
+
+test("one that stands still is begun anew", async () => {
+  const { done, shards } = world(3, 9);
+  await shards.repair(SHARD);
+  expect(done).toEqual(["drop old", "renew"]);
+});
