@@ -1,5 +1,5 @@
 CREATE TABLE `spools` (
 	`id` varbinary(16) NOT NULL,
-	`seen_ms` bigint NOT NULL,
+	`at` datetime(3) NOT NULL,
 	CONSTRAINT `spools_id` PRIMARY KEY(`id`)
 );

@@ -262,8 +262,7 @@ export const floors = mysqlTable(
 /** Nodes that have acts on their disk which Kafka has not, as long as they say so: see spools.ts. */
 export const spools = mysqlTable("spools", {
   id: varbinary({ length: 16 }).primaryKey(),
-  /** By MySQL's clock. */
-  seenMs: whole("seen_ms"),
+  at: datetime({ mode: "string", fsp: 3 }).notNull(),
 });
 
 /**

@@ -5,12 +5,12 @@ import { idSql } from "./sql.ts";
 /** A row that was not renewed for so long counts no more: a node that died must not hold the others up for ever. */
 export const SPOOL_MS = 15_000;
 
-/** The clock of them all. */
-const NOW_MS = "ROUND(UNIX_TIMESTAMP(NOW(3)) * 1000)";
+/** By the clock of the server, which all have in common. */
+const LONG_AGO = `NOW(3) - INTERVAL ${SPOOL_MS / 1000} SECOND`;
 
 /** Whether a node has acts on its disk that Kafka has not, and says so. */
 export async function hasSpools(connection: LedgerConnection): Promise<boolean> {
-  const rows = await connection.ask(`SELECT 1 FROM spools WHERE seen_ms > ${NOW_MS} - ${SPOOL_MS} LIMIT 1`);
+  const rows = await connection.ask(`SELECT 1 FROM spools WHERE at > ${LONG_AGO} LIMIT 1`);
   return rows.length > 0;
 }
 
@@ -25,7 +25,7 @@ export class SpoolRows {
   async renew(id: string): Promise<void> {
     await this.#pool.use((connection) =>
       connection.write(
-        `INSERT INTO spools (id, seen_ms) VALUES (${idSql(id)}, ${NOW_MS}) ON DUPLICATE KEY UPDATE seen_ms = ${NOW_MS}`,
+        `INSERT INTO spools (id, at) VALUES (${idSql(id)}, NOW(3)) ON DUPLICATE KEY UPDATE at = VALUES(at)`,
       ),
     );
   }
@@ -33,7 +33,7 @@ export class SpoolRows {
   /** With those that count no more. */
   async remove(id: string): Promise<void> {
     await this.#pool.use((connection) =>
-      connection.write(`DELETE FROM spools WHERE id = ${idSql(id)} OR seen_ms <= ${NOW_MS} - ${SPOOL_MS}`),
+      connection.write(`DELETE FROM spools WHERE id = ${idSql(id)} OR at <= ${LONG_AGO}`),
     );
   }
 
