@@ -1,4 +1,5 @@
 import { fence } from "../lib/fence.ts";
+import { SlotBits } from "./slot-bits.ts";
 
 /**
  * Which slots were added to since the flusher last looked: a bit each.
@@ -9,23 +10,7 @@ import { fence } from "../lib/fence.ts";
  * If the worker saw the bit set, the exchange came later and so did the reading: it includes the add. If the worker saw
  * it clear, it sets it, and the next flush looks. Adding after the look would lose the add to both.
  */
-export class DirtyBits {
-  private readonly bits: Int32Array;
-
-  constructor(memory: SharedArrayBuffer) {
-    this.bits = new Int32Array(memory);
-  }
-
-  static bytes(slots: number): number {
-    return 4 * Math.ceil(slots / 32);
-  }
-
-  mark(slot: number): void {
-    const word = slot >>> 5;
-    const bit = 1 << (slot & 31);
-    if (((this.bits[word] as number) & bit) === 0) Atomics.or(this.bits, word, bit);
-  }
-
+export class DirtyBits extends SlotBits {
   /** All below slot `end`. */
   markAll(end: number): void {
     for (let word = 0; word < (end + 31) >>> 5; word++) Atomics.store(this.bits, word, -1);
