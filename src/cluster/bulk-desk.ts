@@ -5,11 +5,11 @@ import type { HotStore } from "../ports/hot-store.ts";
 import type { LogRecord } from "../records.ts";
 import { isAway } from "./away.ts";
 import { BulkLog } from "./bulk-log.ts";
-import type { Lane } from "./lane.ts";
 import { fatal } from "./log-tell.ts";
-import type { BulkLogged, StampedEvent } from "./messages.ts";
+import type { BulkLogged, Shipped, StampedEvent } from "./messages.ts";
 import { groupsOf } from "./notes.ts";
 import type { OutboxIndex } from "./outbox-index.ts";
+import type { Parcel } from "./parcels.ts";
 import type { Shards } from "./shards.ts";
 
 interface WaitingBulk {
@@ -22,7 +22,8 @@ interface BulkDeskParts {
   outbox: LogWriter;
   partitions: number;
   index: OutboxIndex;
-  lane: Lane;
+  /** As acts go. */
+  ship(parcels: readonly Parcel[]): Promise<Shipped>;
   hot: HotStore;
   shards: Shards;
   /** Redis may lack something of the shard: whoever looks after that puts it again. */
@@ -56,18 +57,17 @@ export class BulkDesk {
   async next(): Promise<void> {
     const bulk = this.#waiting.shift();
     if (!bulk) return;
-    const { outbox, index, lane } = this.#parts;
+    const { index, ship } = this.#parts;
     const { source, events, reply } = bulk;
     const appended = this.#log.append(source, events);
     if (appended === null) return reply(null);
     const { parcels, records } = appended;
     for (const { frame, bytes, end } of parcels) index.add(frame, end, bytes.length);
     fault("cluster-upload.appended");
-    const isShipped = await lane.ship(parcels);
-    if (!isShipped) outbox.sync();
+    const { isShipped, isTold } = await ship(parcels);
     fault("cluster-upload.shipped");
     void this.#put(source, records)
-      .then((isShown) => reply({ isShipped, isShown }))
+      .then((isPut) => reply({ isShipped, isShown: isPut && isTold }))
       .catch(fatal);
   }
 

@@ -20,17 +20,16 @@ import { ACTS, isActs, LOG_THREAD, type LogData } from "./log-data.ts";
 import { LogEnds } from "./log-ends.ts";
 import { LogProducers } from "./log-producers.ts";
 import { fatal, tell, tellStore } from "./log-tell.ts";
-import type { Act, FromLog, LogCommand, Logged, LogQuestion, ToLog } from "./messages.ts";
-import { SpoolRows } from "./mysql/spools.ts";
+import type { Act, FromLog, LogCommand, Logged, LogQuestion, Shipped, ToLog } from "./messages.ts";
 import { groupsOf, Notes } from "./notes.ts";
 import { OutboxIndex } from "./outbox-index.ts";
-import { parcelsOf } from "./parcels.ts";
+import { type Parcel, parcelsOf } from "./parcels.ts";
 import type { RedisHotStore } from "./redis/hot-store.ts";
 import { type Due, Resend } from "./resend.ts";
 import { Shards } from "./shards.ts";
 import { Spool } from "./spool.ts";
 import { Standstill } from "./standstill.ts";
-import { openRedis, openSharedLedger, storesOf } from "./stores.ts";
+import { openRedis, openSharedLedger, openSpoolRows } from "./stores.ts";
 import { VisitDesk } from "./visit-desk.ts";
 
 /** How often the ledger is asked what it has, and Redis whether it is still the same. */
@@ -105,7 +104,7 @@ class LogThread {
     this.#ends = new LogEnds(this.#producers.make(), this.#ledger, partitions);
     this.#actLane = this.#lane(isActs);
     this.#noteLane = this.#lane((name) => !isActs(name));
-    this.#spool = new Spool(new SpoolRows(storesOf(settings).mysqlUrl), () => this.#actLane.isEmpty);
+    this.#spool = new Spool(openSpoolRows(settings), () => this.#actLane.isEmpty);
     const end = (shard: number) => this.#ends.of(shard);
     this.#shards = new Shards({ hot: this.#hot, ledger: this.#ledger, end });
     this.#resend = new Resend({ hot: this.#hot, ledger: this.#ledger, shards: this.#shards });
@@ -113,15 +112,14 @@ class LogThread {
     this.#freshness = new Freshness(data.freshness);
     this.#notes = new Notes({ table, freshness: this.#freshness });
     this.#hidden = new HiddenActs({ freshness: this.#freshness, hot: this.#hot });
-    const parts = { index: this.#index, notes: this.#notes, hidden: this.#hidden };
-    const inherited = inheritOutbox(this.#reader, parts);
+    const inherited = inheritOutbox(this.#reader, { index: this.#index, notes: this.#notes, hidden: this.#hidden });
     const clock = new HybridClock(Math.max(data.clock, inherited));
     this.#acts = new ActsLog({ log: this.#outbox, clock, source: source + ACTS, partitions });
     this.#bulk = new BulkDesk({
       outbox: this.#outbox,
       partitions,
       index: this.#index,
-      lane: this.#actLane,
+      ship: (parcels) => this.#ship(parcels),
       hot: this.#hot,
       shards: this.#shards,
       lost: (shard) => void this.#epochs.delete(shard),
@@ -212,10 +210,8 @@ class LogThread {
     const { logged, parcels } = this.#acts.append(all);
     for (const { frame, bytes, end } of parcels) this.#index.add(frame, end, bytes.length);
     fault("cluster.acts.appended");
-    const isShipped = await this.#actLane.ship(parcels);
-    if (!isShipped) this.#outbox.sync();
-    const isTold = isShipped || (await this.#spool.tell());
-    for (const each of logged) if (each) Object.assign(each, { isShipped, isTold });
+    const shipped = await this.#ship(parcels);
+    for (const each of logged) if (each) Object.assign(each, shipped);
     fault("cluster.acts.shipped");
     this.#visits.logged(all, logged, parcels.at(-1)?.end ?? 0);
     let from = 0;
@@ -223,6 +219,13 @@ class LogThread {
       done(logged.slice(from, from + acts.length));
       from += acts.length;
     }
+  }
+
+  /** Into Kafka, or, where that is away, it stays on the disk for sure. */
+  async #ship(parcels: readonly Parcel[]): Promise<Shipped> {
+    const isShipped = await this.#actLane.ship(parcels);
+    if (!isShipped) this.#outbox.sync();
+    return { isShipped, isTold: isShipped || (await this.#spool.tell()) };
   }
 
   // Notes

@@ -33,15 +33,19 @@ export interface Visit {
   code: Code;
 }
 
-/** The act as it stands in the log. */
-export interface Logged {
-  stamp: Stamp;
-  source: string;
-  n: number;
+/** Where what was logged is. */
+export interface Shipped {
   /** Whether Kafka has it; otherwise this node's disk. */
   isShipped: boolean;
   /** Whether all would wait for it though Redis lost it: Kafka has it, or the ledger knows of this node's spool. */
   isTold: boolean;
+}
+
+/** The act as it stands in the log. */
+export interface Logged extends Shipped {
+  stamp: Stamp;
+  source: string;
+  n: number;
 }
 
 /** One of many, numbered and stamped by its source. */
@@ -54,7 +58,7 @@ export interface StampedEvent extends NumberedEvent {
 export interface BulkLogged {
   /** Whether Kafka has it; otherwise this node's disk. */
   isShipped: boolean;
-  /** Whether Redis has its tallies. */
+  /** Whether Redis has its tallies, and all would wait for it though Redis lost it. */
   isShown: boolean;
 }
 

@@ -3,6 +3,7 @@ import { Webhooks } from "../webhooks/webhooks.ts";
 import { FirstConnection } from "./first-connection.ts";
 import { MysqlMilestoneBox } from "./mysql/milestone-box.ts";
 import { MysqlLedgerReader } from "./mysql/reads.ts";
+import { SpoolRows } from "./mysql/spools.ts";
 import { AgreedCopy } from "./redis/agreed-copy.ts";
 import { RedisHotStore } from "./redis/hot-store.ts";
 import { openDriver } from "./redis/open-driver.ts";
@@ -38,4 +39,9 @@ export function openWebhooks(settings: Settings): Webhooks | null {
 /** This thread's connections to MySQL. */
 export function openSharedLedger(settings: Settings, partitions: number): MysqlLedgerReader {
   return new MysqlLedgerReader(storesOf(settings).mysqlUrl, { partitions });
+}
+
+/** The log thread's way to say that it has a spool. */
+export function openSpoolRows(settings: Settings): SpoolRows {
+  return new SpoolRows(storesOf(settings).mysqlUrl);
 }
