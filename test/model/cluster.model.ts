@@ -1,6 +1,6 @@
 import { isActive, type Stamp } from "../../src/arithmetic/stamp.ts";
 import { type Random, random } from "../support/random.ts";
-import { chaos } from "./cluster/chaos.ts";
+import { chaos, runOut } from "./cluster/chaos.ts";
 import { copyProblems, expectedCounts, putProblems, shownInRedis } from "./cluster/checks.ts";
 import { Clients } from "./cluster/clients.ts";
 import { boot, emptyDisk, flusher, isDurable, keeper, newNode, restart, shipper, shownBy } from "./cluster/node.ts";
@@ -68,7 +68,7 @@ export const MIXES = {
   /** The log and Redis lose data. */
   ruin: { projectors: 2, kafkaLoses: true, lose: true, kill: true, timeouts: true },
   /** Redis loses what is in a spool alone. */
-  spools: { projectors: 2, lose: true, kill: true, kafkaAway: true, timeouts: true, acts: 8, tallies: 2 },
+  spools: { projectors: 2, lose: true, kill: true, kafkaAway: true, cuts: true, timeouts: true, acts: 8, tallies: 2 },
   power: { projectors: 1, power: true, timeouts: true, kafkaAway: true, redisAway: true },
   retired: {
     projectors: 2,
@@ -113,6 +113,7 @@ export class World implements Context {
   readonly clients: Clients;
   isResting = false;
   epochs = 0;
+  rows = 0;
   losses = 0;
   wall = 100;
   problems: string[] = [];
@@ -289,6 +290,7 @@ export class World implements Context {
     this.isResting = true;
     redis.away = false;
     ledger.away = false;
+    for (const change of ledger.late.splice(0)) change();
     // Redis shows what is on its way though nothing reaches the ledger. (After a power cut the log may hold what no outbox has.)
     const projectors = this.tasks.filter((task) => task.node === null);
     this.tasks = this.tasks.filter((task) => task.node !== null);
@@ -297,6 +299,7 @@ export class World implements Context {
     if (!this.mix.power) this.compareRedis("while the projector stands still");
     this.tasks.push(...projectors);
     kafka.away = false;
+    for (const node of this.nodes) node.isCut = false;
     this.rounds(() => this.isDone());
     if (this.problems.length > 0) return;
     this.compareAll();
@@ -309,6 +312,7 @@ export class World implements Context {
       for (const task of [...this.tasks])
         if (task.steps.next().done) this.tasks = this.tasks.filter((one) => one !== task);
       if (i % 10 !== 0) continue;
+      runOut(this);
       this.check();
       if (isEnough()) return;
     }

@@ -12,6 +12,8 @@ const TRIAL_MIXES: Partial<Record<RuleName, MixName>> = {
   resendUnknown: "power",
   spoolTold: "spools",
   spoolUntilShipped: "spools",
+  oldSpoolUntilShipped: "spools",
+  spoolRowsAnew: "spools",
   endAfterSpools: "spools",
   spoolsBeforeEnd: "spools",
   shipAtStart: "tallies",

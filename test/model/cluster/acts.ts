@@ -72,7 +72,9 @@ export function* relate(world: Context, node: Node, shard: number, actor: string
   const looked = seen !== null;
   if (put === AWAY) return { status: 202, looked, changed: null, rec };
   const changed = world.rules.putDecidesChanged ? put.changed : isActive(seen ?? 0) !== active;
-  return { status: changed === null ? 202 : status, looked, changed, rec };
+  // Where the others do not know of the spool, Redis may lose it, and one of them change the same once more.
+  if (changed === null || status === 202) return { status: 202, looked, changed: null, rec };
+  return { status, looked, changed, rec };
 }
 
 /** 200 where Kafka has it, or the disk does and others can know of that. */

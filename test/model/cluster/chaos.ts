@@ -10,6 +10,7 @@ export function* chaos(world: World): Steps {
     mix.lose && (() => lose(world, snapshots)),
     mix.redisAway && (() => toggle(redis)),
     mix.kafkaAway && (() => toggle(kafka)),
+    mix.cuts && (() => cut(random.pick(world.nodes) as Node)),
     mix.ledgerAway && (() => toggle(ledger)),
     mix.kafkaLoses && (() => loseTail(world)),
     mix.kill && (() => world.kill(random.pick(world.nodes) as Node, false)),
@@ -21,7 +22,10 @@ export function* chaos(world: World): Steps {
       if (!random.chance(0.2)) continue;
       redis.late.splice(0, 1)[0]?.();
       redis.isTouched = true;
+      // Where there is a spool again it would matter.
+      if (world.nodes.some(({ isToldOf }) => isToldOf)) ledger.late.splice(0, 1)[0]?.();
     }
+    runOut(world);
     snapshots.push(redis.copies.map((copy) => copy && cloneCopy(copy)));
     if (faults.length > 0 && random.chance(0.5)) random.pick(faults)();
   }
@@ -29,6 +33,15 @@ export function* chaos(world: World): Steps {
 
 function toggle(store: { away: boolean }): void {
   store.away = !store.away;
+}
+
+function cut(node: Node): void {
+  node.isCut = !node.isCut;
+}
+
+/** Rows that nobody renews count no more: an answer was lost, they were taken away, and came afterwards. */
+export function runOut({ ledger, nodes }: World): void {
+  for (const row of ledger.spools) if (!nodes.some(({ disk }) => disk.rows.has(row))) ledger.spools.delete(row);
 }
 
 /** Redis comes back empty or with an older snapshot; or it is flushed while it runs. */

@@ -14,14 +14,14 @@ import {
   type Steps,
   type TallyRec,
 } from "./state.ts";
-import { AWAY, readEnd, readLedger, type Snapshot, send } from "./stores.ts";
+import { AWAY, readEnd, readLedger, type Snapshot, send, write } from "./stores.ts";
 
 const LONG_AGO = Number.NEGATIVE_INFINITY;
 
 /* A node's disk and what leaves it: counter table, outbox, shipping to Kafka, trimming, sending again. */
 
 export function emptyDisk(): Disk {
-  return { outbox: [], table: new Map(), tableSource: "", numbers: new Map(), versions: [] };
+  return { outbox: [], table: new Map(), tableSource: "", rows: new Set(), numbers: new Map(), versions: [] };
 }
 
 export function newNode(index: number, disk: Disk): Node {
@@ -30,7 +30,9 @@ export function newNode(index: number, disk: Disk): Node {
     life: 0,
     disk,
     isListening: false,
+    isCut: false,
     isToldOf: false,
+    row: null,
     conn: 0,
     memo: new Map(),
     epochs: [],
@@ -54,6 +56,7 @@ export function restart(world: Context, node: Node): void {
     node.sequence.push(0);
   }
   if (!world.rules.shipAtStart) disk.outbox = [];
+  if (!world.rules.oldSpoolUntilShipped) forget(world.ledger.spools, [...disk.rows]);
   for (const { frame } of disk.outbox)
     node.memo.set(frame, { offset: null, isOld: true, put: new Set(), begun: new Set(), isBusy: false, at: LONG_AGO });
 }
@@ -157,10 +160,10 @@ export function* shipper(world: Context, node: Node): Steps {
     const entry = outbox.find((one) => !isAcked(node, one));
     const memo = entry && node.memo.get(entry.frame);
     if (!entry || !memo) {
-      yield* tellSpool(world, node, false);
+      yield* endSpool(world, node);
       continue;
     }
-    const offset = yield* send(world, messagesOf(world, entry.frame));
+    const offset = yield* send(world, node, messagesOf(world, entry.frame));
     if (offset !== AWAY) memo.offset = offset;
     else {
       if (!world.rules.resendUnknown) memo.offset = world.kafka.log.length;
@@ -168,23 +171,38 @@ export function* shipper(world: Context, node: Node): Steps {
       yield;
       if (world.rules.syncBeforeAnswer) sync(written);
       else entry.claimed = true;
-      yield* tellSpool(world, node, true);
+      yield* tellSpool(world, node);
+      if (world.rules.spoolUntilShipped) continue;
+      yield* endSpool(world, node);
+      node.isToldOf = true;
     }
   }
 }
 
 /** Whoever wants to know the log's end finds this node's spool in the ledger, from the first 200 until Kafka has it all. */
-function* tellSpool(world: Context, node: Node, isThere: boolean): Steps {
+function* tellSpool(world: Context, node: Node): Steps {
   const { ledger, rules } = world;
-  const isOver = !isThere || !rules.spoolUntilShipped;
-  if (isThere ? node.isToldOf : !ledger.spools.has(node.index)) return;
-  if (isOver) node.isToldOf = false;
-  yield;
-  if (ledger.away) return;
-  if (isOver) ledger.spools.delete(node.index);
-  else if (rules.spoolTold) ledger.spools.add(node.index);
-  if (isThere) node.isToldOf = true;
-  yield;
+  if (node.isToldOf) return;
+  const row = node.row ?? (rules.spoolRowsAnew ? `row ${++world.rows}` : `node ${node.index}`);
+  node.row = row;
+  node.disk.rows.add(row);
+  const answer = yield* write(world, () => rules.spoolTold && ledger.spools.add(row));
+  if (answer !== AWAY) node.isToldOf = true;
+}
+
+/** Kafka has everything: those rows that this run wrote go, and those that an earlier one left. */
+function* endSpool(world: Context, node: Node): Steps {
+  const { disk } = node;
+  const over = [...disk.rows];
+  if (over.length === 0) return;
+  node.isToldOf = false;
+  node.row = null;
+  const answer = yield* write(world, () => forget(world.ledger.spools, over));
+  if (answer !== AWAY) forget(disk.rows, over);
+}
+
+function forget(rows: Set<string>, over: readonly string[]): void {
+  for (const row of over) rows.delete(row);
 }
 
 function sync(entries: Entry[]): void {

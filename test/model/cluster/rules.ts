@@ -9,6 +9,10 @@ export const RULES = {
   spoolTold: true,
   /** … which it is not told to be over before Kafka has everything. */
   spoolUntilShipped: true,
+  /** … also all that an earlier run left, whose rows the next one takes away. */
+  oldSpoolUntilShipped: true,
+  /** Each time it is told is another row: what was asked about the one before may be done later. */
+  spoolRowsAnew: true,
   /** No end of the log is believed while there is a spool: acts that Redis has lost may be in it alone. */
   endAfterSpools: true,
   /** Spools are looked at before the log's end is read. */

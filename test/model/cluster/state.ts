@@ -45,8 +45,10 @@ export interface Ledger {
   position: number;
   shards: LedgerShard[];
   away: boolean;
-  /** Nodes that have durable acts which Kafka has not. */
-  spools: Set<number>;
+  /** By the names of their rows: nodes that have durable acts which Kafka has not. */
+  spools: Set<string>;
+  /** Statements about them that time out and are done later. */
+  late: (() => void)[];
   /** When something of a source was applied last. */
   appliedAt: Map<string, number>;
 }
@@ -84,6 +86,8 @@ export interface Disk {
   /** The counter table: adds and noted, by count. */
   table: Map<string, { adds: number; noted: number }>;
   tableSource: string;
+  /** Rows of its spools that may be in the ledger; each is written here before it is there. */
+  rows: Set<string>;
   /** Last numbers by source and shard, written before the outbox is trimmed. */
   numbers: Map<string, number>;
   /** The highest version of each shard that this node has read: in the table's file. */
@@ -115,8 +119,12 @@ export interface Node {
   life: number;
   disk: Disk;
   isListening: boolean;
+  /** What it sends does not come to Kafka. */
+  isCut: boolean;
   /** The ledger has been told of this node's spool. */
   isToldOf: boolean;
+  /** The row by which it is told, or was tried to be. */
+  row: string | null;
   /** The run of Redis that this node's connection is to. */
   conn: number;
   memo: Map<Frame, Memo>;
@@ -137,6 +145,8 @@ export interface Mix {
   lose?: boolean;
   redisAway?: boolean;
   kafkaAway?: boolean;
+  /** Kafka is away from one node alone; answers to what the ledger is told of spools are lost. */
+  cuts?: boolean;
   kafkaLoses?: boolean;
   ledgerAway?: boolean;
   kill?: boolean;
@@ -165,6 +175,8 @@ export interface Context {
   /** Faults only before the end. */
   isResting: boolean;
   epochs: number;
+  /** Rows of spools that there ever were. */
+  rows: number;
   losses: number;
   /** The time. */
   wall: number;

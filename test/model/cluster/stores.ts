@@ -57,11 +57,26 @@ function* knownEnd(world: Context): Steps<number | Away> {
   return early ?? (yield* readEnd(world));
 }
 
+/** One statement, a transaction by itself. */
+export function* write(world: Context, change: () => void): Steps<undefined | Away> {
+  const { ledger, mix, random } = world;
+  yield;
+  if (ledger.away) return AWAY;
+  if (mix.cuts && !world.isResting && random.chance(0.3)) {
+    const outcome = random.below(3);
+    if (outcome === 0) change();
+    else if (outcome === 1) ledger.late.push(change);
+    return AWAY;
+  }
+  change();
+  yield;
+}
+
 /** One message; its offset. A send without an answer may be in the log, or come into it later. */
-export function* send(world: Context, frames: Frame[]): Steps<number | Away> {
+export function* send(world: Context, node: Pick<Node, "isCut">, frames: Frame[]): Steps<number | Away> {
   const { kafka, mix, random } = world;
   yield;
-  if (kafka.away) return AWAY;
+  if (kafka.away || node.isCut) return AWAY;
   const append = () => {
     for (const frame of frames) {
       kafka.log.push(frame);
@@ -263,5 +278,5 @@ export function emptyLedger(): Ledger {
       retired: new Map(),
       keys: new Set<string>(),
     });
-  return { position: 0, shards, spools: new Set(), away: false, appliedAt: new Map() };
+  return { position: 0, shards, spools: new Set(), late: [], away: false, appliedAt: new Map() };
 }
