@@ -24,7 +24,8 @@ interface RetirerParts {
  * each shard, and Redis in a field of each shard's copy. When they are long over they go: in the ledger into one row, in Redis
  * altogether. Uploads, to which there is no end, are forgotten when the log has forgotten them.
  *
- *     through the ledger's sources: who is quiet retires → through Redis's shards: who has no row there is forgotten
+ *     uploads of long ago are forgotten → through the ledger's sources: who is quiet retires → through Redis's shards: who has
+ *     no row there is forgotten
  *
  * Nothing is lost by that, so a source need not be dead: whatever comes of one that has retired finds its numbers, and gives it
  * rows again. Only Redis alone cannot tell any more what is decided of it. So nothing is put there of which the ledger
@@ -40,6 +41,8 @@ export class Retirer {
   readonly #now: () => number;
   readonly #timer: ReturnType<typeof setInterval>;
   #nextMs: number;
+  /** This walk has found no upload to forget any more. */
+  #hasForgotten = false;
   /** The shard that Redis is asked for next; null while the walk goes through the ledger. */
   #shard: number | null = null;
   #isStepping = false;
@@ -77,7 +80,8 @@ export class Retirer {
   async #isThrough(nowMs: number): Promise<boolean> {
     const runsBeforeMs = nowMs - this.#ageMs;
     // The log may be read from its begin as long as it has them.
-    if ((await this.#ledger.forgetUploads(runsBeforeMs)) > 0) return false;
+    this.#hasForgotten ||= (await this.#ledger.forgetUploads(runsBeforeMs)) === 0;
+    if (!this.#hasForgotten) return false;
     return (await this.#ledger.step({ runsBeforeMs, uploadsBeforeMs: nowMs - UPLOAD_SHARED_MS })) === null;
   }
 
@@ -93,6 +97,7 @@ export class Retirer {
     this.#shard = from + SHARDS_AT_ONCE;
     if (this.#shard < SHARDS) return;
     this.#shard = null;
+    this.#hasForgotten = false;
     this.#nextMs = nowMs + WALK_EVERY_MS * (0.5 + Math.random());
     this.#ledger.close();
   }
