@@ -27,9 +27,9 @@ import { type Parcel, parcelsOf } from "./parcels.ts";
 import type { RedisHotStore } from "./redis/hot-store.ts";
 import { type Due, Resend } from "./resend.ts";
 import { Shards } from "./shards.ts";
-import { Spool } from "./spool.ts";
+import type { Spool } from "./spool.ts";
 import { Standstill } from "./standstill.ts";
-import { openRedis, openSharedLedger, openSpoolRows } from "./stores.ts";
+import { openRedis, openSharedLedger, openSpool } from "./stores.ts";
 import { VisitDesk } from "./visit-desk.ts";
 
 /** How often the ledger is asked what it has, and Redis whether it is still the same. */
@@ -104,7 +104,7 @@ class LogThread {
     this.#ends = new LogEnds(this.#producers.make(), this.#ledger, partitions);
     this.#actLane = this.#lane(isActs);
     this.#noteLane = this.#lane((name) => !isActs(name));
-    this.#spool = new Spool(openSpoolRows(settings), () => this.#actLane.isEmpty);
+    this.#spool = openSpool(settings, data.logFolder, () => this.#actLane.isEmpty);
     const end = (shard: number) => this.#ends.of(shard);
     this.#shards = new Shards({ hot: this.#hot, ledger: this.#ledger, end });
     this.#resend = new Resend({ hot: this.#hot, ledger: this.#ledger, shards: this.#shards });

@@ -1,42 +1,71 @@
 import { randomBytes } from "node:crypto";
 import { tried } from "./away.ts";
 import { SPOOL_MS, type SpoolRows } from "./mysql/spools.ts";
+import type { SpoolNames } from "./spool-names.ts";
 
 const LOOK_MS = 100;
 const RENEW_MS = SPOOL_MS / 6;
 /** What was told longer ago is not believed any more, in good time before the others do not believe it. */
 const TOLD_MS = SPOOL_MS / 2;
+/** Rows to be removed later: as many spools may come and go while MySQL is away. Of more, the oldest run out. */
+const ROWS_MAX = 100;
+
+interface SpoolParts {
+  rows: Pick<SpoolRows, "renew" | "remove" | "close">;
+  names: Pick<SpoolNames, "read" | "write">;
+  /** Whether Kafka has every act that is on the disk, also those of earlier runs. */
+  isEmpty: () => boolean;
+}
 
 /**
  * What the others know of acts that are on this node's disk alone. Redis may lose such an act, and Kafka's end says nothing of
  * it: who took what is there then for all there is would find nothing to undo, or the same to do once more. So no end is
  * believed while there is a spool (LogEnds), and nobody is told more than that his act is durable until the ledger knows of it.
+ *
+ *     quiet ──(tell: its row is named on the disk, then written)──▸ told, renewed ──(Kafka has all)──▸ over: all rows that are
+ *     named on the disk are removed, also those of a run that was killed ──▸ quiet
+ *
+ * Whatever was asked of MySQL without an answer may be done later, also for a run that was killed. So each time it is another
+ * row, and those are removed that are known by name: a removal that comes late finds nothing that anyone needs, and a row
+ * that comes late holds the others up until its time runs out, and hides nothing from them.
  */
 export class Spool {
-  readonly #rows: Pick<SpoolRows, "renew" | "remove" | "close">;
+  readonly #rows: SpoolParts["rows"];
+  readonly #names: SpoolParts["names"];
   readonly #isEmpty: () => boolean;
-  /** Of the row. A new one each time: a request for the old one that lost its answer may take effect later. */
+  /** Of the row; null where all are over. */
   #id: string | null = null;
+  /** Of all rows that may be there, as the disk has them. */
+  #ids: readonly string[];
   /** When the renewal that succeeded last was begun. */
   #toldMs = Number.NEGATIVE_INFINITY;
   #telling: Promise<boolean> | null = null;
+  #isRemoving = false;
+  #isClosed = false;
   #timer: ReturnType<typeof setInterval> | undefined;
 
-  /** `isEmpty`: whether Kafka has every act that is on the disk. */
-  constructor(rows: Pick<SpoolRows, "renew" | "remove" | "close">, isEmpty: () => boolean) {
+  constructor({ rows, names, isEmpty }: SpoolParts) {
     this.#rows = rows;
+    this.#names = names;
     this.#isEmpty = isEmpty;
+    this.#ids = names.read();
+    if (this.#ids.length > 0) this.#watch();
   }
 
   /** Resolves when the ledger knows; false where it cannot be told now. Goes on by itself until all is in Kafka. */
   async tell(): Promise<boolean> {
-    this.#timer ??= setInterval(() => void this.#look(), LOOK_MS);
+    this.#watch();
     return this.#ageMs() < TOLD_MS || this.#renew();
   }
 
   close(): void {
+    this.#isClosed = true;
     clearInterval(this.#timer);
     this.#rows.close();
+  }
+
+  #watch(): void {
+    if (!this.#isClosed) this.#timer ??= setInterval(() => void this.#look(), LOOK_MS);
   }
 
   async #look(): Promise<void> {
@@ -44,15 +73,20 @@ export class Spool {
       if (this.#ageMs() > RENEW_MS) await this.#renew();
       return;
     }
-    if (this.#telling !== null) return;
-    clearInterval(this.#timer);
-    this.#timer = undefined;
-    const id = this.#id;
-    if (id === null) return;
+    if (this.#telling !== null || this.#isRemoving) return;
     this.#id = null;
     this.#toldMs = Number.NEGATIVE_INFINITY;
-    // Where this fails the row's time runs out.
-    await tried(() => this.#rows.remove(id));
+    const over = this.#ids;
+    this.#isRemoving = true;
+    const error = await tried(() => this.#rows.remove(over));
+    this.#isRemoving = false;
+    // Tried again with the next look.
+    if (error !== null) return;
+    // There may be another one by now.
+    this.#keep(this.#ids.filter((id) => !over.includes(id)));
+    if (this.#ids.length > 0) return;
+    clearInterval(this.#timer);
+    this.#timer = undefined;
   }
 
   #renew(): Promise<boolean> {
@@ -64,11 +98,22 @@ export class Spool {
 
   async #write(): Promise<boolean> {
     const began = performance.now();
-    const id = this.#id ?? randomBytes(9).toString("base64url");
-    this.#id = id;
+    const id = this.#id ?? this.#newId();
     const error = await tried(() => this.#rows.renew(id));
     if (error === null) this.#toldMs = began;
     return error === null;
+  }
+
+  #newId(): string {
+    const id = randomBytes(9).toString("base64url");
+    this.#id = id;
+    this.#keep([...this.#ids, id].slice(-ROWS_MAX));
+    return id;
+  }
+
+  #keep(ids: readonly string[]): void {
+    this.#ids = ids;
+    this.#names.write(ids);
   }
 
   #ageMs(): number {

@@ -8,6 +8,8 @@ import { AgreedCopy } from "./redis/agreed-copy.ts";
 import { RedisHotStore } from "./redis/hot-store.ts";
 import { openDriver } from "./redis/open-driver.ts";
 import { SharedVisitors } from "./redis/shared-visitors.ts";
+import { Spool } from "./spool.ts";
+import { SpoolNames } from "./spool-names.ts";
 
 /** The settings of a cluster, which has all three stores. */
 export function storesOf({ redisUrl, redisToken, mysqlUrl, prefix }: Settings) {
@@ -41,7 +43,8 @@ export function openSharedLedger(settings: Settings, partitions: number): MysqlL
   return new MysqlLedgerReader(storesOf(settings).mysqlUrl, { partitions });
 }
 
-/** The log thread's way to say that it has a spool. */
-export function openSpoolRows(settings: Settings): SpoolRows {
-  return new SpoolRows(storesOf(settings).mysqlUrl);
+/** The log thread's way to say that there is a spool in the outbox of that folder. */
+export function openSpool(settings: Settings, folder: string, isEmpty: () => boolean): Spool {
+  const rows = new SpoolRows(storesOf(settings).mysqlUrl);
+  return new Spool({ rows, names: new SpoolNames(folder), isEmpty });
 }

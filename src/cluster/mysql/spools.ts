@@ -30,10 +30,10 @@ export class SpoolRows {
     );
   }
 
-  /** With those that count no more. */
-  async remove(id: string): Promise<void> {
+  /** Those, and all that count no more. */
+  async remove(ids: readonly string[]): Promise<void> {
     await this.#pool.use((connection) =>
-      connection.write(`DELETE FROM spools WHERE id = ${idSql(id)} OR at <= ${LONG_AGO}`),
+      connection.write(`DELETE FROM spools WHERE id IN (${ids.map(idSql).join(",")}) OR at <= ${LONG_AGO}`),
     );
   }
 
