@@ -77,19 +77,10 @@ export class Deltas {
   }
 
   /** `tell`: what is added in which minute. */
-  tally({ subject, metric, sets, steps }: TallyChange, tell: (minute: number, amount: number) => void): void {
-    let before = 0;
-    for (const [i, { added, count, step }] of (sets ?? []).entries()) {
-      // The first one's difference is to what the ledger has: worked out there, exact beyond 2^53 too.
-      if (i === 0) {
-        before = this.#sql.count.get(subject, metric)?.count ?? 0;
-        this.#sql.set.run(subject, metric, this.#target, hourOf(step), count, added);
-      } else this.add(subject, metric, step, count - before - added);
-      tell(step, count - before - added);
-      before = count;
-    }
-    for (const [minute, amount] of steps) {
-      this.add(subject, metric, minute, amount);
+  tally(change: TallyChange, tell: (minute: number, amount: number) => void): void {
+    if (change.sets) this.#set(change, change.sets, tell);
+    for (const [minute, amount] of change.steps) {
+      this.add(change.subject, change.metric, minute, amount);
       tell(minute, amount);
     }
   }
@@ -141,6 +132,23 @@ export class Deltas {
       if (most !== undefined && (last === null || most > last)) last = most;
     }
     return end ?? last;
+  }
+
+  #set(
+    { subject, metric }: TallyChange,
+    sets: NonNullable<TallyChange["sets"]>,
+    tell: (minute: number, amount: number) => void,
+  ): void {
+    let before = 0;
+    for (const [i, { added, count, step }] of sets.entries()) {
+      // The first one's difference is to what the ledger has: worked out there, exact beyond 2^53 too.
+      if (i === 0) {
+        before = this.#sql.count.get(subject, metric)?.count ?? 0;
+        this.#sql.set.run(subject, metric, this.#target, hourOf(step), count, added);
+      } else this.add(subject, metric, step, count - before - added);
+      tell(step, count - before - added);
+      before = count;
+    }
   }
 
   #countRows(): number {

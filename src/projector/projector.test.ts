@@ -40,6 +40,29 @@ describe("a batch", () => {
     ]);
   });
 
+  test.each([
+    ["few types", (i: number) => `${["article", "a-b", "page"][i % 3]}/${(i * 7919) % 10_007}`],
+    ["what begins alike", (i: number) => `article/2026-11-${i % 30}/part-${(i * 31) % 997}`],
+    ["the same one", () => "article/1"],
+    ["no Latin", (i: number) => `статья/${["да", "нет", "😀", "å"][i % 4]}${"ж".repeat(i % 5)}${(i * 13) % 101}`],
+    ["one the beginning of another", (i: number) => "x".repeat(1 + (i % 128))],
+  ])("is sorted by subject, with %s", (_, subjectOf) => {
+    const subjects = Array.from({ length: 5_000 }, (_, i) => subjectOf(i));
+    const records = subjects.map((subject, i): LogRecord => ({ ...view(i + 1, 1), subject }));
+    const likes = subjects.map((actor, i): LogRecord => like(5_001 + i, actor, i + 1));
+    const builder = new BatchBuilder(fresh);
+    builder.add({ source: "a", records: [...records, ...likes] }, 10);
+    const { tallies, registers } = builder.finish(NOW_MS);
+    const latest = new Map(subjects.map((subject, i) => [subject, i + 1]));
+    const sorted = [...latest.keys()].sort();
+    // Texts that are not Latin stand in any order, but each of them once.
+    const isLatin = sorted.every((text) => /^[\0-\xff]*$/.test(text));
+    const order = (texts: string[]) => (isLatin ? texts : texts.sort());
+    expect(order(tallies.map(({ subject }) => subject))).toEqual(sorted);
+    expect(order(registers.map(({ actor }) => actor))).toEqual(sorted);
+    expect(new Map(registers.map(({ actor, stamp }) => [actor, stamp]))).toEqual(latest);
+  });
+
   test("adds amounts by minute", () => {
     const builder = new BatchBuilder(fresh);
     builder.add({ source: "a", records: [view(1, 2), view(2, 3), view(3, 4, NOW_MS + 1000)] }, 10);
