@@ -15,6 +15,8 @@ const NICE = 5;
  * together, hundreds of megabytes. Asked after so many records it takes about 20 ms, 0.2 µs a record.
  */
 const GARBAGE_RECORDS = 100_000;
+/** What is left after a burst goes when no batch has come for so long: more than from one flush to the next. */
+const QUIET_MS = 3_000;
 
 function main(data: ProjectorData): void {
   setUpLog(data.log);
@@ -27,15 +29,22 @@ function main(data: ProjectorData): void {
   const canHurry = mayRaisePriority();
   if (canHurry) setPriority(0, NICE);
   let garbage = 0;
+  let appliedAt = 0;
+  const collect = () => {
+    garbage = 0;
+    Bun.gc(true);
+  };
   const projector = new Projector(
     { log: reader, ledger, control },
     {
       applied(batch) {
         log.debug("batch applied", { ...batch });
         garbage += batch.records;
-        if (garbage < GARBAGE_RECORDS) return;
-        garbage = 0;
-        Bun.gc(true);
+        appliedAt = performance.now();
+        if (garbage >= GARBAGE_RECORDS) collect();
+      },
+      idle() {
+        if (garbage > 0 && performance.now() - appliedAt > QUIET_MS) collect();
       },
       lost(loss) {
         log.error("records are missing in the log: they were numbered and never came", { ...loss });

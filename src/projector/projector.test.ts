@@ -128,6 +128,7 @@ function world(records: LogRecord[]) {
   const told: string[] = [];
   const events: ProjectorEvents = {
     applied: () => told.push("applied"),
+    idle: () => 0,
     lost: ({ from, to }) => told.push(`lost ${from}-${to}`),
     failing: (error) => told.push(error.message),
     recovered: () => told.push("recovered"),

@@ -30,6 +30,8 @@ export interface SyncLedgerWriter extends LedgerWriter {
 
 export interface ProjectorEvents {
   applied(batch: { records: number; registers: number; counts: number; ms: number }): void;
+  /** The ledger has all, and nothing is left to tidy: said again and again. */
+  idle(): void;
   lost(loss: Loss): void;
   /** The ledger could not be written; it is tried again in `retryMs`. */
   failing(error: Error, retryMs: number): void;
@@ -104,7 +106,9 @@ export class Projector {
         continue;
       }
       if (!waiting) this.#control.calm();
-      if (!this.#tidy(now, waiting)) this.#control.sleep(rung, waiting ? Math.min(nextAt - now, IDLE_MS) : IDLE_MS);
+      if (this.#tidy(now, waiting)) continue;
+      if (!waiting) this.#events.idle();
+      this.#control.sleep(rung, waiting ? Math.min(nextAt - now, IDLE_MS) : IDLE_MS);
     }
     this.#sync();
   }

@@ -14,7 +14,7 @@ const control = new ProjectorControl(ProjectorControl.allocate(logHead.share));
 const nothing = () => {};
 const projector = new Projector(
   { log: new FileLogReader(log, logHead), ledger: writer, control },
-  { applied: nothing, lost: nothing, failing: nothing, recovered: nothing, hurry: nothing },
+  { applied: nothing, idle: nothing, lost: nothing, failing: nothing, recovered: nothing, hurry: nothing },
   { recordsMax: 20 },
 );
 while (projector.step() > 0) {
