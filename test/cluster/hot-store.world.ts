@@ -466,7 +466,7 @@ export class World {
   }
 
   #key(shard: number): string {
-    return `{${this.#prefix}:${shard.toString(16).padStart(2, "0")}}`;
+    return `${this.#prefix}:{${shard.toString(16).padStart(2, "0")}}`;
   }
 }
 

@@ -210,7 +210,7 @@ test("behind REST, a version that goes back tells that data was lost", async () 
   expect(await store.advance([commit])).toEqual(["unfiltered"]);
   expect(await store.heads([SHARD])).toMatchObject([head]);
   // The same server, with the data of before: nobody can tell from its identity.
-  await redis.ask("HSET", "{t:03}", "version", "1");
+  await redis.ask("HSET", "t:{03}", "version", "1");
   expect(await stampOf(store, "a")).toBe("foreign");
   const next = await store.renew({ ...VERSION, shard: SHARD });
   expect(next).not.toBe(epoch);
@@ -239,10 +239,10 @@ test("in a cluster, a replica that takes over has a foreign copy, and the others
   const shards = Array.from({ length: 30 }, (_, shard) => shard);
   const epochs = await Promise.all(shards.map((shard) => store.renew({ ...VERSION, shard })));
   await store.putRelations(shards.flatMap((shard) => like("a", 1, shard)));
-  const lost = await cluster.masterOf("{t:03}");
+  const lost = await cluster.masterOf("t:{03}");
   const lostShards = [];
   for (const shard of shards) {
-    const key = `{t:${shard.toString(16).padStart(2, "0")}}`;
+    const key = `t:{${shard.toString(16).padStart(2, "0")}}`;
     if ((await cluster.masterOf(key)) === lost) lostShards.push(shard);
   }
   await lost.kill();
@@ -260,15 +260,15 @@ test("in a cluster, a slot that moves is refused while it does, and foreign wher
   const store = await openStore(cluster.url);
   await store.renew({ ...VERSION, shard: SHARD });
   await store.putRelations(like("a", 1));
-  const from = await cluster.masterOf("{t:03}");
+  const from = await cluster.masterOf("t:{03}");
   const to = cluster.masters.find((master) => master !== from) as RedisServer;
   const [fromId, toId] = [String(await from.ask("CLUSTER", "MYID")), String(await to.ask("CLUSTER", "MYID"))];
-  const slot = Number(await from.ask("CLUSTER", "KEYSLOT", "{t:03}"));
+  const slot = Number(await from.ask("CLUSTER", "KEYSLOT", "t:{03}"));
   await to.ask("CLUSTER", "SETSLOT", slot, "IMPORTING", fromId);
   await from.ask("CLUSTER", "SETSLOT", slot, "MIGRATING", toId);
   // Before the first key has moved, after the head has, and after all have.
   await awayMs(() => store.putRelations(like("b", 2)));
-  await from.ask("MIGRATE", "127.0.0.1", to.port, "{t:03}", 0, 1_000);
+  await from.ask("MIGRATE", "127.0.0.1", to.port, "t:{03}", 0, 1_000);
   await awayMs(() => store.putRelations(like("b", 2)));
   await awayMs(() => stampOf(store, "a"));
   for (const key of (await from.ask("CLUSTER", "GETKEYSINSLOT", slot, 100)) as string[])

@@ -100,7 +100,7 @@ describe("a node with a new data directory, in a cluster that has one", () => {
       await clusters.stores.redis.ask("FLUSHALL");
       expect((await apiOf(first).put(`${path}/likes/1`)).status).toBe(202);
       await eventually(async () => {
-        expect(await clusters.stores.redis.ask("EXISTS", `{${cluster.prefix}:agreed}`)).toBe(1);
+        expect(await clusters.stores.redis.ask("EXISTS", `${cluster.prefix}:{agreed}`)).toBe(1);
       });
       const second = await cluster.start("second");
       expectDown(await second.json("/readyz"), "degraded", "mysql");
@@ -240,7 +240,7 @@ describe("a cluster that nobody has used before", () => {
       const first = await cluster.start("first", { args: ["--kafka-partitions", "6"] });
       expectDown(await first.json("/readyz"), "degraded", "kafka");
       // MySQL knows of it, too.
-      await clusters.stores.redis.ask("DEL", `{${cluster.prefix}:agreed}`);
+      await clusters.stores.redis.ask("DEL", `${cluster.prefix}:{agreed}`);
       const second = await cluster.start("second", { args: ["--kafka-partitions", "3"] });
       const { path, subject } = freshSubject();
       for (const [i, node] of [first, second].entries()) {

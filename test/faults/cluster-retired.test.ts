@@ -40,7 +40,7 @@ async function leftIn({ stores }: ClusterWorld): Promise<{ rows: number; sources
   const [text] = await ask(stores.mysql.url, "SELECT COUNT(*), COUNT(DISTINCT source) FROM sources");
   const [rows = 0, sources = 0] = (text ?? "").split(" ").map(Number);
   const client = new RedisClient(stores.redis.url);
-  const heads = Array.from({ length: SHARDS }, (_, shard) => `{tally:${shard.toString(16).padStart(2, "0")}}`);
+  const heads = Array.from({ length: SHARDS }, (_, shard) => `tally:{${shard.toString(16).padStart(2, "0")}}`);
   const keys = await Promise.all(heads.map((head) => client.send("HKEYS", [head]) as Promise<string[]>));
   client.close();
   return { rows, sources, fields: keys.flat().filter((field) => field.startsWith(">")).length };

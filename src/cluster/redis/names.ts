@@ -14,11 +14,11 @@ export class Names {
 
   constructor(prefix: string) {
     const hex = Array.from({ length: 256 }, (_, i) => i.toString(16).padStart(2, "0"));
-    this.#shards = hex.map((digits) => `{${prefix}:${digits}}`);
-    this.#actors = hex.map((digits) => `{${prefix}:a${digits}}`);
-    this.#visitors = hex.map((digits) => `{${prefix}:v${digits}}`);
-    this.salts = `{${prefix}:salts}`;
-    this.agreed = `{${prefix}:agreed}`;
+    this.#shards = hex.map((digits) => `${prefix}:{${digits}}`);
+    this.#actors = hex.map((digits) => `${prefix}:{a${digits}}`);
+    this.#visitors = hex.map((digits) => `${prefix}:{v${digits}}`);
+    this.salts = `${prefix}:{salts}`;
+    this.agreed = `${prefix}:{agreed}`;
   }
 
   shard(shard: number): string {

@@ -58,23 +58,23 @@ const BEGIN = `
  * KEYS[1] is the shard's head; every other key of a shard is that name with something behind it, which keeps all in one
  * slot:
  *
- *     {prefix:0f}             hash: identity, incarnation, version, position, end, epoch, since (the ledger's version when a copy that came back
+ *     prefix:{0f}             hash: identity, incarnation, version, position, end, epoch, since (the ledger's version when a copy that came back
  *                             began that epoch), changes (how many), bases (the generation's name), old (there are buckets to sweep), `>source` → its last n decided, metric:type → how
  *                             many bases are loaded, filter: "version filling layers entries" (filter.lua)
- *     {prefix:0f}:r:<count>   hash: actor → "stamp under n source"; a count is metric:type/id
- *     {prefix:0f}:names       set of the counts that have such a hash
- *     {prefix:0f}:tallies     hash: "n source" → lines of counts and amounts
- *     {prefix:0f}:keyed       hash: key → lines of count, amount, "n source", at, body
- *     {prefix:0f}:sums        hash: count → sum of the three above
- *     {prefix:0f}:b<bases>:<metric:type>:<bucket>   hash: id → the ledger's count (counts.lua)
- *     {prefix:0f}:f<layer>    bits of the filter
- *     {prefix:0f}:filling     who fills it, for a minute
- *     {prefix:0f}:old         hash: <bases>:<metric:type> → buckets of a generation given up, still to be deleted
- *     {prefix:a0f}:<metric:actor>   sorted set: subject → newest stamp hinted; a tag of the actor's hash, not a shard's
- *     {prefix:v0f}:<hash>     who claims a visitor's turn, until it is over; the tag is the subject's
- *     {prefix:v0f}:k<key>     the outcome (1: counts) and body of an act with a key, for 10 minutes
- *     {prefix:salts}:<day>    the day's salt, as long as it is needed
- *     {prefix:agreed}         hash: incarnation, partitions (how many), of each metric m:<name> → "number kind"
+ *     prefix:{0f}:r:<count>   hash: actor → "stamp under n source"; a count is metric:type/id
+ *     prefix:{0f}:names       set of the counts that have such a hash
+ *     prefix:{0f}:tallies     hash: "n source" → lines of counts and amounts
+ *     prefix:{0f}:keyed       hash: key → lines of count, amount, "n source", at, body
+ *     prefix:{0f}:sums        hash: count → sum of the three above
+ *     prefix:{0f}:b<bases>:<metric:type>:<bucket>   hash: id → the ledger's count (counts.lua)
+ *     prefix:{0f}:f<layer>    bits of the filter
+ *     prefix:{0f}:filling     who fills it, for a minute
+ *     prefix:{0f}:old         hash: <bases>:<metric:type> → buckets of a generation given up, still to be deleted
+ *     prefix:{a0f}:<metric:actor>   sorted set: subject → newest stamp hinted; a tag of the actor's hash, not a shard's
+ *     prefix:{v0f}:<hash>     who claims a visitor's turn, until it is over; the tag is the subject's
+ *     prefix:{v0f}:k<key>     the outcome (1: counts) and body of an act with a key, for 10 minutes
+ *     prefix:{salts}:<day>    the day's salt, as long as it is needed
+ *     prefix:{agreed}         hash: incarnation, partitions (how many), of each metric m:<name> → "number kind"
  *
  * Ids hold no control characters, so line ends may stand between them.
  */

@@ -7,10 +7,10 @@ const TABLE = Uint16Array.from({ length: 256 }, (_, byte) => {
   return crc;
 });
 
-/** The slot of a key that begins with its hash tag. */
+/** The slot of a key whose only braces before the tag's end are the tag's. */
 export function slotOf(key: string): number {
   let crc = 0;
-  for (const byte of Buffer.from(key.slice(1, key.indexOf("}"))))
+  for (const byte of Buffer.from(key.slice(key.indexOf("{") + 1, key.indexOf("}"))))
     crc = ((crc << 8) & 0xffff) ^ (TABLE[((crc >> 8) ^ byte) & 0xff] as number);
   return crc % SLOTS;
 }
