@@ -1,8 +1,13 @@
+import { log } from "../telemetry/log.ts";
 import type { Agreed } from "./agreed.ts";
 import type { AgreedCopy } from "./redis/agreed-copy.ts";
 
 /** A Redis that was emptied while nobody acts shows in nothing. */
 const EVERY_MS = 60_000;
+
+/** Once where the ledger was replaced; every minute, by all nodes, where some write into another one's database. */
+const OTHER_LEDGER =
+  "Redis had what the nodes of another ledger agreed on: if this is said again and again, some node of this prefix has another --mysql-url, and counts go astray";
 
 /** Sees to it that Redis has what nodes agree on: at first, whenever it may have lost it, and from time to time. */
 export class AgreedKeeper {
@@ -31,9 +36,10 @@ export class AgreedKeeper {
     // Of which ledger a directory of an older version remembers, it does not say: that waits for MySQL.
     if (nowMs < this.#dueMs || this.#agreed.incarnation === "") return;
     this.#dueMs = nowMs + EVERY_MS;
-    await this.#copy.put(this.#agreed).catch((error) => {
+    const hadOther = await this.#copy.put(this.#agreed).catch((error) => {
       this.lost();
       throw error;
     });
+    if (hadOther) log.warn(OTHER_LEDGER);
   }
 }

@@ -166,11 +166,11 @@ describe.each(Object.entries(SERVERS))("RedisHotStore, %s", (_, start) => {
       return found && { ...found, metrics: found.metrics.sort((a, b) => a.id - b.id) };
     };
     expect(await read()).toBeNull();
-    await copy.put({ incarnation: "i", metrics: [views, likes], partitions: 4 });
+    expect(await copy.put({ incarnation: "i", metrics: [views, likes], partitions: 4 })).toBe(false);
     // Of who has started before `likes` was added.
-    await copy.put({ incarnation: "i", metrics: [views], partitions: 6 });
+    expect(await copy.put({ incarnation: "i", metrics: [views], partitions: 6 })).toBe(false);
     expect(await read()).toEqual({ incarnation: "i", metrics: [views, likes], partitions: 6 });
-    await copy.put({ incarnation: "j", metrics: [{ ...likes, id: 1 }], partitions: 6 });
+    expect(await copy.put({ incarnation: "j", metrics: [{ ...likes, id: 1 }], partitions: 6 })).toBe(true);
     expect(await read()).toEqual({ incarnation: "j", metrics: [{ ...likes, id: 1 }], partitions: 6 });
     await driver.close();
   });

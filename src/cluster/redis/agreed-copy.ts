@@ -17,10 +17,11 @@ export class AgreedCopy {
     this.#key = new Names(prefix).agreed;
   }
 
-  /** May be repeated, by all nodes. */
-  async put({ incarnation, partitions, metrics }: Agreed): Promise<void> {
+  /** May be repeated, by all nodes. Whether another ledger's copy was there, which is gone now. */
+  async put({ incarnation, partitions, metrics }: Agreed): Promise<boolean> {
     const each = metrics.flatMap(({ name, id, kind }) => [name, `${id} ${kind}`]);
-    await this.#run([incarnation, String(partitions), ...each]);
+    const before = await this.#run([incarnation, String(partitions), ...each]);
+    return before !== null && before !== incarnation;
   }
 
   /** Null where nobody has put it, or it is lost. */
