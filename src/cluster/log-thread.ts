@@ -293,13 +293,12 @@ class LogThread {
 
   async #askLedger(): Promise<void> {
     const sources = this.#index.sources();
-    // Asked all the same, to know whether it is there.
-    if (sources.length === 0) return void (await this.#ledger.positions());
-    const before = this.#index.applied;
-    this.#index.take(await this.#ledger.lastOf(sources));
+    // With nothing to ask for it is asked all the same, to know whether it is there.
+    if (sources.length === 0) await this.#ledger.positions();
+    else this.#index.take(await this.#ledger.lastOf(sources));
     this.#applied.position = this.#index.applied;
-    if (this.#index.applied !== before || this.#index.sources().length === 0) this.#standstill.end();
-    else this.#sendAgain();
+    this.#standstill.look(this.#index.applied, this.#index.sources().length > 0);
+    this.#sendAgain();
   }
 
   /**
