@@ -87,12 +87,16 @@ export class LogConsumer {
     return [...(this.#session?.ends.keys() ?? [])];
   }
 
-  /** How many messages of the partitions being read are not yet applied, as far as the broker has told. */
+  /** Of the partitions being read: where they end, as far as the broker has told, and what is applied of them. */
+  get read(): Map<number, { end: number; applied: number }> {
+    const ends = [...(this.#session?.ends ?? [])];
+    return new Map(ends.map(([partition, end]) => [partition, { end, applied: this.#applied.get(partition) ?? end }]));
+  }
+
+  /** How many messages of them are not yet applied. */
   get lag(): number {
     let lag = 0;
-    for (const [partition, end] of this.#session?.ends ?? []) {
-      lag += Math.max(0, end - (this.#applied.get(partition) ?? end));
-    }
+    for (const { end, applied } of this.read.values()) lag += Math.max(0, end - applied);
     return lag;
   }
 
