@@ -5,13 +5,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import journal from "../../drizzle/sqlite/meta/_journal.json" with { type: "json" };
 import { FrameSource, LedgerModel, LIKES, VIEWS } from "../../test/support/ledger-model.ts";
+import { StartError } from "../errors.ts";
 import { LedgerUnavailable } from "../ports/ledger.ts";
 import { KindContradiction } from "../ports/metric-numbers.ts";
 import { BatchBuilder } from "../projector/batch.ts";
 import { checkLedger, repairLedger } from "./check.ts";
 import { Filters } from "./filters.ts";
 import { openWriting, SqliteLedgerWriter } from "./ledger.ts";
-import { SchemaError } from "./migrate.ts";
 import { ensureMetrics, prepareLedger, shareLedger } from "./open-ledger.ts";
 import { SqliteLedgerReader } from "./reads.ts";
 
@@ -90,7 +90,7 @@ describe("the schema", () => {
   });
 
   test("is not changed where it must not be, and one of a newer version is refused", () => {
-    expect(() => prepareLedger(path, false)).toThrow(SchemaError);
+    expect(() => prepareLedger(path, false)).toThrow(StartError);
     prepareLedger(path);
     change("UPDATE __drizzle_migrations SET created_at = created_at + 1");
     expect(() => prepareLedger(path)).toThrow("newer version");

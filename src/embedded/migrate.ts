@@ -7,6 +7,7 @@ import sketchesSql from "../../drizzle/sqlite/0003_sketches.sql" with { type: "t
 import milestonesSql from "../../drizzle/sqlite/0004_milestones.sql" with { type: "text" };
 import rankingsSql from "../../drizzle/sqlite/0005_rankings.sql" with { type: "text" };
 import journal from "../../drizzle/sqlite/meta/_journal.json" with { type: "json" };
+import { StartError } from "../errors.ts";
 
 /** The SQL of drizzle/sqlite/, by the tag in its journal. Imported as text, so that the executable carries it. */
 const SQL_BY_TAG: Record<string, string> = {
@@ -18,18 +19,16 @@ const SQL_BY_TAG: Record<string, string> = {
   "0005_rankings": rankingsSql,
 };
 
-export class SchemaError extends Error {}
-
 /**
  * Brings the schema up to date, in one transaction, and keeps the same book as drizzle's own migrator (which only reads
- * folders). With `mayChange` false it only checks.
+ * folders). With `mayChange` false it only checks. Throws StartError where that does not do.
  */
 export function migrate(db: Database, mayChange = true): void {
   const applied = lastApplied(db);
   const newest = journal.entries.at(-1)?.when ?? 0;
-  if (applied > newest) throw new SchemaError("the ledger was written by a newer version of tally than this one");
+  if (applied > newest) throw new StartError("the ledger was written by a newer version of tally than this one");
   if (applied === newest) return;
-  if (!mayChange) throw new SchemaError("the ledger's schema is not up to date: run `tally migrate`");
+  if (!mayChange) throw new StartError("the ledger's schema is not up to date: run `tally migrate`");
   db.transaction(() => {
     db.run(
       "CREATE TABLE IF NOT EXISTS __drizzle_migrations (id SERIAL PRIMARY KEY, hash text NOT NULL, created_at numeric)",

@@ -1,3 +1,4 @@
+import { Database } from "bun:sqlite";
 import { describe, expect, test } from "bun:test";
 import { chmodSync, copyFileSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -101,6 +102,27 @@ describe("exit statuses", () => {
       expect(await runTally(["migrate", "--data", data])).toMatchObject({ status: 0, stderr: "" });
       expect((await server.get("/readyz")).status).toBe(200);
       expect(await server.stop()).toEqual({ status: 0, signal: null });
+    });
+  }, 30_000);
+
+  test("--no-migrate refuses a new data directory and an older one, in a line", async () => {
+    await inFolder(async (folder) => {
+      const data = join(folder, "data");
+      const refused = {
+        status: 78,
+        stdout: "",
+        stderr: "tally: the ledger's schema is not up to date: run `tally migrate`\n",
+      };
+      const start = () => runTally(["--no-migrate", "--data", data, "--port", "0"]);
+      expect(await start()).toEqual(refused);
+      expect(await runTally(["migrate", "--data", data])).toMatchObject({ status: 0 });
+      const ledger = new Database(join(data, "ledger.db"));
+      ledger.run(
+        "DELETE FROM __drizzle_migrations WHERE created_at = (SELECT max(created_at) FROM __drizzle_migrations)",
+      );
+      ledger.close(true);
+      expect(await start()).toEqual(refused);
+      expect(await runTally(["verify", "--no-migrate", "--data", data])).toEqual(refused);
     });
   }, 30_000);
 });

@@ -20,6 +20,11 @@ export async function prepareLedger(url: string, mayMigrate = true): Promise<voi
   });
 }
 
+/** For who only looks. Throws StartError where the schema is not this program's, as `prepareLedger` that may not migrate. */
+export async function checkSchema(url: string): Promise<void> {
+  await withConnection(url, (connection) => migrate(connection, false));
+}
+
 /** How a ledger numbers metrics. */
 export interface Numbered {
   /** The ledger that gave the numbers. */
