@@ -1,14 +1,12 @@
 import { HotStoreAway } from "../ports/hot-store.ts";
 import { LedgerUnavailable } from "../ports/ledger.ts";
 import type { NodeEvents } from "../ports/node.ts";
-import { log } from "../telemetry/log.ts";
 import { KafkaAway } from "./kafka/client.ts";
 import type { StoreName } from "./messages.ts";
 import type { StoreStates } from "./store-states.ts";
 
 /** After so long it is told that the start waits for a store, whether or not it answers in the end. */
 const SLOW_MS = 2_000;
-const LOG_EVERY_MS = 30_000;
 
 /** The stores as a start finds them; whom it waits for is told. */
 export class Asking {
@@ -31,8 +29,7 @@ export class Asking {
     } catch (error) {
       if (!(error instanceof HotStoreAway || error instanceof LedgerUnavailable || error instanceof KafkaAway))
         throw error;
-      log.limited(`start ${name}`, LOG_EVERY_MS).warn("a store is away", { store: name, reason: error.message });
-      this.#down(name, error.message);
+      this.#down(name, error instanceof KafkaAway ? error.reason : error.message);
       return null;
     } finally {
       clearTimeout(slow);

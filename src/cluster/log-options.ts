@@ -6,7 +6,7 @@ import { ensureTopics } from "./kafka/topics.ts";
 import { fatal } from "./log-tell.ts";
 
 /**
- * How a thread talks to the log's topic: one that is lost is made again, and one that has not the number of partitions the
+ * How a node's thread talks to the log's topic: one that is lost is made again, and one that has not the number of partitions the
  * node counts with ends the thread. Only the next start can divide anew what is in the outbox.
  */
 export function logOptions(settings: Settings, partitions: number): ProducerOptions {
@@ -19,5 +19,5 @@ export function logOptions(settings: Settings, partitions: number): ProducerOpti
       ),
     );
   };
-  return { topic, onMissing: () => ensureTopics(settings), partitions: { expected: partitions, other } };
+  return { topic, isQuiet: true, onMissing: () => ensureTopics(settings), partitions: { expected: partitions, other } };
 }

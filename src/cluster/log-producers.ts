@@ -22,8 +22,9 @@ export class LogProducers {
     return producer;
   }
 
-  /** Null until all have tried. */
-  get isUp(): boolean | null {
-    return this.#tried.length < this.#made ? null : this.#tried.every(({ isUp }) => isUp);
+  /** Why one of them cannot send, or null. Undefined until all have tried. */
+  get trouble(): string | null | undefined {
+    if (this.#tried.length < this.#made) return undefined;
+    return this.#tried.find(({ isUp }) => !isUp)?.awayReason ?? null;
   }
 }

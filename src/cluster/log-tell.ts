@@ -6,6 +6,7 @@ export function tell(message: LogMessage): void {
   parentPort?.postMessage(message);
 }
 
+/** `problem`: why it is away, or null. */
 export function tellStore(name: StoreName, problem: string | null): void {
   tell({ kind: "store", name, state: { isUp: problem === null, detail: problem ?? "" } });
 }

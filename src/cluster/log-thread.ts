@@ -281,14 +281,15 @@ class LogThread {
       await tried(() => this.#putLate());
     }
     const hidden = await tried(() => this.#hidden.tell(() => this.#actLane.isEmpty));
-    tellStore("mysql", isAway(mysql) ? String(mysql) : null);
+    if (this.#isStopping) return;
+    tellStore("mysql", isAway(mysql) ? (mysql as Error).message : null);
     tellStore("redis", this.#hot.state.up && hidden === null ? null : this.#hot.state.reason || "has just come back");
     if (!this.#actLane.isEmpty) void this.#spool.tell();
-    const { isUp } = this.#producers;
-    if (isUp !== null) tellStore("kafka", isUp ? null : "away");
+    const { trouble } = this.#producers;
+    if (trouble !== undefined) tellStore("kafka", trouble);
     this.#outbox.probe();
     this.#tellDisk();
-    if (!this.#isStopping) this.#lookTimer = setTimeout(this.#look, LOOK_MS);
+    this.#lookTimer = setTimeout(this.#look, LOOK_MS);
   };
 
   async #askLedger(): Promise<void> {

@@ -1,15 +1,18 @@
 import type { NodePart } from "../ports/node.ts";
 import type { Reading } from "../telemetry/prometheus.ts";
 import type { StoreName, StoreState } from "./messages.ts";
+import { StoreNews } from "./store-news.ts";
 
-/** The stores as the threads of this process find them, for /readyz and /metrics: up where nobody says anything else. */
+/** The stores as the threads of this process find them, for /readyz, /metrics and the log: up where nobody says anything else. */
 export class StoreStates {
   readonly #changed: () => void;
+  readonly #news: StoreNews;
   /** By thread and store. */
   readonly #down = new Map<string, { name: StoreName; part: NodePart }>();
 
-  constructor(changed: () => void) {
+  constructor(changed: () => void, news = (parts: StoreStates["parts"]) => new StoreNews({ parts })) {
     this.#changed = changed;
+    this.#news = news(() => this.parts());
   }
 
   /** What one thread says of a store; or the start, until the log thread has something to say. */
@@ -23,6 +26,7 @@ export class StoreStates {
     if (isUp) this.#down.delete(key);
     else
       this.#down.set(key, { name, part: { status: "down", since: before?.since ?? new Date().toISOString(), detail } });
+    this.#news.look();
     this.#changed();
   }
 

@@ -22,8 +22,11 @@ export type KafkaSettings = Pick<
 
 /** Kafka cannot be asked now, or did not answer in time: what was sent may or may not be in the log. */
 export class KafkaAway extends Error {
+  readonly reason: string;
+
   constructor(reason: string, options?: ErrorOptions) {
     super(`Kafka is away: ${reason}`, options);
+    this.reason = reason;
     this.name = "KafkaAway";
   }
 }

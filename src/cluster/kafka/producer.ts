@@ -16,6 +16,8 @@ export interface ProducerOptions {
   partitions?: { expected: number; other(found: number): void };
   /** The topic is gone (a cluster that lost everything): make it again. */
   onMissing?: () => Promise<unknown>;
+  /** Who asks for `isUp` tells people. */
+  isQuiet?: boolean;
   /** Kafka came or went. Not called for the state at the start. */
   onState?: (isUp: boolean) => void;
 }
@@ -80,13 +82,18 @@ export class KafkaProducer {
     return this.#link !== null;
   }
 
+  /** Why it was away last. */
+  get awayReason(): string {
+    return this.#awayReason;
+  }
+
   /** Connects. Resolves after the first try; where it failed, `isUp` is false and it goes on in the background. */
   async start(): Promise<void> {
     try {
       this.#take(await this.#connect());
     } catch (error) {
       this.#awayReason = reasonOf(error);
-      log.warn("Kafka is away", { part: "kafka", topic: this.#options.topic, reason: this.#awayReason });
+      this.#say(false);
       void this.#reconnect(error);
     }
   }
@@ -202,11 +209,7 @@ export class KafkaProducer {
     this.#link = null;
     this.#awayReason = reasonOf(error);
     if (performance.now() - link.upSinceMs < STEADY_MS) this.#probeMs = Math.min(this.#probeMs * 2, PROBE_MS_MAX);
-    this.#logState(false).warn("Kafka is away", {
-      part: "kafka",
-      topic: this.#options.topic,
-      reason: this.#awayReason,
-    });
+    this.#say(false);
     this.#options.onState?.(false);
     void this.#reconnect(error);
   }
@@ -244,7 +247,7 @@ export class KafkaProducer {
       }
     }
     if (!this.#link) return;
-    this.#logState(true).info("Kafka is back", { part: "kafka", topic: this.#options.topic });
+    this.#say(true);
     this.#options.onState?.(true);
   }
 
@@ -285,8 +288,13 @@ export class KafkaProducer {
     throw new KafkaAway(`${this.#options.topic} has ${found} partitions instead of ${partitions.expected}`);
   }
 
-  #logState(isUp: boolean) {
-    return log.limited(`kafka ${isUp ? "up" : "away"}`, STATE_LOG_EVERY_MS);
+  #say(isUp: boolean): void {
+    const limited = log.limited(`kafka ${isUp ? "up" : "away"}`, STATE_LOG_EVERY_MS);
+    const fields = { part: "kafka", topic: this.#options.topic, ...(isUp ? {} : { reason: this.#awayReason }) };
+    const text = `Kafka is ${isUp ? "back" : "away"}`;
+    if (this.#options.isQuiet) limited.debug(text, fields);
+    else if (isUp) limited.info(text, fields);
+    else limited.warn(text, fields);
   }
 }
 

@@ -85,9 +85,12 @@ async function configuredPolicy(ask: Ask): Promise<string | undefined> {
   }
 }
 
-/** What a server refuses us with: for ever as far as credentials go, else for now. */
+const CREDENTIALS = /\b(?:WRONGPASS|NOAUTH|NOPERM|invalid password|Unauthorized|without any password)\b/i;
+/** A refusal begins with a word like LOADING or ERR. All else is said by who got no answer. */
+const REFUSAL = /^[A-Z]{2,} /;
+
+/** Why a connection could not be made: for ever as far as credentials go, else for now. */
 export function refusalError(message: string): StartError | HotStoreAway {
-  const isForEver = /\b(?:WRONGPASS|NOAUTH|NOPERM|invalid password|Unauthorized|without any password)\b/i.test(message);
-  const text = `Redis refuses us: ${message}`;
-  return isForEver ? new StartError(text) : new HotStoreAway(text);
+  if (CREDENTIALS.test(message)) return new StartError(`Redis refuses us: ${message}`);
+  return new HotStoreAway(`Redis ${REFUSAL.test(message) ? "refuses us" : "cannot be reached"}: ${message}`);
 }
