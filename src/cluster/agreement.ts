@@ -1,4 +1,4 @@
-import type { Settings } from "../config.ts";
+import { type Settings, SettingsError } from "../config.ts";
 import { StartError } from "../errors.ts";
 import type { Metric } from "../model.ts";
 import { numberMetrics } from "../ports/metric-numbers.ts";
@@ -100,7 +100,7 @@ export class Agreement {
   }
 
   async #round(): Promise<Reached | null> {
-    const [ledger, copy] = await Promise.all([this.#askLedger(), this.#askRedis()]);
+    const [ledger, copy] = await SettingsError.gather([this.#askLedger(), this.#askRedis()]);
     const copies = [this.#own, copy].filter((each) => each !== null);
     const numbered = ledger ?? this.#numbersOf(copies);
     const recorded = ledger?.log.partitions ?? copies[0]?.partitions ?? null;

@@ -6,12 +6,12 @@ import type { Metric } from "../model.ts";
 import type { ExportSource, ImportTarget } from "../ports/archive.ts";
 import { HotStoreAway } from "../ports/hot-store.ts";
 import { agreedTopics } from "./agreed-topics.ts";
-import { isAway } from "./away.ts";
 import { KafkaAway, logTopic } from "./kafka/client.ts";
 import { KafkaProducer } from "./kafka/producer.ts";
 import { MysqlExport } from "./mysql/export.ts";
 import { ensureMetrics, prepareLedger } from "./mysql/open-ledger.ts";
 import type { MysqlLedgerReader } from "./mysql/reads.ts";
+import { commandError } from "./refused.ts";
 import { openHot, openSharedLedger, storesOf } from "./stores.ts";
 
 const POLL_MS = 20;
@@ -27,7 +27,7 @@ export function archiveCluster(settings: Settings): {
 } {
   return {
     source: () =>
-      told(async () => {
+      told(settings, async () => {
         const stores = await ClusterStores.open(settings);
         try {
           await Bun.sleep(FLUSHES * settings.flushMs);
@@ -37,7 +37,7 @@ export function archiveCluster(settings: Settings): {
           stores.close();
         }
       }),
-    target: () => told(() => ClusterImport.open(settings)),
+    target: () => told(settings, () => ClusterImport.open(settings)),
   };
 }
 
@@ -127,12 +127,13 @@ class ClusterImport implements ImportTarget {
 
   async last(source: string): Promise<number[]> {
     const last: number[] = new Array(SHARDS).fill(0);
-    for (const state of await told(() => this.#stores.ledger.lastOf([source]))) last[state.shard] = state.last;
+    for (const state of await told(this.#settings, () => this.#stores.ledger.lastOf([source])))
+      last[state.shard] = state.last;
     return last;
   }
 
   append(frame: Uint8Array, partition: number): Promise<void> {
-    return told(async () => {
+    return told(this.#settings, async () => {
       const ends = await this.#send(frame, partition);
       for (const [partition, offset] of ends) this.#ends.set(partition, offset + 1);
       if (++this.#frames % IMPORT_WINDOW_FRAMES !== 0) return;
@@ -143,7 +144,7 @@ class ClusterImport implements ImportTarget {
   }
 
   finish(): Promise<void> {
-    return told(async () => {
+    return told(this.#settings, async () => {
       await this.#stores.untilApplied(new Map([...this.#endsBefore, ...this.#ends]));
       await this.#untilShown();
       // What a node knows of the others' tallies is as old as that.
@@ -189,12 +190,11 @@ class ClusterImport implements ImportTarget {
   }
 }
 
-/** Stores that are away, as a line for a person. */
-async function told<T>(work: () => Promise<T>): Promise<T> {
+/** Stores that are away, or refuse us, as a line for a person. */
+async function told<T>(settings: Settings, work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {
-    if (!isAway(error) && !(error instanceof KafkaAway)) throw error;
-    throw new StartError(`a store cannot be asked: ${(error as Error).message}`, EXIT.unavailable);
+    throw commandError(error, settings);
   }
 }

@@ -1,8 +1,9 @@
-import { HotStoreAway } from "../ports/hot-store.ts";
-import { LedgerUnavailable } from "../ports/ledger.ts";
+import type { Settings } from "../config.ts";
 import type { NodeEvents } from "../ports/node.ts";
+import { isAway } from "./away.ts";
 import { KafkaAway } from "./kafka/client.ts";
 import type { StoreName } from "./messages.ts";
+import { refusedSetting } from "./refused.ts";
 import type { StoreStates } from "./store-states.ts";
 
 /** After so long it is told that the start waits for a store, whether or not it answers in the end. */
@@ -10,16 +11,18 @@ const SLOW_MS = 2_000;
 
 /** The stores as a start finds them; whom it waits for is told. */
 export class Asking {
+  readonly #settings: Settings;
   readonly #stores: StoreStates;
   readonly #events: NodeEvents;
   #isStarting = true;
 
-  constructor(stores: StoreStates, events: NodeEvents) {
+  constructor(settings: Settings, stores: StoreStates, events: NodeEvents) {
+    this.#settings = settings;
     this.#stores = stores;
     this.#events = events;
   }
 
-  /** Null where the store is away. */
+  /** Null where the store is away. Throws SettingsError where it refuses a start. */
   async ask<T>(name: StoreName, work: () => Promise<T>): Promise<T | null> {
     const slow = setTimeout(() => this.#down(name, "has not answered yet"), SLOW_MS);
     try {
@@ -27,9 +30,10 @@ export class Asking {
       this.#up(name);
       return answer;
     } catch (error) {
-      if (!(error instanceof HotStoreAway || error instanceof LedgerUnavailable || error instanceof KafkaAway))
-        throw error;
-      this.#down(name, error instanceof KafkaAway ? error.reason : error.message);
+      const refused = this.#isStarting ? refusedSetting(error, this.#settings) : null;
+      if (refused !== null) throw refused;
+      if (!isAway(error) && !(error instanceof KafkaAway)) throw error;
+      this.#down(name, error instanceof KafkaAway ? error.reason : (error as Error).message);
       return null;
     } finally {
       clearTimeout(slow);

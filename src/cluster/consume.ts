@@ -30,7 +30,7 @@ export class Consumer {
   /** Waits for stores that are away. */
   static async start(settings: Settings, events: NodeEvents): Promise<Consumer> {
     const stores = new StoreStates(events.changed);
-    const asking = new Asking(stores, events);
+    const asking = new Asking(settings, stores, events);
     const partitions = await untilThere(events.stopping, () => prepare(settings, asking));
     const projector = new ProjectorLink(
       { settings: { ...settings, kafkaPartitions: partitions }, partitions },

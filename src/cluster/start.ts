@@ -2,7 +2,6 @@ import { randomBytes } from "node:crypto";
 import { type Time, timeOf } from "../arithmetic/stamp.ts";
 import type { Settings } from "../config.ts";
 import { SketchBoard } from "../distinct/board.ts";
-import { EXIT, StartError } from "../errors.ts";
 import { inFolder, takeFolder } from "../local/folder.ts";
 import { DataLock } from "../local/lock.ts";
 import { LogHead } from "../local/log.ts";
@@ -23,6 +22,7 @@ import { ClusterNode } from "./node.ts";
 import { NOTE_FRAME_BYTES } from "./note-frames.ts";
 import { ProjectorLink } from "./projector-link.ts";
 import { RankerLink } from "./ranker-link.ts";
+import { commandError } from "./refused.ts";
 import { readRemembered, writeRemembered } from "./remembered.ts";
 import { StoreStates } from "./store-states.ts";
 import { openSharedLedger, storesOf } from "./stores.ts";
@@ -46,7 +46,7 @@ async function start(configured: Settings, events: NodeEvents): Promise<ClusterN
   const files = clusterFilesOf(configured.data);
   const lock = takeFolder(configured.data, DataLock.takeOrRefuse);
   const stores = new StoreStates(events.changed);
-  const asking = new Asking(stores, events);
+  const asking = new Asking(configured, stores, events);
   const isNew = readRemembered(configured.data) === null;
   const agreement = new Agreement(configured, asking);
   const reached = await agreement.reach(events.stopping);
@@ -169,8 +169,7 @@ export async function migrateCluster(settings: Settings): Promise<string> {
   try {
     await prepareLedger(mysqlUrl, true);
   } catch (error) {
-    if (!(error instanceof LedgerUnavailable)) throw error;
-    throw new StartError(error.message, EXIT.unavailable);
+    throw commandError(error, settings);
   }
   return "the schema in MySQL is up to date";
 }

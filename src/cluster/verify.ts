@@ -1,14 +1,12 @@
 import { SHARDS } from "../arithmetic/shard.ts";
 import { shardOf } from "../arithmetic/shard-of.ts";
 import type { Settings } from "../config.ts";
-import { EXIT, StartError } from "../errors.ts";
 import type { CountName, HotStore } from "../ports/hot-store.ts";
 import type { Say, Verified } from "../ports/verified.ts";
 import { agreedTopics } from "./agreed-topics.ts";
-import { isAway } from "./away.ts";
 import { FilterCheck } from "./check-filters.ts";
 import { FilterFiller } from "./filter-filler.ts";
-import { KafkaAway, logTopic } from "./kafka/client.ts";
+import { logTopic } from "./kafka/client.ts";
 import { KafkaProducer } from "./kafka/producer.ts";
 import { LogEnds } from "./log-ends.ts";
 import { checkSketches } from "./mysql/check-sketches.ts";
@@ -17,6 +15,7 @@ import type { MysqlLedgerReader } from "./mysql/reads.ts";
 import { recount } from "./mysql/recount.ts";
 import { Inspector } from "./redis/inspector.ts";
 import { openDriver } from "./redis/open-driver.ts";
+import { commandError } from "./refused.ts";
 import { Shards } from "./shards.ts";
 import { openHot, openSharedLedger, storesOf } from "./stores.ts";
 
@@ -34,8 +33,7 @@ export async function verifyCluster(settings: Settings, repair: boolean, say: Sa
   try {
     return await verify.run();
   } catch (error) {
-    if (!isAway(error) && !(error instanceof KafkaAway)) throw error;
-    throw new StartError(`a store cannot be asked: ${(error as Error).message}`, EXIT.unavailable);
+    throw commandError(error, settings);
   } finally {
     await verify.close();
   }

@@ -1,5 +1,5 @@
 import { StartError } from "../errors.ts";
-import { SETTINGS, type SettingName } from "./table.ts";
+import { flagOf, SETTINGS, type SettingName } from "./table.ts";
 
 export interface SettingProblem {
   /** In the spelling that was used. */
@@ -24,6 +24,21 @@ export class SettingsError extends StartError {
     );
     this.name = "SettingsError";
     this.problems = problems;
+  }
+
+  /** Of one setting, where it is used; how it was spelled nobody knows there. */
+  static of(name: SettingName, raw: unknown, message: string): SettingsError {
+    return new SettingsError([{ name: flagOf(name), value: shown(name, raw), message }]);
+  }
+
+  /** What all of them resolve to. Where some find settings wrong, it rejects with what all of them have found. */
+  static async gather<A, B>(work: readonly [Promise<A>, Promise<B>]): Promise<[A, B]> {
+    const settled = await Promise.allSettled(work);
+    const problems = settled.flatMap((each) => {
+      return each.status === "rejected" && each.reason instanceof SettingsError ? each.reason.problems : [];
+    });
+    if (problems.length > 0) throw new SettingsError(problems);
+    return Promise.all(work);
   }
 }
 

@@ -1,7 +1,6 @@
 import { expect, test } from "bun:test";
-import { StartError } from "../../errors.ts";
 import { HotStoreAway } from "../../ports/hot-store.ts";
-import { refusalError } from "./server.ts";
+import { CredentialsRefused, refusalError } from "./server.ts";
 
 test.each([
   ["LOADING Redis is loading the dataset in memory", "refuses us"],
@@ -16,5 +15,5 @@ test.each([
 
 test.each(["WRONGPASS invalid username-password pair or user is disabled.", "NOAUTH Authentication required."])(
   "%s: nothing that passes",
-  (message) => expect(refusalError(message)).toEqual(new StartError(`Redis refuses us: ${message}`)),
+  (message) => expect(refusalError(message)).toEqual(new CredentialsRefused(message)),
 );

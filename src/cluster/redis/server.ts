@@ -89,8 +89,18 @@ const CREDENTIALS = /\b(?:WRONGPASS|NOAUTH|NOPERM|invalid password|Unauthorized|
 /** A refusal begins with a word like LOADING or ERR. All else is said by who got no answer. */
 const REFUSAL = /^[A-Z]{2,} /;
 
+/** The server does not take the user, the password or the token, or does not let them do what we do. */
+export class CredentialsRefused extends StartError {
+  readonly said: string;
+
+  constructor(said: string) {
+    super(`Redis refuses us: ${said}`);
+    this.said = said;
+  }
+}
+
 /** Why a connection could not be made: for ever as far as credentials go, else for now. */
 export function refusalError(message: string): StartError | HotStoreAway {
-  if (CREDENTIALS.test(message)) return new StartError(`Redis refuses us: ${message}`);
+  if (CREDENTIALS.test(message)) return new CredentialsRefused(message);
   return new HotStoreAway(`Redis ${REFUSAL.test(message) ? "refuses us" : "cannot be reached"}: ${message}`);
 }
