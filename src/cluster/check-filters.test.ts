@@ -49,6 +49,7 @@ async function check(
       want: (shards) => done.push(`want ${[...shards]}`),
       fill: async () => void done.push("fill"),
     },
+    nameOf: (metric) => `m${metric}`,
     repair,
     differs: (text, isMended) => said.push(`${text}${isMended ? " (mended)" : ""}`),
     tries: TRIES,
@@ -59,7 +60,7 @@ async function check(
 }
 
 const shard = shardOf(ONE.subject);
-const NAMED = `Redis, shard ${shard}: the filter says never of 3:article/1 of 7`;
+const NAMED = `Redis, shard ${shard}: the filter says never of m3 of 7 on article/1`;
 const NEVER = { ledger: { version: 5, stamp: 9 }, redis: { version: 5, isNever: true } };
 const BEHIND = { ledger: { version: 5, stamp: 9 }, redis: { version: 4, isNever: true } };
 

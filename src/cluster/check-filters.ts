@@ -11,6 +11,7 @@ interface Parts {
   inspector: Pick<Inspector, "never" | "unfilter">;
   ledger: Pick<SharedLedger, "everyRegister" | "versionOf">;
   filler: Pick<FilterFiller, "want" | "fill">;
+  nameOf(metric: number): string;
   repair: boolean;
   differs(text: string, isMended: boolean): void;
   /** A shard changes while it is looked at: so often, and so far apart, it is tried to see both sides at one version. */
@@ -67,7 +68,7 @@ export class FilterCheck {
 
   async #differ(shard: number, never: readonly RegisterName[]): Promise<void> {
     if (never.length === 0) return;
-    const { inspector, filler, repair, differs } = this.#parts;
+    const { inspector, filler, nameOf, repair, differs } = this.#parts;
     if (repair) {
       await inspector.unfilter(shard);
       filler.want([shard]);
@@ -75,7 +76,10 @@ export class FilterCheck {
     const before = this.#named.get(shard) ?? 0;
     for (const [i, { metric, subject, actor }] of never.slice(0, NAMED_MAX - before).entries()) {
       const etc = before + i + 1 === NAMED_MAX ? "; no more of this filter are named" : "";
-      differs(`Redis, shard ${shard}: the filter says never of ${metric}:${subject} of ${actor}${etc}`, repair);
+      differs(
+        `Redis, shard ${shard}: the filter says never of ${nameOf(metric)} of ${actor} on ${subject}${etc}`,
+        repair,
+      );
     }
     this.#named.set(shard, before + never.length);
   }

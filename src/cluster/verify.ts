@@ -10,10 +10,12 @@ import { logTopic } from "./kafka/client.ts";
 import { KafkaProducer } from "./kafka/producer.ts";
 import { LogEnds } from "./log-ends.ts";
 import { checkSketches } from "./mysql/check-sketches.ts";
+import { MetricNames } from "./mysql/metric-names.ts";
 import { raiseVersion } from "./mysql/raise-version.ts";
 import type { MysqlLedgerReader } from "./mysql/reads.ts";
 import { recount } from "./mysql/recount.ts";
 import { Inspector } from "./redis/inspector.ts";
+import { parseCount } from "./redis/names.ts";
 import { openDriver } from "./redis/open-driver.ts";
 import { commandError } from "./refused.ts";
 import { Shards } from "./shards.ts";
@@ -50,6 +52,7 @@ class Verify {
   readonly #result: Verified = { differences: 0, mended: 0, counters: 0, registers: 0, frames: 0 };
   #ledger: MysqlLedgerReader | null = null;
   #shards: Shards | null = null;
+  #names = new MetricNames(new Map());
 
   constructor(settings: Settings, repair: boolean, say: Say) {
     this.#settings = settings;
@@ -71,6 +74,7 @@ class Verify {
     const end = (shard: number) => ends.of(shard);
     this.#shards = new Shards({ hot: this.#hot, ledger, end });
     await this.#driver.checkServer();
+    this.#names = await MetricNames.read(storesOf(this.#settings).mysqlUrl);
     await this.#recount();
     await this.#sketches();
     for (let shard = 0; shard < SHARDS; shard++) await this.#overlay(shard);
@@ -94,14 +98,20 @@ class Verify {
         return;
       }
       const { what, metric, subject, found: has, expected, mended } = next.value;
-      this.#differs(`MySQL: ${what} ${metric} of ${subject} is ${has}, its rows say ${expected}`, mended);
+      this.#differs(
+        `MySQL: ${what} of ${this.#countOf({ metric, subject })} is ${has}, its rows say ${expected}`,
+        mended,
+      );
     }
   }
 
   async #sketches(): Promise<void> {
     const { mysqlUrl } = storesOf(this.#settings);
     for await (const { metric, subject, day, found, expected, mended } of checkSketches(mysqlUrl, this.#repair)) {
-      this.#differs(`MySQL: sketch ${metric} of ${subject}, day ${day}: ${found} instead of ${expected}`, mended);
+      this.#differs(
+        `MySQL: sketch of ${this.#countOf({ metric, subject })}, day ${day}: ${found} instead of ${expected}`,
+        mended,
+      );
     }
   }
 
@@ -115,7 +125,10 @@ class Verify {
       problems = [];
       for (const count of new Set([...overlay.sums.keys(), ...overlay.recounted.keys()])) {
         const [has = 0, expected = 0] = [overlay.sums.get(count), overlay.recounted.get(count)];
-        if (has !== expected) problems.push(`the sum on its way of ${count} is ${has}, its entries say ${expected}`);
+        if (has !== expected)
+          problems.push(
+            `the sum on its way of ${this.#countOf(parseCount(count))} is ${has}, its entries say ${expected}`,
+          );
       }
       // Redis may know nothing of a source that has retired; the ledger does.
       const sources = [...new Set(overlay.entries.map(({ source }) => source))];
@@ -123,12 +136,16 @@ class Verify {
       // Between commit and advance: look again.
       if (version.version !== overlay.version) continue;
       const last = new Map(version.last);
-      for (const { name, source, n } of overlay.entries) {
-        if (n <= (last.get(source) ?? 0)) problems.push(`${name} is on its way, and the ledger has decided it`);
+      for (const { name, count, source, n } of overlay.entries) {
+        if (n > (last.get(source) ?? 0)) continue;
+        const entry = count === undefined ? name : `${this.#countOf(count)} ${name}`;
+        problems.push(`${entry} is on its way, and the ledger has decided it`);
       }
       for (const [i, { metric, subject, actor, under }] of overlay.registers.entries()) {
         if (stamps[i] === under) continue;
-        problems.push(`${metric}:${subject} of ${actor} rests on ${under}, the ledger has ${stamps[i]}`);
+        problems.push(
+          `${this.#countOf({ metric, subject })} of ${actor} rests on ${under}, the ledger has ${stamps[i]}`,
+        );
       }
       if (problems.length === 0) return;
     }
@@ -155,11 +172,11 @@ class Verify {
       if (there === null) return;
       const stored = await this.#known.bases(names.map((name) => ({ shard, ...name })));
       if (stored.some(({ version }) => version !== there.version)) continue;
-      const differing = names.flatMap(({ metric, subject }, i) => {
+      const differing = names.flatMap((name, i) => {
         const [base, count] = [there.bases[i], stored[i]?.count];
         return base === null || base === count
           ? []
-          : [`the base of ${metric}:${subject} is ${base}, the ledger has ${count}`];
+          : [`the base of ${this.#countOf(name)} is ${base}, the ledger has ${count}`];
       });
       const isMended = differing.length > 0 && this.#repair && (await this.#mend(shard));
       for (const problem of differing) this.#differs(`Redis, shard ${shard}: ${problem}`, isMended);
@@ -173,6 +190,7 @@ class Verify {
       inspector: this.#inspector,
       ledger,
       filler: new FilterFiller(this.#hot, ledger),
+      nameOf: (metric) => this.#names.of(metric),
       repair: this.#repair,
       differs: (text, isMended) => this.#differs(text, isMended),
       tries: TRIES,
@@ -188,6 +206,10 @@ class Verify {
     await this.#shards?.repair(shard);
     await this.#inspector.resum(shard);
     return true;
+  }
+
+  #countOf({ metric, subject }: CountName): string {
+    return `${this.#names.of(metric)} on ${subject}`;
   }
 
   get #known(): MysqlLedgerReader {

@@ -1,4 +1,5 @@
 import { expect, test } from "bun:test";
+import mysql from "mysql2/promise";
 import { ClusterWorld } from "../support/cluster-world.ts";
 import { eventually } from "../support/eventually.ts";
 import { runTally } from "../support/server.ts";
@@ -75,7 +76,7 @@ test("verify names what a filter denies, --repair fills it again; one that is no
   expect([found.status, found.lines.length]).toEqual([1, all]);
   for (const subject of SUBJECTS) {
     for (const actor of ACTORS) {
-      const named = new RegExp(`^Redis, shard \\d+: the filter says never of \\d+:${subject} of ${actor}$`);
+      const named = new RegExp(`^Redis, shard \\d+: the filter says never of likes of ${actor} on ${subject}$`);
       expect(found.lines.filter((line) => named.test(line))).toHaveLength(1);
     }
   }
@@ -92,6 +93,21 @@ test("verify names what a filter denies, --repair fills it again; one that is no
   await ask(UNFINISHED);
   expect(await verify(world)).toMatchObject({ status: 0, lines: [] });
 }, 180_000);
+
+test("verify calls metrics by their names", async () => {
+  await using world = await ClusterWorld.start({ seed: SEED, nodes: 1 });
+  await like(world);
+  const connection = await mysql.createConnection(world.stores.mysql.url);
+  await connection.query("UPDATE counts SET count = count + 1 WHERE subject = ?", [Buffer.from("article/f0")]);
+  await connection.query("UPDATE history SET amount = amount + 1 WHERE subject = ?", [Buffer.from("article/f1")]);
+  await connection.end();
+  const { status, lines } = await verify(world);
+  expect(status).toBe(1);
+  expect(lines).toContain("MySQL: count of likes on article/f0 is 6, its rows say 5");
+  expect(lines).toContainEqual(
+    expect.stringMatching(/^MySQL: history of likes on article\/f1 is \d+, its rows say 5$/),
+  );
+}, 60_000);
 
 test(`beside two nodes under load it finds nothing (SEED=${SEED})`, async () => {
   await using world = await ClusterWorld.start({ seed: SEED });

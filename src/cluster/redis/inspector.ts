@@ -38,8 +38,8 @@ export interface Overlay {
     source: string;
     n: number;
   }[];
-  /** Whose records the entries are. */
-  entries: { name: string; source: string; n: number }[];
+  /** Whose records the entries are; `count`: what a register counts for. */
+  entries: { name: string; count?: CountName; source: string; n: number }[];
 }
 
 /** Looks at the hot store's inside, for `tally verify`. */
@@ -137,7 +137,7 @@ function overlayOf(fields: Reply[]): Overlay {
   for (let i = 0; i + 2 < entries.length; i += 3) {
     const [count = "", actor = "", text = ""] = entries.slice(i, i + 3);
     const [stamp = "", under = "", n = "", ...source] = text.split(" ");
-    overlay.entries.push({ name: `${count} of ${actor}`, source: source.join(" "), n: Number(n) });
+    overlay.entries.push({ name: `of ${actor}`, count: parseCount(count), source: source.join(" "), n: Number(n) });
     add(count, (Number(stamp) % 2) - (Number(under) % 2));
     const register = { ...parseCount(count), actor, stamp: Number(stamp), under: Number(under) };
     overlay.registers.push({ ...register, source: source.join(" "), n: Number(n) });
