@@ -53,6 +53,11 @@ export function badInput(at: string, message: string): Problem {
   return new Problem("bad-input", at ? `${at}: ${message}` : message, { errors: [{ at, message }] });
 }
 
+/** 422: the key names another act. */
+export function keyReused(): Problem {
+  return new Problem("key-reused", "this Idempotency-Key came with another body before");
+}
+
 /** 503 with Retry-After: a bound is full, or nothing can make it durable. */
 export function unavailable(detail: string, retryAfterS = 1): Problem {
   return new Problem("unavailable", detail, { headers: { "retry-after": String(retryAfterS) } });

@@ -3,8 +3,10 @@ import { type HybridClock, stampAt } from "../arithmetic/stamp.ts";
 import { isSystemError, Problem } from "../errors.ts";
 import { wallMs } from "../lib/fault.ts";
 import type { LogWriter } from "../local/log.ts";
+import type { OnceKey } from "../ports/counting.ts";
 import { FrameWriter, type LogRecord, NO_SLOT } from "../records.ts";
-import type { Act, Logged } from "./messages.ts";
+import type { ActKeys } from "./act-keys.ts";
+import { type Act, type ActAnswer, isLogged, type Logged } from "./messages.ts";
 import type { NumberedFrame } from "./outbox-index.ts";
 import type { Parcel } from "./parcels.ts";
 
@@ -12,6 +14,8 @@ import type { Parcel } from "./parcels.ts";
 interface OpenFrame {
   writer: FrameWriter;
   places: number[];
+  /** That its acts are the first to have. */
+  keys: OnceKey[];
   numbers: { shard: number; n: number }[];
 }
 
@@ -30,35 +34,48 @@ export interface NumberedParcel extends Parcel {
  * who does, so that numbers have no gaps and stamps rise.
  */
 export class ActsLog {
-  readonly #log: LogWriter;
+  readonly #log: Pick<LogWriter, "append">;
+  readonly #keys: ActKeys;
   readonly #clock: HybridClock;
   readonly #source: string;
   readonly #frames: OpenFrame[];
   readonly #last = new Float64Array(SHARDS);
 
-  constructor(parts: { log: LogWriter; clock: HybridClock; source: string; partitions: number }) {
+  constructor(parts: {
+    log: Pick<LogWriter, "append">;
+    keys: ActKeys;
+    clock: HybridClock;
+    source: string;
+    partitions: number;
+  }) {
     this.#log = parts.log;
+    this.#keys = parts.keys;
     this.#clock = parts.clock;
     this.#source = parts.source;
     this.#frames = Array.from({ length: parts.partitions }, () => ({
       writer: new FrameWriter(),
       places: [],
+      keys: [],
       numbers: [],
     }));
   }
 
-  /** Null for an act that is not in the log: the disk or the clock refused it. The frames are its own until the next call. */
-  append(acts: readonly Act[]): { logged: (Logged | null)[]; parcels: NumberedParcel[] } {
-    const logged: (Logged | null)[] = new Array(acts.length).fill(null);
+  /**
+   * `answers` has null for an act that the disk or the clock refused: it is not in the log, no more than one whose key
+   * is reused. The frames are its own until the next call.
+   */
+  append(acts: readonly Act[]): { answers: ActAnswer[]; logged: Logged[]; parcels: NumberedParcel[] } {
+    const answers: ActAnswer[] = new Array(acts.length).fill(null);
     const nowMs = wallMs();
     for (const frame of this.#frames) {
       frame.writer.begin(this.#source);
       frame.places.length = 0;
+      frame.keys = [];
       frame.numbers = [];
     }
-    for (const [place, act] of acts.entries()) logged[place] = this.#add(act, place, nowMs);
+    for (const [place, act] of acts.entries()) answers[place] = this.#add(act, place, nowMs);
     const parcels: NumberedParcel[] = [];
-    for (const [partition, { writer, places, numbers }] of this.#frames.entries()) {
+    for (const [partition, { writer, places, keys, numbers }] of this.#frames.entries()) {
       if (writer.count === 0) continue;
       const bytes = writer.finish();
       try {
@@ -67,16 +84,22 @@ export class ActsLog {
       } catch (error) {
         if (!isSystemError(error)) throw error;
         this.#takeBack(numbers);
-        for (const place of places) logged[place] = null;
+        for (const key of keys) this.#keys.forget(key);
+        for (const place of places) answers[place] = null;
       }
     }
-    return { logged, parcels };
+    return { answers, logged: answers.filter(isLogged), parcels };
   }
 
-  #add(act: Act, place: number, nowMs: number): Logged | null {
+  #add(act: Act, place: number, nowMs: number): ActAnswer {
     const { shard, metric, subject, actor, active, by, seen, isKept, atMs, visitor } = act;
     const frame = this.#frames[shard % this.#frames.length] as OpenFrame;
     const once = act.once === null ? undefined : { ...act.once, atMs: nowMs };
+    if (once && this.#keys.isReused(once, nowMs)) {
+      // The other body may be that of an act in this frame, which is not in the log yet: its fate is this one's.
+      frame.places.push(place);
+      return "key-reused";
+    }
     try {
       const acted = () => (atMs === null ? this.#clock.stamp(nowMs, seen ?? 0, active) : stampAt(atMs, active));
       const stamp = actor === "" ? 0 : isKept ? (seen ?? 0) : acted();
@@ -88,6 +111,7 @@ export class ActsLog {
       if (actor !== "") records.push({ kind: "relation", ...what, actor, stamp });
       else if (by > 0) records.push({ kind: "tally", ...what, amount: by, ...times, ...NO_NOTE });
       else if (once) records.push({ kind: "void", ...about, once });
+      if (once && this.#keys.take(once)) frame.keys.push(once);
       frame.places.push(place);
       let n = this.#last[shard] as number;
       for (const record of records) {

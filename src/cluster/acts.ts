@@ -1,7 +1,7 @@
 import { shardOf } from "../arithmetic/shard-of.ts";
 import { isActive, msOf, type Stamp, stampAt } from "../arithmetic/stamp.ts";
 import type { Code } from "../distinct/code.ts";
-import { Problem, unavailable } from "../errors.ts";
+import { keyReused, unavailable } from "../errors.ts";
 import { Batcher } from "../lib/batcher.ts";
 import { Turns } from "../lib/turns.ts";
 import { LAG_MS_MAX, LOOK_MS_MAX, LOOKS_AT_ONCE, SHARED_ACTS_MAX } from "../limits.ts";
@@ -384,8 +384,4 @@ const AWAY: unique symbol = Symbol("away");
 function storeAway(error: unknown): typeof AWAY {
   if (isAway(error)) return AWAY;
   throw error;
-}
-
-function keyReused(): Problem {
-  return new Problem("key-reused", "this Idempotency-Key came with another body before");
 }

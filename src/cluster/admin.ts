@@ -1,6 +1,6 @@
 import type { MessagePort } from "node:worker_threads";
 import { shardOf } from "../arithmetic/shard-of.ts";
-import { badInput, Problem, unavailable } from "../errors.ts";
+import { badInput, keyReused, type Problem, unavailable } from "../errors.ts";
 import { Questions } from "../lib/questions.ts";
 import { LAG_MS_MAX, SHARED_JOB_MS_MAX } from "../limits.ts";
 import { type Actor, COUNT_MAX, type Metric, type Subject } from "../model.ts";
@@ -121,7 +121,7 @@ export class ClusterAdmin implements Admin {
     try {
       const { known } = await this.#parts.ledger.keyHint(shard, once.key);
       if (known && known.body !== once.body) {
-        throw new Problem("key-reused", "this Idempotency-Key came with another body before");
+        throw keyReused();
       }
       return known !== null;
     } catch (error) {

@@ -25,6 +25,7 @@ import type {
 import type { CountName, HotStore, Missing, RegisterName } from "../ports/hot-store.ts";
 import { Adder } from "../tallies/adder.ts";
 import { type CounterTable, TOO_HIGH } from "../tallies/table.ts";
+import { NO_BODY } from "./act-keys.ts";
 import { Acts } from "./acts.ts";
 import { fromLedger, isAway } from "./away.ts";
 import { ClusterBulk } from "./bulk.ts";
@@ -58,7 +59,6 @@ interface CountingParts {
   press(): void;
 }
 
-const NO_BODY = "0".repeat(16);
 /** An answer to an addition needs the others' share less fresh than a reading: this many flush intervals. */
 const ADD_AGE = 3;
 

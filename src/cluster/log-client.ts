@@ -1,12 +1,13 @@
 import type { MessagePort } from "node:worker_threads";
 import type { Distinct } from "../distinct/sketches.ts";
-import { unavailable } from "../errors.ts";
+import { keyReused, unavailable } from "../errors.ts";
 import { Batcher } from "../lib/batcher.ts";
 import { Questions } from "../lib/questions.ts";
 import { LOOKS_AT_ONCE } from "../limits.ts";
 import { HotStoreAway } from "../ports/hot-store.ts";
 import type {
   Act,
+  ActAnswer,
   BulkLogged,
   FromLog,
   LogAnswers,
@@ -21,7 +22,7 @@ import type {
 export class LogClient {
   readonly #port: MessagePort;
   readonly #asked = new Questions<FromLog["answer"]>();
-  readonly #acts: Batcher<Act, Logged | null>;
+  readonly #acts: Batcher<Act, ActAnswer>;
   readonly #visits: Batcher<Visit, number | null>;
 
   constructor(port: MessagePort) {
@@ -38,9 +39,13 @@ export class LogClient {
     port.on("message", ({ id, answer }: FromLog) => this.#asked.answer(id, answer));
   }
 
-  /** Resolves when it is durable: in Kafka, or, while Kafka is away, on this node's disk. */
+  /**
+   * Resolves when it is durable: in Kafka, or, while Kafka is away, on this node's disk. Rejects with `key-reused` where this
+   * node has logged an act of another body with its key.
+   */
   async append(act: Act): Promise<Logged> {
     const logged = await this.#acts.submit(act);
+    if (logged === "key-reused") throw keyReused();
     if (logged === null) throw unavailable("the act could not be made durable; it was not done");
     return logged;
   }

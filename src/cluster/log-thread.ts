@@ -20,7 +20,7 @@ import { ACTS, isActs, LOG_THREAD, type LogData } from "./log-data.ts";
 import { LogEnds } from "./log-ends.ts";
 import { LogProducers } from "./log-producers.ts";
 import { fatal, tell, tellStore } from "./log-tell.ts";
-import type { Act, FromLog, LogCommand, Logged, LogQuestion, Shipped, ToLog } from "./messages.ts";
+import type { Act, ActAnswer, FromLog, LogCommand, LogQuestion, Shipped, ToLog } from "./messages.ts";
 import { groupsOf, Notes } from "./notes.ts";
 import { OutboxIndex } from "./outbox-index.ts";
 import { type Parcel, parcelsOf } from "./parcels.ts";
@@ -39,7 +39,7 @@ const PUT_MS_MAX = LAG_MS_MAX + LOOK_MS_MAX;
 
 interface Waiting {
   acts: Act[];
-  done(logged: (Logged | null)[]): void;
+  done(answers: ActAnswer[]): void;
 }
 
 /**
@@ -112,9 +112,9 @@ class LogThread {
     this.#freshness = new Freshness(data.freshness);
     this.#notes = new Notes({ table, freshness: this.#freshness });
     this.#hidden = new HiddenActs({ freshness: this.#freshness, hot: this.#hot });
-    const inherited = inheritOutbox(this.#reader, { index: this.#index, notes: this.#notes, hidden: this.#hidden });
-    const clock = new HybridClock(Math.max(data.clock, inherited));
-    this.#acts = new ActsLog({ log: this.#outbox, clock, source: source + ACTS, partitions });
+    const old = inheritOutbox(this.#reader, { index: this.#index, notes: this.#notes, hidden: this.#hidden });
+    const clock = new HybridClock(Math.max(data.clock, old.time));
+    this.#acts = new ActsLog({ log: this.#outbox, keys: old.keys, clock, source: source + ACTS, partitions });
     this.#bulk = new BulkDesk({
       outbox: this.#outbox,
       partitions,
@@ -180,7 +180,7 @@ class LogThread {
 
   // Acts
 
-  #log(acts: Act[]): Promise<(Logged | null)[]> {
+  #log(acts: Act[]): Promise<ActAnswer[]> {
     return new Promise((done) => {
       this.#queue.push({ acts, done });
       void this.#pump();
@@ -207,16 +207,16 @@ class LogThread {
 
   async #take(batch: readonly Waiting[]): Promise<void> {
     const all = batch.flatMap(({ acts }) => acts);
-    const { logged, parcels } = this.#acts.append(all);
+    const { answers, logged, parcels } = this.#acts.append(all);
     for (const { frame, bytes, end } of parcels) this.#index.add(frame, end, bytes.length);
     fault("cluster.acts.appended");
     const shipped = await this.#ship(parcels);
-    for (const each of logged) if (each) Object.assign(each, shipped);
+    for (const each of logged) Object.assign(each, shipped);
     fault("cluster.acts.shipped");
-    this.#visits.logged(all, logged, parcels.at(-1)?.end ?? 0);
+    this.#visits.logged(all, answers, parcels.at(-1)?.end ?? 0);
     let from = 0;
     for (const { acts, done } of batch) {
-      done(logged.slice(from, from + acts.length));
+      done(answers.slice(from, from + acts.length));
       from += acts.length;
     }
   }

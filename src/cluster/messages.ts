@@ -48,6 +48,14 @@ export interface Logged extends Shipped {
   n: number;
 }
 
+/** What becomes of an act: `null` where it could not be logged, "key-reused" where its key is that of another body. */
+export type ActAnswer = Logged | "key-reused" | null;
+
+/** Whether the act stands in the log. */
+export function isLogged(answer: ActAnswer | undefined): answer is Logged {
+  return answer !== null && answer !== undefined && answer !== "key-reused";
+}
+
 /** One of many, numbered and stamped by its source. */
 export interface StampedEvent extends NumberedEvent {
   /** 0 where it is no relation's. */
@@ -74,8 +82,8 @@ export type ToLog = LogQuestion & { id: number };
 
 /** What the log thread answers to each. */
 export interface LogAnswers {
-  /** Durable, but for those (null) that are not in the log. */
-  acts: (Logged | null)[];
+  /** Durable, but for those that are not in the log. */
+  acts: ActAnswer[];
   end: number | null;
   /** As with acts; what each one's register is at least in both sketches. */
   visits: (number | null)[];

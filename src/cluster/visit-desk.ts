@@ -6,11 +6,11 @@ import { wallMs } from "../lib/fault.ts";
 import type { Position } from "../ports/log.ts";
 import type { SharedLedger } from "./ledger.ts";
 import type { LogData } from "./log-data.ts";
-import type { Act, Logged, Visit } from "./messages.ts";
+import { type Act, type ActAnswer, isLogged, type Visit } from "./messages.ts";
 import { NodeSketches } from "./node-sketches.ts";
 
 /** Appends acts to the outbox; resolves when they are durable. Null for one that was refused. */
-type LogActs = (acts: Act[]) => Promise<(Logged | null)[]>;
+type LogActs = (acts: Act[]) => Promise<ActAnswer[]>;
 
 interface VisitParts {
   ledger: Pick<SharedLedger, "sketches">;
@@ -41,17 +41,17 @@ export class VisitDesk {
     const news = visits.filter((visit) => !this.#sketches.visitor(nameOf(visit), day, visit.code).isKnown);
     if (news.length > 0) {
       const logged = await this.#log(news.map(actOf));
-      const refused = new Set(news.filter((_, i) => logged[i] === null));
+      const refused = new Set(news.filter((_, i) => !isLogged(logged[i])));
       if (refused.size > 0) return visits.map((visit) => (refused.has(visit) ? null : 0));
     }
     return visits.map((visit) => this.#sketches.visitor(nameOf(visit), day, visit.code).rank);
   }
 
   /** Acts that stand in the outbox now, in front of `end`. */
-  logged(acts: readonly Act[], logged: readonly (Logged | null)[], end: Position): void {
+  logged(acts: readonly Act[], logged: readonly ActAnswer[], end: Position): void {
     const nowMs = wallMs();
     for (const [i, act] of acts.entries()) {
-      if (act.visitor === null || !logged[i]) continue;
+      if (act.visitor === null || !isLogged(logged[i])) continue;
       const visit: { code: Code; day: number } = { code: act.visitor, day: dayOf(act.atMs ?? nowMs) };
       this.#sketches.logged(nameOf(act), dayOf(nowMs), visit, end);
     }

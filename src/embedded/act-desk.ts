@@ -1,6 +1,6 @@
 import { shardOfSubject } from "../arithmetic/shard.ts";
 import { isActive, msOf, type Stamp } from "../arithmetic/stamp.ts";
-import { Problem, unavailable } from "../errors.ts";
+import { keyReused, unavailable } from "../errors.ts";
 import { fault } from "../lib/fault.ts";
 import { ACT_WAIT_MS_MAX, ACTS_UNDER_WAY_MAX } from "../limits.ts";
 import type { Actor, RelationState, Subject } from "../model.ts";
@@ -111,7 +111,7 @@ export class ActDesk {
 
 function settle({ kind, resolve, reject }: Waiting, status: ReplyStatus, count: number, stamp: Stamp): void {
   if (status === KEY_REUSED) {
-    reject(new Problem("key-reused", "this Idempotency-Key came with another body before"));
+    reject(keyReused());
   } else if (status === REFUSED) {
     reject(unavailable("the act could not be made durable; it was not done"));
   } else if (kind === ADD_ONCE) {

@@ -1,6 +1,6 @@
 import type { MessagePort } from "node:worker_threads";
 import { isActive } from "../arithmetic/stamp.ts";
-import { Problem, unavailable } from "../errors.ts";
+import { keyReused, Problem, unavailable } from "../errors.ts";
 import { Turns } from "../lib/turns.ts";
 import { ACT_WAIT_MS_MAX, JOB_LATE_MS, JOB_WAIT_MS_MAX, RECOUNTS_AT_ONCE } from "../limits.ts";
 import { noRoom, untilRoom } from "../local/room.ts";
@@ -241,7 +241,7 @@ export class Jobs {
         case "repeat":
           return reply;
         case "key-reused":
-          throw new Problem("key-reused", "this Idempotency-Key came with another body before");
+          throw keyReused();
         case "too-high":
           throw new Problem("bad-input", `a count would pass ${COUNT_MAX}; nothing was merged`);
         case "refused":

@@ -4,6 +4,7 @@ import type { HybridClock, Stamp } from "../arithmetic/stamp.ts";
 import { isSystemError, Problem } from "../errors.ts";
 import { fault, wallMs } from "../lib/fault.ts";
 import type { LogWriter } from "../local/log.ts";
+import type { OnceKeys } from "../local/once-keys.ts";
 import { COUNT_MAX, type Subject } from "../model.ts";
 import type { OnceKey } from "../ports/counting.ts";
 import type { Position } from "../ports/log.ts";
@@ -11,7 +12,6 @@ import { FrameWriter, type JobRecord, type RecordOnce, type SetRecord } from "..
 import type { CounterTable } from "../tallies/table.ts";
 import { expectedCount } from "./expected.ts";
 import type { Holds } from "./holds.ts";
-import type { OnceKeys } from "./once-keys.ts";
 import { type OverlayWriter, RegisterKey } from "./overlay.ts";
 import type { SqliteLedgerReader } from "./reads.ts";
 import type { Visits } from "./visits.ts";

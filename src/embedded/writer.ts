@@ -6,6 +6,7 @@ import { copyBytes } from "../lib/bytes.ts";
 import { fault, wallMs } from "../lib/fault.ts";
 import { ACT_WAIT_MS_MAX, BATCH_ACTS_MAX } from "../limits.ts";
 import type { LogWriter } from "../local/log.ts";
+import type { OnceKeys } from "../local/once-keys.ts";
 import type { Position } from "../ports/log.ts";
 import { FrameWriter, NO_SLOT, type RecordOnce } from "../records.ts";
 import type { CounterTable } from "../tallies/table.ts";
@@ -26,7 +27,6 @@ import {
 } from "./acts.ts";
 import type { Bases } from "./bases.ts";
 import type { Holds } from "./holds.ts";
-import type { OnceKeys } from "./once-keys.ts";
 import { type OverlayWriter, RegisterKey } from "./overlay.ts";
 import { rankIn, type Visit, type Visits } from "./visits.ts";
 

@@ -1,4 +1,4 @@
-import { Problem } from "../errors.ts";
+import { keyReused } from "../errors.ts";
 import { fault, wallMs } from "../lib/fault.ts";
 import { KEYS_MS } from "../limits.ts";
 import type { Metric, Subject } from "../model.ts";
@@ -165,8 +165,4 @@ function saltReachMs(metrics: readonly Metric[]): number {
 /** The half of a body's hash that fits an entry. */
 function bodyWord(body: string): number {
   return Number.parseInt(body.slice(0, 8), 16) | 0;
-}
-
-export function keyReused(): Problem {
-  return new Problem("key-reused", "this Idempotency-Key came with another body before");
 }

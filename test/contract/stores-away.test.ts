@@ -200,6 +200,48 @@ describe("every store is away", () => {
   }, 120_000);
 });
 
+describe("an Idempotency-Key that came with another body", () => {
+  test.each(STORES)(
+    "while %s is away: 422 on every thread, also after SIGKILL; with the same body it counts once",
+    async (store) => {
+      const { path, subject } = freshSubject();
+      // A connection of its own may meet any thread.
+      const send = async (method: string, end: string, key: string, body?: unknown): Promise<number> => {
+        const headers = { "idempotency-key": key, "content-type": "application/json" };
+        const init = { method, headers, body: body === undefined ? null : JSON.stringify(body), keepalive: false };
+        return (await fetch(new URL(`${path}/${end}`, here().url), init)).status;
+      };
+      const many = async (statuses: number[], act: () => Promise<number>) => {
+        for (let i = 0; i < 8; i++) expect(statuses).toContain(await act());
+      };
+      // What was not settled in Redis when Kafka went is 202, too.
+      const taken = [200, 202];
+      const refused = [422];
+      await cut(store);
+      await untilDegraded(here(), store);
+      expect(taken).toContain(await send("POST", "views", "k", { by: 5 }));
+      await many(refused, () => send("POST", "views", "k", { by: 6 }));
+      expect(taken).toContain(await send("PUT", "likes/7", "k"));
+      await many(refused, () => send("PUT", "likes/7", "k", { at: "2026-01-01T00:00:00Z" }));
+
+      const bodies = Array.from({ length: 16 }, (_, i) => ({ by: 100 + i }));
+      const raced = await Promise.all(bodies.map((body) => send("POST", "views", "raced", body)));
+      const [{ by } = { by: 0 }, ...others] = bodies.filter((_, i) => taken.includes(raced[i] as number));
+      expect([others, raced.filter((status) => status === 422).length]).toEqual([[], bodies.length - 1]);
+
+      await nodes().server(0).kill();
+      await nodes().startNode(0);
+      await untilDegraded(here(), store);
+      await many(refused, () => send("POST", "views", "k", { by: 6 }));
+      await many(taken, () => send("POST", "views", "k", { by: 5 }));
+      await heal(store);
+      await untilReady(here());
+      await untilEqual(subject, { views: 5 + by, likes: 1 });
+    },
+    120_000,
+  );
+});
+
 describe("a server started with a store away", () => {
   test.each(STORES)(
     "%s: is degraded, takes writes, and is ready once it is back",
