@@ -32,6 +32,8 @@ export interface ClusterShare {
   loadLocks: SharedArrayBuffer;
   /** What the sketches' owner tells (SketchBoard). */
   sketches: SharedArrayBuffer;
+  /** What the log thread finds of MySQL (AwayNews). */
+  mysqlAway: SharedArrayBuffer;
   /** The table's number of this thread. */
   thread: number;
   log: MessagePort;
@@ -44,7 +46,7 @@ export function attachCluster(share: ClusterShare, press: () => void) {
   const { settings, partitions } = share;
   const { hot, visitors: shared } = openRedis(settings);
   const node = new NodeVisitors(Claims.attach(share.visitors, share.thread));
-  const ledger = openSharedLedger(settings, partitions);
+  const ledger = openSharedLedger(settings, partitions, { word: share.mysqlAway, isTeller: false });
   const log = new LogClient(share.log);
   const shards = new Shards({ hot, ledger, end: (shard) => log.end(shard) });
   const table = CounterTable.attach(share.table, share.thread);

@@ -17,6 +17,8 @@ export interface LogData {
   freshness: FreshnessShare;
   /** What the sketches' owner tells (SketchBoard). */
   sketches: SharedArrayBuffer;
+  /** What this thread finds of MySQL (AwayNews). */
+  mysqlAway: SharedArrayBuffer;
   /** The name of this run: the source of its notes; that of its acts has ACTS behind it. */
   source: string;
   partitions: number;

@@ -99,12 +99,12 @@ class LogThread {
     const { hot, agreed } = openRedis(settings);
     this.#hot = hot;
     this.#agreed = new AgreedKeeper(agreed, data.agreed);
-    this.#ledger = openSharedLedger(settings, partitions);
+    this.#ledger = openSharedLedger(settings, partitions, { word: data.mysqlAway, isTeller: true });
     this.#producers = new LogProducers(settings, partitions);
     this.#ends = new LogEnds(this.#producers.make(), this.#ledger, partitions);
     this.#actLane = this.#lane(isActs);
     this.#noteLane = this.#lane((name) => !isActs(name));
-    this.#spool = openSpool(settings, data.logFolder, () => this.#actLane.isEmpty);
+    this.#spool = openSpool(data, () => this.#actLane.isEmpty);
     const end = (shard: number) => this.#ends.of(shard);
     this.#shards = new Shards({ hot: this.#hot, ledger: this.#ledger, end });
     this.#resend = new Resend({ hot: this.#hot, ledger: this.#ledger, shards: this.#shards });

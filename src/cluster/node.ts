@@ -46,6 +46,7 @@ export interface NodeParts {
   visitors: NodeVisitors;
   freshness: FreshnessShare;
   sketches: SharedArrayBuffer;
+  mysqlAway: SharedArrayBuffer;
   link: LogLink;
   projector: ProjectorLink | null;
   ranker: RankerLink;
@@ -107,7 +108,7 @@ export class ClusterNode {
 
   /** What worker `index` needs, with its own way to the log thread, and what of it is handed over rather than copied. */
   join(index: number): { share: ClusterShare; transfer: Transferable[] } {
-    const { settings, agreed, freshness, sketches, link } = this.#parts;
+    const { settings, agreed, freshness, sketches, mysqlAway, link } = this.#parts;
     const thread = FIRST_WORKER_THREAD + index;
     const port: MessagePort = link.join(thread);
     const { port1, port2: admin } = new MessageChannel();
@@ -122,6 +123,7 @@ export class ClusterNode {
         visitors: this.#parts.visitors.claims.share(),
         freshness,
         sketches,
+        mysqlAway,
         loadLocks: this.#loadLocks,
         thread,
         log: port,

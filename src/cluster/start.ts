@@ -17,6 +17,7 @@ import { clusterFilesOf } from "./files.ts";
 import { Freshness } from "./freshness.ts";
 import { HEIR } from "./log-data.ts";
 import { LogLink } from "./log-link.ts";
+import { AwayNews } from "./mysql/away-news.ts";
 import { prepareLedger } from "./mysql/open-ledger.ts";
 import { ClusterNode } from "./node.ts";
 import { NOTE_FRAME_BYTES } from "./note-frames.ts";
@@ -72,6 +73,7 @@ async function start(configured: Settings, events: NodeEvents): Promise<ClusterN
   const visitors = openVisitors(files.visitors);
   const freshness = Freshness.allocate(table.slotsMax);
   const sketches = SketchBoard.allocate();
+  const mysqlAway = AwayNews.allocate();
   const applied = new LogHead();
   const clock = hasLedger ? await ledgerTime(settings, partitions) : 0;
   const caughtUp = Promise.withResolvers<void>();
@@ -85,6 +87,7 @@ async function start(configured: Settings, events: NodeEvents): Promise<ClusterN
       table: table.share(),
       freshness,
       sketches,
+      mysqlAway,
       source,
       partitions,
       agreed,
@@ -124,6 +127,7 @@ async function start(configured: Settings, events: NodeEvents): Promise<ClusterN
     visitors,
     freshness,
     sketches,
+    mysqlAway,
     link,
     projector,
     ranker,

@@ -1,6 +1,8 @@
 import type { Settings } from "../config.ts";
 import { Webhooks } from "../webhooks/webhooks.ts";
 import { FirstConnection } from "./first-connection.ts";
+import type { LogData } from "./log-data.ts";
+import type { AwayShare } from "./mysql/away-news.ts";
 import { MysqlMilestoneBox } from "./mysql/milestone-box.ts";
 import { MysqlLedgerReader } from "./mysql/reads.ts";
 import { SpoolRows } from "./mysql/spools.ts";
@@ -38,13 +40,13 @@ export function openWebhooks(settings: Settings): Webhooks | null {
   return Webhooks.open(settings.webhooks, () => new MysqlMilestoneBox(storesOf(settings).mysqlUrl));
 }
 
-/** This thread's connections to MySQL. */
-export function openSharedLedger(settings: Settings, partitions: number): MysqlLedgerReader {
-  return new MysqlLedgerReader(storesOf(settings).mysqlUrl, { partitions });
+/** This thread's connections to MySQL; `away`: what the threads of a node tell each other of it. */
+export function openSharedLedger(settings: Settings, partitions: number, away?: AwayShare): MysqlLedgerReader {
+  return new MysqlLedgerReader(storesOf(settings).mysqlUrl, { partitions, ...(away && { away }) });
 }
 
-/** The log thread's way to say that there is a spool in the outbox of that folder. */
-export function openSpool(settings: Settings, folder: string, isEmpty: () => boolean): Spool {
-  const rows = new SpoolRows(storesOf(settings).mysqlUrl);
-  return new Spool({ rows, names: new SpoolNames(folder), isEmpty });
+/** The log thread's way to say that there is a spool in its outbox. */
+export function openSpool({ settings, logFolder, mysqlAway }: LogData, isEmpty: () => boolean): Spool {
+  const rows = new SpoolRows(storesOf(settings).mysqlUrl, { away: { word: mysqlAway, isTeller: false } });
+  return new Spool({ rows, names: new SpoolNames(logFolder), isEmpty });
 }

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { TOP } from "../../src/arithmetic/place.ts";
+import { AwayNews } from "../../src/cluster/mysql/away-news.ts";
 import { LedgerConnection, PATIENT } from "../../src/cluster/mysql/connection.ts";
 import { MysqlLedgerWriter } from "../../src/cluster/mysql/ledger.ts";
 import { MysqlLedgerReader } from "../../src/cluster/mysql/reads.ts";
@@ -184,6 +185,50 @@ describe("a server that is away", () => {
       await mysql.server.resume();
     }
     await back();
+  }, 30_000);
+
+  test("and silent is known to a node's other threads as soon as its log thread knows", async () => {
+    const word = AwayNews.allocate();
+    const open = (isTeller: boolean, url = mysql.url) =>
+      new MysqlLedgerReader(url, { partitions: PARTITIONS, away: { word, isTeller } });
+    const logThread = open(true);
+    mysql.reader.close();
+    mysql.reader = open(false);
+    for (const reader of [logThread, mysql.reader]) expect(await reader.count(VIEWS, A)).toBe(1);
+    await mysql.server.pause();
+    try {
+      await expect(logThread.count(VIEWS, A)).rejects.toBeInstanceOf(LedgerUnavailable);
+      expect(await refused()).toBeLessThan(AT_ONCE_MS_MAX);
+      const known = { actor: "x", relation: LIKES, type: "article", walked: [], looked: [], registers: [] };
+      const startedAt = performance.now();
+      await expect(mysql.reader.knownActors(known)).rejects.toBeInstanceOf(LedgerUnavailable);
+      expect(performance.now() - startedAt).toBeLessThan(AT_ONCE_MS_MAX);
+    } finally {
+      await mysql.server.resume();
+    }
+    await back();
+    while (logThread.isAway) await Bun.sleep(5);
+    expect(await mysql.reader.count(VIEWS, A)).toBe(1);
+    logThread.close();
+  }, 30_000);
+
+  test("from the log thread alone is away from the others for a moment only", async () => {
+    const proxy = await TcpProxy.start(mysql.server.port);
+    const there = new URL(mysql.url);
+    there.port = String(proxy.port);
+    const word = AwayNews.allocate();
+    const logThread = new MysqlLedgerReader(there.href, { partitions: PARTITIONS, away: { word, isTeller: true } });
+    mysql.reader.close();
+    mysql.reader = new MysqlLedgerReader(mysql.url, { partitions: PARTITIONS, away: { word, isTeller: false } });
+    expect(await mysql.reader.count(VIEWS, A)).toBe(1);
+    await proxy.cut();
+    await expect(logThread.count(VIEWS, A)).rejects.toBeInstanceOf(LedgerUnavailable);
+    await refused();
+    await back();
+    for (let i = 0; i < 10; i++) expect(await mysql.reader.count(VIEWS, A)).toBe(1);
+    expect(logThread.isAway).toBe(true);
+    logThread.close();
+    await proxy.close();
   }, 30_000);
 
   test("and dead is known at once, and found again", async () => {

@@ -1,9 +1,10 @@
-import { LAG_MS_MAX } from "../../limits.ts";
+import { LAG_MS_MAX, LOOK_MS_MAX } from "../../limits.ts";
 import { LedgerUnavailable } from "../../ports/ledger.ts";
+import { AwayNews, type AwayShare } from "./away-news.ts";
 import { asUnavailable, type Deadlines, LedgerConnection } from "./connection.ts";
 
-/** For what a request waits for. */
-const HASTY: Deadlines = { connectMs: 1_000, queryMs: 1_000 };
+/** For what a request waits for: less than the second that an answer may take. */
+const HASTY: Deadlines = { connectMs: LOOK_MS_MAX, queryMs: LOOK_MS_MAX };
 /** For what may look at KNOWN_LOOKS_MAX registers. */
 export const UNHURRIED: Deadlines = { connectMs: 1_000, queryMs: LAG_MS_MAX };
 /** Between two looks whether a server that is away has come back. */
@@ -14,6 +15,8 @@ const WAITING_MAX = 2_000;
 export interface PoolOptions {
   connections?: number;
   deadlines?: Deadlines;
+  /** What the threads of a node tell each other of the server. */
+  away?: AwayShare;
 }
 
 interface Waiting {
@@ -25,13 +28,14 @@ interface Waiting {
 /**
  * A few connections for reading, and a switch before them.
  *
- * up ─a connection cannot be made, or is lost or silent under a question→ away ─a probe is answered→ up. While it is
- * away everyone is told at once; only those who were asking when it went have waited, for a deadline at most.
+ * up ─a connection cannot be made, or is lost or silent under a question; or the news say so→ away ─a probe is answered→ up.
+ * While it is away everyone is told at once; only those who were asking when it went have waited, for a deadline at most.
  */
 export class ReadPool {
   readonly #url: string;
   readonly #size: number;
   readonly #deadlines: Deadlines;
+  readonly #news: AwayNews;
   readonly #idle: LedgerConnection[] = [];
   readonly #busy = new Set<LedgerConnection>();
   readonly #waiting: Waiting[] = [];
@@ -46,6 +50,7 @@ export class ReadPool {
     this.#url = url;
     this.#size = options.connections ?? 4;
     this.#deadlines = options.deadlines ?? HASTY;
+    this.#news = new AwayNews(options.away ?? { word: AwayNews.allocate(), isTeller: true });
   }
 
   get isAway(): boolean {
@@ -84,6 +89,7 @@ export class ReadPool {
   async #take(): Promise<{ connection: LedgerConnection; isNew: boolean }> {
     for (;;) {
       if (this.#isClosed) throw new LedgerUnavailable("the ledger is closed");
+      if (this.#news.hear()) this.#goAway(new LedgerUnavailable("MySQL: the log thread finds it away"));
       if (this.#away) throw new LedgerUnavailable(this.#away.message, { cause: this.#away });
       const idle = this.#takeIdle();
       if (idle) return { connection: idle, isNew: false };
@@ -155,6 +161,7 @@ export class ReadPool {
   #goAway(error: LedgerUnavailable): LedgerUnavailable {
     if (this.#away || this.#isClosed) return error;
     this.#away = error;
+    this.#news.tell(true);
     for (const waiting of this.#waiting.splice(0)) this.#settle(waiting, () => waiting.reject(error));
     this.#look(0);
     return error;
@@ -165,6 +172,7 @@ export class ReadPool {
       try {
         const connection = await LedgerConnection.open(this.#url, this.#deadlines);
         this.#away = null;
+        this.#news.tell(false);
         this.#giveBack(connection);
       } catch (error) {
         if (this.#isClosed) return;

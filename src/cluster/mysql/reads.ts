@@ -48,7 +48,9 @@ export class MysqlLedgerReader implements LedgerReader, SharedLedger {
 
   constructor(url: string, { partitions, ...options }: ReaderOptions) {
     this.#pool = new ReadPool(url, options);
-    this.#unhurried = new ReadPool(url, { ...options, connections: 2, deadlines: UNHURRIED });
+    const { away } = options;
+    const heard = away && { away: { ...away, isTeller: false } };
+    this.#unhurried = new ReadPool(url, { ...options, ...heard, connections: 2, deadlines: UNHURRIED });
     this.#partitions = partitions;
   }
 

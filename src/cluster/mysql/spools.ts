@@ -1,5 +1,5 @@
 import type { LedgerConnection } from "./connection.ts";
-import { ReadPool } from "./pool.ts";
+import { type PoolOptions, ReadPool } from "./pool.ts";
 import { idSql } from "./sql.ts";
 
 /** A row that was not renewed for so long counts no more: a node that died must not hold the others up for ever. */
@@ -18,8 +18,8 @@ export async function hasSpools(connection: LedgerConnection): Promise<boolean> 
 export class SpoolRows {
   readonly #pool: ReadPool;
 
-  constructor(url: string) {
-    this.#pool = new ReadPool(url, { connections: 1 });
+  constructor(url: string, options: Pick<PoolOptions, "away"> = {}) {
+    this.#pool = new ReadPool(url, { ...options, connections: 1 });
   }
 
   async renew(id: string): Promise<void> {
