@@ -5,8 +5,8 @@ import { TwoNodes } from "../support/two-nodes.ts";
 
 /** "A store known to be away costs no answer more than 1 s", on a machine that does much else; twice a deadline is too long. */
 const ANSWER_MS_MAX = 1_900;
-/** The same where the node has said so before, and nobody needs to wait. */
-const KNOWN_MS_MAX = 700;
+/** The same where the node has said so: of MySQL no thread waits then, of Redis one for half a second at most. */
+const KNOWN_MS_MAX = 900;
 const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/;
 const STORES = ["redis", "kafka", "mysql"] as const;
 type StoreName = (typeof STORES)[number];
@@ -178,24 +178,28 @@ describe("MySQL is away", () => {
   }, 120_000);
 });
 
-test("once MySQL is known to be silent no answer waits for it, whichever thread gives it", async () => {
-  const { path, subject } = freshSubject();
-  await here().put(`${path}/likes/7`);
-  await nodes().ways(0).mysql.hang();
-  await untilDegraded(here(), "mysql");
-  const asks = [
-    () => here().post(`${path}/views`, { headers: { "idempotency-key": "silent" } }),
-    () => here().put(`${path}/likes/8`, { headers: { "idempotency-key": "silent" } }),
-    () => here().post("/v1/query", { json: { subjects: [subject], actor: "7", known: true } }),
-    () => here().get(`${freshSubject().path}/likes?limit=5`),
-  ];
-  for (const ask of asks) {
-    // At once: connections of their own, which the kernel gives to different threads.
-    const startedAt = performance.now();
-    await Promise.all(Array.from({ length: 16 }, ask));
-    expect(performance.now() - startedAt).toBeLessThan(KNOWN_MS_MAX);
-  }
-}, 60_000);
+test.each(["mysql", "redis"] as const)(
+  "once %s is known to be silent no answer takes a second",
+  async (store) => {
+    const { path, subject } = freshSubject();
+    await here().put(`${path}/likes/7`);
+    await nodes().ways(0)[store].hang();
+    await untilDegraded(here(), store);
+    const asks = [
+      () => here().post(`${path}/views`, { headers: { "idempotency-key": "silent" } }),
+      () => here().put(`${path}/likes/8`, { headers: { "idempotency-key": "silent" } }),
+      () => here().post("/v1/query", { json: { subjects: [subject], actor: "7", known: true } }),
+      () => here().get(`${freshSubject().path}/likes?limit=5`),
+    ];
+    for (const ask of asks) {
+      // At once: connections of their own, which the kernel gives to different threads.
+      const startedAt = performance.now();
+      await Promise.all(Array.from({ length: 16 }, ask));
+      expect(performance.now() - startedAt).toBeLessThan(KNOWN_MS_MAX);
+    }
+  },
+  60_000,
+);
 
 describe("every store is away", () => {
   test("writes are 202, what cannot be known is 503, and nothing is lost or twice there", async () => {
