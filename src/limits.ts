@@ -87,8 +87,9 @@ export const OVERLAY_GENERATION_RECORDS = 65_536;
 export const OVERLAY_GENERATION_BYTES = 5 * MiB;
 
 /**
- * Idempotency keys remembered, for 10 minutes each: 1,600 keyed acts a second. About 200 MiB when full. In a cluster a node
- * remembers its own, which its stores have as well: beyond, the oldest go, and are unknown only while a store is away.
+ * Idempotency keys remembered, for 10 minutes each: 1,600 keyed acts a second, or blocks of uploads (a body has 1,000 to 7,000
+ * as a rule, 65,536 of empty lines). About 200 MiB when full. In a cluster a node remembers its own, which its stores have as
+ * well: beyond, the oldest go, and are unknown only while a store is away.
  */
 export const KEYS_MAX = 1_000_000;
 export const KEYS_MS = 10 * 60 * 1000;

@@ -1,8 +1,15 @@
 import { SHARDS } from "../arithmetic/shard.ts";
 import { isTooFarAhead, type Stamp, stampAt } from "../arithmetic/stamp.ts";
 import { unavailable } from "../errors.ts";
-import type { Metric, Subject } from "../model.ts";
-import type { Bulk, HotAdds, NumberedEvent, UploadClaim, UploadSource } from "../ports/bulk.ts";
+import {
+  type Bulk,
+  claimName,
+  type HotAdds,
+  NO_METRIC,
+  type NumberedEvent,
+  type UploadClaim,
+  type UploadSource,
+} from "../ports/bulk.ts";
 import type { OnceKey } from "../ports/counting.ts";
 import type { RegisterName } from "../ports/hot-store.ts";
 import type { Acts } from "./acts.ts";
@@ -57,10 +64,11 @@ export class ClusterBulk implements Bulk {
     return this.#parts.isShown();
   }
 
-  async claim({ id: metric }: Metric, subject: Subject, once: OnceKey): Promise<UploadClaim> {
-    const isShown = await this.#parts.acts.claim({ metric, subject }, once);
+  async claim(upload: string, once: OnceKey): Promise<UploadClaim> {
+    const name = { metric: NO_METRIC, subject: claimName(upload) };
+    const isShown = await this.#parts.acts.claim(name, once);
     let began: Promise<number> | null = null;
-    const ask = async () => (await this.#parts.acts.claimedAt({ metric, subject }, once.key)) ?? Date.now();
+    const ask = async () => (await this.#parts.acts.claimedAt(name, once.key)) ?? Date.now();
     return { isShown, began: () => (began ??= ask()) };
   }
 

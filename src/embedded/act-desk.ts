@@ -9,6 +9,7 @@ import {
   type ActSender,
   ADD_ONCE,
   CHANGED,
+  type CLAIM,
   HELD,
   KEY_REUSED,
   NOT_LOADED,
@@ -22,7 +23,7 @@ import { RegisterKey } from "./overlay.ts";
 
 /** An act under way. What it resolves to depends on its kind, so that no closure need be made for it. */
 export interface Waiting {
-  readonly kind: typeof RELATE | typeof ADD_ONCE | typeof VISIT | typeof VISITORS;
+  readonly kind: typeof RELATE | typeof ADD_ONCE | typeof VISIT | typeof VISITORS | typeof CLAIM;
   readonly metric: number;
   readonly subject: Subject;
   readonly actor: Actor;

@@ -26,6 +26,8 @@ export const ADD_ONCE = 2;
 export const VISIT = 3;
 /** How many visitors there were: the reply's count is that of today, its stamp that of all time. */
 export const VISITORS = 4;
+/** A key of an upload, which concerns no counter. */
+export const CLAIM = 5;
 
 const ACTIVE = 1;
 const ONCE = 2;

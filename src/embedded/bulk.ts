@@ -4,8 +4,15 @@ import { wallMs } from "../lib/fault.ts";
 import { Questions } from "../lib/questions.ts";
 import { ACT_WAIT_MS_MAX } from "../limits.ts";
 import { recordOf } from "../local/event-record.ts";
-import type { Metric, Subject } from "../model.ts";
-import type { Bulk, HotAdds, NumberedEvent, UploadClaim, UploadSource } from "../ports/bulk.ts";
+import type { Subject } from "../model.ts";
+import {
+  type Bulk,
+  claimName,
+  type HotAdds,
+  type NumberedEvent,
+  type UploadClaim,
+  type UploadSource,
+} from "../ports/bulk.ts";
 import type { OnceKey } from "../ports/counting.ts";
 import { FrameWriter } from "../records.ts";
 import type { Taken } from "./numbered.ts";
@@ -17,7 +24,7 @@ const AGAIN_MS = 4;
 interface BulkNeeds {
   adds: HotAdds;
   add(metric: number, subject: string, by: number): number | Promise<number>;
-  addOnce(metric: Metric, subject: Subject, by: number, once: OnceKey): Promise<number>;
+  claim(name: Subject, once: OnceKey): Promise<unknown>;
   /** Makes sure that the table has the counter, loaded; false where it has no room now, and main is asked to make some. */
   load(metric: number, subject: string): boolean;
   /** To the writer; it answers through `take`. */
@@ -47,8 +54,8 @@ export class EmbeddedBulk implements Bulk {
     if (typeof count !== "number") return count.then(() => undefined);
   }
 
-  async claim(metric: Metric, subject: Subject, once: OnceKey): Promise<UploadClaim> {
-    await this.#needs.addOnce(metric, subject, 0, once);
+  async claim(upload: string, once: OnceKey): Promise<UploadClaim> {
+    await this.#needs.claim(claimName(upload), once);
     // The writer stamps by itself.
     return { isShown: true, began: async () => Date.now() };
   }

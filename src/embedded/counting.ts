@@ -6,6 +6,7 @@ import type { Distinct } from "../distinct/sketches.ts";
 import { listPage } from "../local/lists.ts";
 import { untilRoom } from "../local/room.ts";
 import type { Actor, Metric, RelationState, Subject } from "../model.ts";
+import { NO_METRIC } from "../ports/bulk.ts";
 import type {
   CountedPage,
   CountedQuery,
@@ -19,7 +20,7 @@ import type {
 import { Adder } from "../tallies/adder.ts";
 import type { CounterTable } from "../tallies/table.ts";
 import { ActDesk, type Waiting } from "./act-desk.ts";
-import { type ActSender, ADD_ONCE, RELATE } from "./acts.ts";
+import { type ActSender, ADD_ONCE, CLAIM, RELATE } from "./acts.ts";
 import { EmbeddedBulk } from "./bulk.ts";
 import { CountedReader } from "./counted.ts";
 import { Counters, reading, readingLater } from "./counters.ts";
@@ -38,6 +39,8 @@ export interface Calls {
   /** Hands events to the writer. */
   bulk(command: BulkCommand): void;
 }
+
+type ClaimAct = Pick<Waiting, "metric" | "subject" | "actor" | "once"> & { kind: typeof CLAIM };
 
 const POLL_MS = 4;
 
@@ -81,7 +84,7 @@ export class EmbeddedCounting implements Counting {
     this.bulk = new EmbeddedBulk({
       adds: new Adder(parts.table),
       add: (metric, subject, by) => this.#counters.add(metric, subject, by),
-      addOnce: (metric, subject, by, once) => this.addOnce(metric, subject, by, once),
+      claim: (subject, once) => this.#ask({ kind: CLAIM, metric: NO_METRIC, subject, actor: "", once }),
       load: (metric, subject) => this.#counters.load(metric, subject),
       send: parts.calls.bulk,
       press: parts.calls.press,
@@ -221,13 +224,13 @@ export class EmbeddedCounting implements Counting {
   // Acts
 
   /** What needs no counter goes off at once. */
-  #ask(act: Parameters<AskWriter>[0]): ReturnType<AskWriter> {
+  #ask(act: Parameters<AskWriter>[0] | ClaimAct): ReturnType<AskWriter> {
     return new Promise((resolve, reject) => {
       this.#desk.send({
+        once: undefined,
         ...act,
         active: false,
         by: 0,
-        once: undefined,
         atMs: undefined,
         sentMs: 0,
         isGivenUp: false,

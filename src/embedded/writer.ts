@@ -13,8 +13,8 @@ import type { CounterTable } from "../tallies/table.ts";
 import {
   type Act,
   type ActReceiver,
-  ADD_ONCE,
   CHANGED,
+  CLAIM,
   DONE,
   HELD,
   KEY_REUSED,
@@ -176,7 +176,8 @@ export class Writer {
   }
 
   #decide(act: Act, decided: Decided): void {
-    if (!this.#holds.isEmpty && this.#holds.holds(decided.subject, act)) {
+    const isClaim = act.kind === CLAIM;
+    if (!isClaim && !this.#holds.isEmpty && this.#holds.holds(decided.subject, act)) {
       decided.status = HELD;
       return;
     }
@@ -185,12 +186,13 @@ export class Writer {
       this.#decideVisit(act, decided);
       return;
     }
-    const slot = this.#table.find(act.metric, decided.subject);
-    if (slot < 0 || !this.#table.isLoaded(slot)) {
-      decided.status = NOT_LOADED;
-      return;
+    if (!isClaim) {
+      decided.slot = this.#table.find(act.metric, decided.subject);
+      if (decided.slot < 0 || !this.#table.isLoaded(decided.slot)) {
+        decided.status = NOT_LOADED;
+        return;
+      }
     }
-    decided.slot = slot;
     const nowMs = wallMs();
     const named = act.once();
     const once = named && { ...named, atMs: nowMs };
@@ -202,7 +204,7 @@ export class Writer {
     const records = this.#frame.count;
     const fresh = known === "new" ? once : undefined;
     if (act.kind === RELATE) this.#decideRelation(act, decided, { nowMs, isRepeat: known === "repeat", once: fresh });
-    else if (act.kind === ADD_ONCE && known === "new") {
+    else if (known === "new") {
       if (act.actorBytes > 0) this.#decideVisit(act, decided);
       if (decided.status === DONE) this.#decideTally(act, decided, act.atMs() ?? nowMs, fresh);
     }
@@ -317,6 +319,10 @@ export class Writer {
     if (decided.visit) this.#visits.publish(decided.visit, end);
     if (decided.kind === VISIT || decided.kind === VISITORS) {
       this.#replyVisit(decided);
+      return;
+    }
+    if (decided.kind === CLAIM) {
+      receiver.reply(id, DONE, 0, 0);
       return;
     }
     const delta = countDelta(seen, stamp);

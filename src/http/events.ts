@@ -6,7 +6,7 @@ import { cutOr, refuseEncoding } from "./body.ts";
 import type { Call } from "./call.ts";
 import type { HandlerDeps } from "./deps.ts";
 import { EventCheck } from "./events/event.ts";
-import { type EventFormat, formatOf } from "./events/format.ts";
+import { type EventFormat, formatOf, TEXT } from "./events/format.ts";
 import { KeyedEvents } from "./events/keyed.ts";
 import { LineReader } from "./events/line-reader.ts";
 import { EventReport } from "./events/report.ts";
@@ -57,15 +57,17 @@ export function eventHandlers({ catalog, counting, rules, stats }: HandlerDeps) 
     async post(call: Call): Promise<Response> {
       const report = new EventReport();
       const format = await formatIn(call);
-      if (format !== undefined) {
+      const key = onceKeyOf(call, ["events"]);
+      // No body is a body, too: its key cannot name another one.
+      if (format !== undefined || key !== undefined) {
         if (Number(call.headers["content-length"]) > EVENT_BODY_BYTES_MAX) throw tooLarge();
-        const key = onceKeyOf(call, ["events"]);
         const check = new EventCheck(key === undefined ? catalog : catalog.frozen(), call.caller);
-        const parts = { format, check, counting, rules, visit: rules.visit(call), stats, report, litter };
+        const visit = rules.visit(call);
+        const parts = { format: format ?? TEXT, check, counting, rules, visit, stats, report, litter };
         const events = key === undefined ? new UnkeyedEvents(parts) : new KeyedEvents(parts, key);
         const lines = new LineReader(events);
         try {
-          await read(call, (chunk) => lines.take(chunk));
+          if (format !== undefined) await read(call, (chunk) => lines.take(chunk));
         } catch (error) {
           await events.cut();
           throw error;

@@ -1,4 +1,4 @@
-import type { Metric, Subject } from "../model.ts";
+import type { Subject } from "../model.ts";
 import type { OnceKey } from "./counting.ts";
 
 /**
@@ -54,10 +54,10 @@ export interface Bulk {
   /** Whether what was added in these two ways shows; false: the store that would show it is known to be away. */
   readonly isShown: boolean;
   /**
-   * Takes an upload's key, in the name of one of its counters; Problem `key-reused` where it came with another body within 10
-   * minutes. Any number of times, by anybody.
+   * Takes a key of an upload: its own, or that of one of its blocks. Problem `key-reused` where it came with another body within
+   * 10 minutes. Any number of times, by anybody. `upload`: the upload's own key; all that are given with it are kept together.
    */
-  claim(metric: Metric, subject: Subject, once: OnceKey): Promise<UploadClaim>;
+  claim(upload: string, once: OnceKey): Promise<UploadClaim>;
   /**
    * By shard: up to which number events of a source were taken before, so that what else happens with an event need not
    * happen again. May be lower than it is, never higher.
@@ -85,3 +85,11 @@ export interface UploadClaim {
 
 /** What names of such sources begin with; those of a node's runs are hexadecimal. */
 export const UPLOAD = "u";
+
+/** What the record of such a key stands under, in the place of a subject: a key is no counter's. */
+export function claimName(upload: string): Subject {
+  return `upload/${upload}`;
+}
+
+/** And in the place of a metric: the stores give none this number. */
+export const NO_METRIC = 0;

@@ -45,6 +45,122 @@ export function uploads(api: Api): void {
       expectProblem(await send(api, `views ${subject}`, "k".repeat(129)), 400, "bad-input");
     });
 
+    test("a body that differs behind its first block is refused there, and what it has from there on does not count", async () => {
+      const { subject, path } = freshSubject();
+      const same = (lines: number) => Array.from({ length: lines }, () => `views ${subject}`);
+      const body = [...same(9_000), `views ${subject}-a`];
+      const key = freshKey();
+      expect((await send(api, body.join("\n"), key)).json.accepted).toBe(9_001);
+      const others = [
+        [...same(4_096), ...body.slice(4_096).map((line) => `${line}-b`)],
+        [...same(9_000), `views ${subject}-b`],
+        [...same(9_000), `shares ${subject}-b`],
+        // With a block that counts nothing, and nothing for so long that its lines would be numbered like the body's.
+        [...same(4_096), ...same(4_096).fill("nonsense"), ...same(900), `views ${subject}-b`],
+        [...same(4_096), ...same(4_096).fill(""), ...same(5_000), `views ${subject}-b`],
+        // Shorter, longer, and cut short at a block's end.
+        same(9_000),
+        same(5_000),
+        same(8_192),
+        same(4_096),
+        [...body, `views ${subject}-b`],
+        [],
+      ];
+      for (const other of others)
+        for (const url of api.urls) {
+          const node = api.node(api.urls.indexOf(url));
+          expectProblem(await send(node, other.join("\n"), key), 422, "key-reused");
+        }
+      for (let i = 0; i < 3; i++) expect((await send(api, body.join("\n"), key)).json.accepted).toBe(9_001);
+      await expectCount(api, `${path}/views`, 9_000);
+      await expectCount(api, `${path}-a/views`, 1);
+      for (const each of ["", "-a"]) await expectCount(api, `${path}${each}-b/views`, 0);
+      await expectCount(api, `${path}-b/shares`, 0);
+    }, 60_000);
+
+    test("a body that was refused is in nobody's way", async () => {
+      const { subject, path } = freshSubject();
+      const same = `views ${subject}\n`.repeat(4_096);
+      const body = same.repeat(3) + `shares ${subject}\n`.repeat(5_000);
+      for (let round = 0; round < 3; round++) {
+        const key = freshKey();
+        const begun = Buffer.from(`${same.repeat(2)}views ${subject}`);
+        const connection = await TestConnection.open(api.urls[0] as string);
+        await connection.begin({ key, type: TEXT, bytes: body.length });
+        await connection.send(begun);
+        await connection.send(Buffer.from("\n"));
+        // Two blocks have counted, and the third has begun.
+        await expectCount(api, `${path}/views`, 8_192 + round * 12_288);
+        const other = same + `likes ${subject}\n`.repeat(4_096) + `views ${subject}-b\n`.repeat(9_000);
+        expectProblem(await send(api, other, key), 422, "key-reused");
+        connection.cut();
+        expect((await send(api, body, key)).json.accepted).toBe(12_288 + 5_000);
+        await expectCount(api, `${path}/views`, 12_288 + round * 12_288);
+      }
+      await expectCount(api, `${path}/shares`, 15_000);
+      await expectCount(api, `${path}-b/views`, 0);
+    }, 60_000);
+
+    test("a body that ends with a block is not one that goes on", async () => {
+      const { subject, path } = freshSubject();
+      const body = `views ${subject}\n`.repeat(4_096);
+      const key = freshKey();
+      expect((await send(api, body, key)).json.accepted).toBe(4_096);
+      expectProblem(await send(api, `${body}views ${subject}-b`, key), 422, "key-reused");
+      expect((await send(api, body, key)).json.accepted).toBe(4_096);
+      await expectCount(api, `${path}/views`, 4_096);
+      await expectCount(api, `${path}-b/views`, 0);
+    });
+
+    test("an empty body is a body", async () => {
+      const { subject, path } = freshSubject();
+      const [key, other] = [freshKey(), freshKey()];
+      expect((await send(api, `views ${subject}`, key)).status).toBe(200);
+      expectProblem(await send(api, "", key), 422, "key-reused");
+      const nothing = { accepted: 0, rejected: 0, errors: [] };
+      for (const type of [TEXT, NDJSON]) expect((await send(api, "", other, type)).json).toEqual(nothing);
+      const headers = { "idempotency-key": other };
+      expect((await api.post("/v1/events", { headers })).json).toEqual(nothing);
+      for (const body of [`views ${subject}`, "nonsense"])
+        expectProblem(await send(api, body, other), 422, "key-reused");
+      await expectCount(api, `${path}/views`, 1);
+    });
+
+    test("of bodies without a line that counts the key is the first one's, too", async () => {
+      const { subject, path } = freshSubject();
+      const key = freshKey();
+      expect((await send(api, "nonsense\n", key)).json).toMatchObject({ accepted: 0, rejected: 1 });
+      expectProblem(await send(api, `views ${subject}`, key), 422, "key-reused");
+      await expectCount(api, `${path}/views`, 0);
+    });
+
+    test("of two bodies sent at once that part behind the first block one counts", async () => {
+      for (let round = 0; round < 4; round++) {
+        const { subject, path } = freshSubject();
+        const key = freshKey();
+        // Every second time they part at once, and begin with different subjects.
+        const first = round % 2 === 0 ? `views ${subject}\n`.repeat(4_096) : "";
+        const bodies = ["b", "c"].map((name) => first + `views ${subject}-${name}\n`.repeat(5_000));
+        const sent = [0, 1, 2, 3].map((i) => send(api.node(i % api.urls.length), bodies[i >> 1] as string, key));
+        const statuses = (await Promise.all(sent)).map(({ status }) => status);
+        expect([...statuses].sort()).toEqual([200, 200, 422, 422]);
+        const winner = statuses[0] === 200 ? "b" : "c";
+        for (const name of ["b", "c"]) await expectCount(api, `${path}-${name}/views`, name === winner ? 5_000 : 0);
+        if (first !== "") await expectCount(api, `${path}/views`, 4_096);
+      }
+    }, 60_000);
+
+    test("relations of another body behind the first block do not change", async () => {
+      const { subject, path } = freshSubject();
+      const line = (actor: string) => JSON.stringify({ metric: "likes", subject, actor });
+      const lines = Array.from({ length: 4_096 }, (_, i) => line(`a${i % 7}`));
+      const key = freshKey();
+      expect((await send(api, [...lines, line("p")].join("\n"), key, NDJSON)).json.accepted).toBe(4_097);
+      expectProblem(await send(api, [...lines, line("q")].join("\n"), key, NDJSON), 422, "key-reused");
+      await expectCount(api, `${path}/likes`, 8);
+      expect((await api.get(`${path}/likes/q`)).json.active).toBe(false);
+    });
+
     test("relations change once, in the order of their lines", async () => {
       const { subject, path } = freshSubject();
       const line = (actor: string, active: boolean) => JSON.stringify({ metric: "likes", subject, actor, active });

@@ -14,7 +14,8 @@ export interface EventFormat {
 }
 
 const NDJSON: EventFormat = { name: "ndjson", scanner: () => new JsonScanner(), parse: jsonEvent };
-const TEXT: EventFormat = { name: "text", scanner: () => new TextScanner(), parse: textEvent };
+/** `text/plain`. */
+export const TEXT: EventFormat = { name: "text", scanner: () => new TextScanner(), parse: textEvent };
 const FORMATS: Readonly<Record<string, EventFormat>> = { "application/x-ndjson": NDJSON, "text/plain": TEXT };
 
 export function formatOf(contentType: string | undefined): EventFormat {

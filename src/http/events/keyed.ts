@@ -12,6 +12,8 @@ import type { Scanner } from "./scan.ts";
 import { type EventParts, LINE_LITTER, textOf } from "./unkeyed.ts";
 
 const NEWLINE = 0x0a;
+/** Behind the last line of a body: none ends like it, so a body that goes on is another one. */
+const END_OF_BODY = "end";
 const NONE = { actor: "", active: false, by: 0 };
 
 /** What of one metric is numbered together: all its lines are taken or none is, whenever they are sent. */
@@ -30,6 +32,7 @@ interface Stream {
 interface Block {
   streams: { stream: Stream; events: NumberedEvent[]; visits: LineVisit[] }[];
   accepted: number;
+  claimed: Promise<UploadClaim>;
 }
 
 /**
@@ -46,8 +49,13 @@ interface Block {
  * - What else a setting, a rule or the time decides of a single line leaves the number to an event that counts nothing.
  *
  * Numbers go to the log block by block, cut by lines and bytes alone, so two nodes that have the same body at once send the
- * same blocks. A block that is not whole when the connection breaks is not sent: its last line may be half a line. And the
- * first block's digest is the body's: another body with this key is found out by its first lines.
+ * same blocks. A block that is not whole when the connection breaks is not sent: its last line may be half a line.
+ *
+ * Another body with this key has other lines under these numbers, so each block is claimed before any of it counts, with the
+ * digest of the body up to there. The first block is claimed under the key itself, and its digest names the sources; the others
+ * under keys made of both, lest they meet a body that had the key before, when its first block was forgotten already.
+ *
+ *     A: claims 0, claims 1, counts both, breaks off in 2     B, the same up to block 0: claims 0, is refused at 1
  */
 export class KeyedEvents implements LineTaker {
   readonly #parts: EventParts;
@@ -56,10 +64,15 @@ export class KeyedEvents implements LineTaker {
   readonly #streams = new Map<string, Stream>();
   readonly #hash = createHash("sha256");
   #text = textOf(new Uint8Array(0));
+  /** The first block's, which names the sources. */
   #digest: string | null = null;
-  #claimed: UploadClaim | null = null;
+  /** The key's own claim, which is the first block's. */
+  #claimed: Promise<UploadClaim> | null = null;
+  /** The last block's. */
+  #claiming: Promise<unknown> = Promise.resolve();
   #visits: KeyedVisits | null = null;
   #line = 0;
+  #blocks = 0;
   #blockLines = 0;
   #blockBytes = 0;
   #blockAccepted = 0;
@@ -71,32 +84,39 @@ export class KeyedEvents implements LineTaker {
     this.#parts = parts;
     this.#key = key;
     this.#scanner = parts.format.scanner();
-    this.#hash.update(parts.format.name);
   }
 
   async lines(bytes: Uint8Array, from: number, to: number): Promise<void> {
     this.#scanner.begin(bytes);
     this.#text = textOf(bytes);
     const first = this.#line;
+    let hashed = from;
     for (let at = from; at < to; ) {
       const end = bytes.indexOf(NEWLINE, at) + 1;
-      if (this.#endsBlock(end - at)) await this.#endBlock();
-      this.#begin(end - at, bytes.subarray(at, end - 1));
+      if (this.#endsBlock(end - at)) {
+        this.#hash.update(bytes.subarray(hashed, at));
+        hashed = at;
+        await this.#endBlock();
+      }
+      this.#begin(end - at);
       if (this.#scanner.next(at, to) === at) this.#inFull(bytes, at, end);
       else this.#usual();
       at = end;
     }
+    this.#hash.update(bytes.subarray(hashed, to));
     this.#parts.litter(LINE_LITTER * (this.#line - first));
   }
 
   async tooLong(): Promise<void> {
     if (this.#endsBlock(EVENT_LINE_BYTES_MAX)) await this.#endBlock();
-    this.#begin(EVENT_LINE_BYTES_MAX, "");
+    this.#begin(EVENT_LINE_BYTES_MAX);
+    this.#hash.update("\n");
     this.#parts.report.reject(this.#line, "the line is too long");
   }
 
   /** The body is over, and whole. */
   async end(): Promise<void> {
+    this.#hash.update(END_OF_BODY);
     await this.#endBlock();
     await this.#appending;
   }
@@ -110,11 +130,12 @@ export class KeyedEvents implements LineTaker {
     return this.#blockLines === UPLOAD_BLOCK_LINES || this.#blockBytes + bytes > UPLOAD_BLOCK_BYTES;
   }
 
-  #begin(bytes: number, text: Uint8Array | string): void {
+  #begin(bytes: number): void {
+    // An empty body is the same whatever it says it is.
+    if (this.#line === 0) this.#hash.update(`${this.#parts.format.name}\n`);
     this.#line++;
     this.#blockLines++;
     this.#blockBytes += bytes;
-    if (this.#digest === null) this.#hash.update(text).update("\n");
   }
 
   /** What the scanner has found. */
@@ -173,11 +194,13 @@ export class KeyedEvents implements LineTaker {
   }
 
   async #endBlock(): Promise<void> {
-    this.#digest ??= this.#hash.digest("hex");
+    const claimed = this.#claim(this.#blocks++);
+    this.#claimed ??= claimed;
     const streams = [...this.#streams.values()].filter(({ events }) => events.length > 0);
     const block: Block = {
       streams: streams.map((stream) => ({ stream, events: stream.events, visits: stream.visits })),
       accepted: this.#blockAccepted,
+      claimed,
     };
     for (const stream of streams) {
       stream.events = [];
@@ -197,11 +220,10 @@ export class KeyedEvents implements LineTaker {
    * that never comes, have taken nobody's turn. Before the events are in the log: the other way round a visitor would count
    * twice who is sent again after a crash between the two.
    */
-  async #append({ streams, accepted }: Block): Promise<void> {
+  async #append({ streams, accepted, claimed }: Block): Promise<void> {
     const { counting, stats, report } = this.#parts;
-    await this.#claim(streams[0]);
-    const claim = this.#claimed;
-    if (claim === null) return;
+    if (!(await claimed).isShown) report.isLater = true;
+    const claim = await (this.#claimed as Promise<UploadClaim>);
     for (const { stream, events, visits } of streams) {
       const source = this.#sourceOf(stream);
       const { fresh, leftOut } = await this.#visited(source, events, visits);
@@ -222,14 +244,23 @@ export class KeyedEvents implements LineTaker {
     return { fresh: events.filter(isFresh), leftOut };
   }
 
-  /** Takes the key before anything counts, in the name of the first event; 422 where it has named another body. */
-  async #claim(first: Block["streams"][number] | undefined): Promise<void> {
-    if (this.#claimed !== null || first === undefined) return;
-    const body = (this.#digest as string).slice(0, 16);
-    const { subject } = first.events[0] as NumberedEvent;
-    const once = { key: this.#key, body };
-    this.#claimed = await this.#parts.counting.bulk.claim(first.stream.metric, subject, once);
-    if (!this.#claimed.isShown) this.#parts.report.isLater = true;
+  /**
+   * Takes the block's key, also where nothing of it counts: its lines stand in front of others. 422 where it has named another
+   * block. It is on its way while the block before goes into the log, but only when that is claimed: what a body has behind a
+   * block that is refused must not be in the way of the one that has the key.
+   */
+  #claim(place: number): Promise<UploadClaim> {
+    const digest = this.#hash.copy().digest("hex");
+    this.#digest ??= digest;
+    const once = { key: place === 0 ? this.#key : this.#keyOf(place), body: digest.slice(0, 16) };
+    const claimed = this.#claiming.then(() => this.#parts.counting.bulk.claim(this.#key, once));
+    claimed.catch(() => undefined);
+    this.#claiming = claimed;
+    return claimed;
+  }
+
+  #keyOf(place: number): string {
+    return createHash("sha256").update(`${this.#key} ${this.#digest} ${place}`).digest("hex").slice(0, 32);
   }
 
   /** The digest is part of the name: another body with this key, once the key is free again, is another upload. */
