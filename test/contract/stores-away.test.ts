@@ -122,6 +122,37 @@ describe("Redis is away", () => {
   }, 120_000);
 });
 
+test.each(STORES)(
+  "%s is away: a body with a key that is sent again counts once",
+  async (store) => {
+    const { path, subject } = freshSubject();
+    const headers = { "content-type": "text/plain", "idempotency-key": `away-${store}` };
+    const send = (api: Api, body: string) => api.post("/v1/events", { headers, body });
+    const first = `views ${subject}\n`.repeat(5_000);
+    const body = `${first}shares ${subject}\n`.repeat(2);
+    expect((await send(there(), body)).status).toBe(200);
+    const another = { ...headers, "idempotency-key": `away-${store}-2` };
+    await cut(store);
+    for (let i = 0; i < 2; i++) {
+      for (const sent of [headers, another]) {
+        const reply = await here().post("/v1/events", { headers: sent, body });
+        expect([200, 202]).toContain(reply.status);
+        expect(reply.json.accepted).toBe(10_002);
+      }
+    }
+    await heal(store);
+    await untilReady(here());
+    await untilAsked(here());
+    expect((await here().post("/v1/events", { headers: another, body })).json.accepted).toBe(10_002);
+    await untilEqual(subject, { views: 20_000, shares: 4 });
+    await eventually(async () => {
+      for (const api of [here(), there()]) expectProblem(await send(api, `${body}views ${subject}`), 422, "key-reused");
+    });
+    expect((await there().get(`${path}/views`)).json.count).toBe(20_000);
+  },
+  120_000,
+);
+
 describe("Kafka is away", () => {
   test("writes go on, show everywhere, survive SIGKILL, and reach MySQL once it is back", async () => {
     const { path, subject } = freshSubject();

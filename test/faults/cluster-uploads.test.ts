@@ -47,6 +47,10 @@ class Nodes {
 
 const cases = [
   ...CLUSTER_UPLOAD_POINTS.flatMap((point) => [1, 4].map((times) => [point, times] as const)),
+  // A block is claimed here, and nobody else knows that, or that it is not in the log.
+  ...["cluster.acts.appended", "cluster.acts.shipped"].flatMap((point) =>
+    [1, 3].map((times) => [point, times] as const),
+  ),
   // A visitor's turn is taken here, and Redis does not know it yet.
   ["visitors.claimed", 200] as const,
 ];

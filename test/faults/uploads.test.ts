@@ -19,6 +19,8 @@ describe(`an upload with a key (SEED=${SEED})`, () => {
     ...NUMBERED_POINTS.flatMap((point) => [1, 3, 6].map((times) => [point, times] as const)),
     // A visitor's turn is taken, and the line is not in the log.
     ...["visitors.putting", "visitors.claimed"].flatMap((point) => [1, 300].map((times) => [point, times] as const)),
+    // A block is claimed, and not in the log.
+    ...["writer.appended", "writer.published"].map((point) => [point, 1] as const),
   ];
 
   test.each(cases)("at %s, the %ith time: sent again it counts once", async (point, times) => {
