@@ -92,6 +92,40 @@ describe("the request handler", () => {
     expect((await send("GET", "/v1/actors/7")).json.counts).toEqual({ likes: 1 });
   });
 
+  test("looks at the path's metric before the body and the query, and at who asks before both", async () => {
+    const { send } = open();
+    const json = { headers: { "content-type": "application/json" } };
+    for (const [method, path, body] of [
+      ["PUT", "/v1/subjects/a/1/nope", null],
+      ["PUT", "/v1/subjects/a/1/nope", "[]"],
+      ["POST", "/v1/subjects/a/1/nope", '{"by":0}'],
+      ["PUT", "/v1/subjects/a/1/nope/7", '{"by":0}'],
+      ["DELETE", "/v1/subjects/a/1/nope/7", "{"],
+      ["GET", "/v1/subjects/a/1/nope?limit=0", null],
+      ["GET", "/v1/actors/7/nope?limit=0", null],
+      ["GET", "/v1/history/a/1/nope?step=year", null],
+      ["GET", "/v1/top/a/nope?window=now", null],
+    ] as const) {
+      const answer = await send(method, path, { ...json, body });
+      expect([answer.status, answer.json.type], `${method} ${path}`).toEqual([404, "/problems/unknown-metric"]);
+      expect(answer.json.detail).toContain("views, likes");
+    }
+    for (const [method, path, body] of [
+      ["PUT", "/v1/subjects/a/1/likes", null],
+      ["POST", "/v1/subjects/a/1/likes", '{"by":0}'],
+      ["PUT", "/v1/subjects/a/1/views/7", '{"by":0}'],
+      ["DELETE", "/v1/subjects/a/1/views/7", '{"by":0}'],
+      ["GET", "/v1/actors/7/views?limit=0", null],
+    ] as const) {
+      const answer = await send(method, path, { ...json, body });
+      expect([answer.status, answer.json.type], `${method} ${path}`).toEqual([400, "/problems/wrong-kind"]);
+    }
+    const everyone = open({ settings: { ...SETTINGS, open: true } });
+    expect((await everyone.send("PUT", "/v1/subjects/a/1/nope")).status).toBe(403);
+    const keyed = open({ settings: { ...SETTINGS, keys: [{ role: "read", secret: "secret" }] } });
+    expect((await keyed.send("GET", "/v1/subjects/a/1/nope?limit=0")).status).toBe(401);
+  });
+
   test("answers the same by hand and through the table", async () => {
     for (const [method, path, viaTable] of [
       ["POST", "/v1/subjects/a/1/views", "/v1/subjects/a/1/views"],
@@ -102,6 +136,7 @@ describe("the request handler", () => {
       ["GET", "/v1/subjects/a/1?actor=%ff", "/v1/subjects/a/1?actor=%ff&x"],
       ["GET", "/v1/subjects/A/1", "/v1/subjects/A/1?x"],
       ["PUT", "/v1/subjects/a/1/views/7", "/v1/subjects/a/1/views/7"],
+      ["POST", "/v1/subjects/A/1/nope", "/v1/subjects/A/1/nope"],
     ] as const) {
       const [one, other] = [open(), open()];
       const init = method === "GET" ? {} : { body: "{}", headers: { "content-type": "application/json" } };

@@ -1,7 +1,7 @@
 import { Hono, type MiddlewareHandler } from "hono";
 import type { Settings } from "../config.ts";
 import { Problem } from "../errors.ts";
-import type { Metric } from "../model.ts";
+import type { Metric, MetricKind } from "../model.ts";
 import type { Admin } from "../ports/admin.ts";
 import type { Counting } from "../ports/counting.ts";
 import type { Histories } from "../ports/histories.ts";
@@ -62,18 +62,18 @@ export interface AppDeps {
 
 export type Handler = (request: Request) => Response | Promise<Response>;
 
-const COUNT = entry("POST /v1/subjects/:type/:id/:metric", "count");
+const COUNT = entry("POST /v1/subjects/:type/:id/:metric", "count", "tally");
 const SUBJECT = entry("GET /v1/subjects/:type/:id", "read");
 const METRIC = entry("GET /v1/subjects/:type/:id/:metric", "read");
-const SET = entry("PUT /v1/subjects/:type/:id/:metric", "admin");
+const SET = entry("PUT /v1/subjects/:type/:id/:metric", "admin", "tally");
 const ERASE = entry("DELETE /v1/subjects/:type/:id", "admin");
 const ERASE_ACTOR = entry("DELETE /v1/actors/:actor", "admin");
 const MERGE = entry("POST /v1/merge", "admin");
-const RELATE = entry("PUT /v1/subjects/:type/:id/:metric/:actor", "write");
-const UNRELATE = entry("DELETE /v1/subjects/:type/:id/:metric/:actor", "write");
-const RELATION = entry("GET /v1/subjects/:type/:id/:metric/:actor", "read");
+const RELATE = entry("PUT /v1/subjects/:type/:id/:metric/:actor", "write", "relation");
+const UNRELATE = entry("DELETE /v1/subjects/:type/:id/:metric/:actor", "write", "relation");
+const RELATION = entry("GET /v1/subjects/:type/:id/:metric/:actor", "read", "relation");
 const ACTOR = entry("GET /v1/actors/:actor", "read");
-const ACTOR_LIST = entry("GET /v1/actors/:actor/:metric", "read");
+const ACTOR_LIST = entry("GET /v1/actors/:actor/:metric", "read", "relation");
 const COUNTED = entry("GET /v1/subjects", "read");
 const QUERY = entry("POST /v1/query", "read");
 const HISTORY = entry("GET /v1/history/:type/:id/:metric", "read");
@@ -107,9 +107,11 @@ export function createHandler(deps: AppDeps): Handler {
   const admin = adminHandlers({ catalog, admin: deps.admin, patient: deps.patient ?? (() => undefined) });
   const health = healthHandlers(deps);
 
+  /** Who asks comes first, then what the path names; bodies and queries are judged after both. */
   const enter = (row: Entry): MiddlewareHandler<{ Bindings: Call }> => {
     return (c, next) => {
       c.env.enter(row, access);
+      catalog.knowPathOf(c.env, row);
       return next();
     };
   };
@@ -228,9 +230,11 @@ export function createHandler(deps: AppDeps): Handler {
   };
 }
 
-function entry(name: RouteName, role: Parameters<typeof rankOf>[0]): Entry {
+/** `kind`: what its metric must be, where that does not depend on the rest of the request. */
+function entry(name: RouteName, role: Parameters<typeof rankOf>[0], kind: MetricKind | null = null): Entry {
   const [method, path] = name.split(" ") as [Entry["method"], string];
-  return { method, path, index: ROUTES.indexOf(name), rank: rankOf(role) };
+  const metricAt = path.split("/").indexOf(":metric");
+  return { method, path, index: ROUTES.indexOf(name), rank: rankOf(role), metricAt, kind };
 }
 
 const ACTOR_OR_NONE = /^(?:actor=[^&]*)?$/;

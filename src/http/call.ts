@@ -1,3 +1,4 @@
+import type { MetricKind } from "../model.ts";
 import { OTHER } from "../telemetry/requests.ts";
 import { type Access, type Caller, NOBODY } from "./access.ts";
 import { decode, Path } from "./path.ts";
@@ -72,6 +73,10 @@ export interface Entry {
   index: number;
   /** The role it takes, as a place in ROLES; -1: none. */
   rank: number;
+  /** Which part of the path is a metric; -1: none. */
+  metricAt: number;
+  /** What that metric must be; null: either. */
+  kind: MetricKind | null;
 }
 
 /** Request ids that no other thread or run hands out: a random half and a number. */

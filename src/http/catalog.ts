@@ -1,6 +1,6 @@
 import { badInput, Problem } from "../errors.ts";
 import { idProblem, type Metric, type MetricKind, NAME_PATTERN, type Subject, subjectOf, typeOf } from "../model.ts";
-import type { Call } from "./call.ts";
+import type { Call, Entry } from "./call.ts";
 import { refuseDots } from "./path.ts";
 
 /** Nearly all of them: one look where the full check takes four. What it does not match is looked at closely. */
@@ -55,6 +55,18 @@ export class Catalog {
         ? `${name} is a relation: PUT or DELETE …/${name}/{actor} sets it for an actor`
         : `${name} is a tally: it has no actors; POST …/${name} counts`;
     throw new Problem("wrong-kind", detail);
+  }
+
+  /**
+   * Refuses a path whose metric is not configured, or not of the kind its route is about: whatever else is wrong with such a
+   * request, this is what its sender has to know. The subject before it is looked at first, as the handlers do.
+   */
+  knowPathOf(call: Call, { metricAt, kind }: Pick<Entry, "metricAt" | "kind">): void {
+    if (metricAt < 0) return;
+    if (metricAt === 5) this.subjectIn(call);
+    const name = call.part(metricAt, "metric");
+    if (kind === null) this.metric(name);
+    else this.of(kind, name);
   }
 
   /** The subject that parts 3 and 4 of a path name. */
