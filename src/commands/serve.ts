@@ -148,13 +148,7 @@ class Server {
   }
 
   #health(): Health {
-    const pool = this.#pool?.state;
-    const parts: Health["parts"] = { ...this.#node?.parts() };
-    if (pool && pool.listening < pool.workers) {
-      parts.workers = { status: "down", detail: `${pool.listening} of ${pool.workers} run, ${pool.deaths} have died` };
-    } else {
-      parts.workers = { status: "up" };
-    }
+    const parts: Health["parts"] = { ...this.#node?.parts(), workers: this.#pool?.part ?? { status: "up" } };
     const isDegraded = Object.values(parts).some((part) => part.status === "down");
     if (this.#isDraining) return { status: "draining", parts };
     if (this.#node?.isUnable) return { status: "unable", parts };

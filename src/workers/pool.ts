@@ -3,6 +3,7 @@ import type { Settings } from "../config.ts";
 import { threadEntry } from "../lib/threads.ts";
 import { DRAIN_MS_MAX, WORKER_BACKOFF_MS_MAX } from "../limits.ts";
 import type { Metric } from "../model.ts";
+import type { NodePart } from "../ports/node.ts";
 import { log } from "../telemetry/log.ts";
 import type { FromWorker, Health, Scraped, ToWorker, WorkerData } from "./messages.ts";
 
@@ -31,6 +32,8 @@ interface Member {
   bornMs: number;
   backoffMs: number;
   deaths: number;
+  /** Since its death, until it listens again. */
+  downSince: Date | null;
   timer: ReturnType<typeof setTimeout> | null;
 }
 
@@ -64,6 +67,7 @@ export class Pool {
         bornMs: 0,
         backoffMs: BACKOFF_MS_MIN,
         deaths: 0,
+        downSince: null,
         timer: null,
       });
     }
@@ -82,7 +86,22 @@ export class Pool {
     };
   }
 
-  /** Called whenever `state` changes. */
+  /**
+   * For /readyz: down only where a worker has died and is not back. Those that come up for the first time are awaited by
+   * nobody, since each that listens takes every request.
+   */
+  get part(): NodePart {
+    const { listening, workers, deaths } = this.state;
+    const dead = this.#members.flatMap(({ downSince }) => downSince ?? []);
+    if (dead.length > 0) {
+      const since = new Date(Math.min(...dead.map(Number))).toISOString();
+      return { status: "down", since, detail: `${listening} of ${workers} run, ${deaths} have died` };
+    }
+    const isStarting = this.#members.some(({ state }) => state === "starting" || state === "waiting");
+    return isStarting ? { status: "up", detail: `${listening} of ${workers} have started` } : { status: "up" };
+  }
+
+  /** Called whenever `state` or `part` changes. */
   onChange(changed: () => void): void {
     this.#changed = changed;
   }
@@ -161,7 +180,10 @@ export class Pool {
           case "listening":
             this.#port = message.port;
             this.#url = message.url;
-            if (member.state === "starting") this.#become(member, "listening");
+            if (member.state === "starting") {
+              member.downSince = null;
+              this.#become(member, "listening");
+            }
             resolve();
             break;
           case "scrape":
@@ -186,6 +208,7 @@ export class Pool {
 
   #died(member: Member, index: number, error: unknown): void {
     member.deaths++;
+    member.downSince ??= new Date();
     if (performance.now() - member.bornMs > LONG_LIFE_MS) member.backoffMs = BACKOFF_MS_MIN;
     log.error("a worker thread died and is replaced", { worker: index, inMs: member.backoffMs, error });
     this.#become(member, "waiting");

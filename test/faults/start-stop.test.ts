@@ -175,6 +175,32 @@ describe("SIGTERM", () => {
   }, 60_000);
 });
 
+test("a start in which nothing goes wrong calls no part down, from its first answer on", async () => {
+  await inFolder(async (data) => {
+    const before = await TestServer.start({ data, args: ONE_WORKER });
+    const { port } = new URL(before.url);
+    await before.stop();
+    const server = TestServer.spawn({ data, port: Number(port), args: ["--workers", "6"] });
+    server.url = before.url;
+    const listening = server.listening().then(() => true);
+    const said = new Map<string, unknown>();
+    for (let isUp = false; !isUp; ) {
+      isUp = await Promise.race([listening, Bun.sleep(1).then(() => false)]);
+      const answer = await server.get("/readyz").catch(() => null);
+      if (answer !== null) said.set(await answer.text(), answer.status);
+    }
+    for (const [text, status] of said) {
+      expect([status, JSON.parse(text)]).toMatchObject([
+        200,
+        { status: "ready", parts: { workers: { status: "up" } } },
+      ]);
+    }
+    // It was asked while they came up.
+    expect([...said.keys()].join()).toContain("of 6 have started");
+    expect(await server.stop()).toEqual(ENDED_WELL);
+  });
+}, 30_000);
+
 test("a port that is taken: exit 78 and one line that names it", async () => {
   const other = Bun.serve({ port: 0, hostname: "127.0.0.1", fetch: () => new Response("") });
   await inFolder(async (data) => {

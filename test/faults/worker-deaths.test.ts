@@ -14,7 +14,7 @@ const DEATHS_OF_ONE = 25;
 
 interface Ready {
   status: string;
-  parts: { workers: { status: string; detail?: string } };
+  parts: { workers: { status: string; since?: string; detail?: string } };
 }
 
 test(`${DEATHS} times the death of a worker thread under load (SEED=${SEED})`, async () => {
@@ -50,6 +50,7 @@ test(`${DEATHS} times the death of a worker thread under load (SEED=${SEED})`, a
 
 test("a worker that dies again and again is started ever later, and /readyz says so until it lives", async () => {
   await inFolder(async (data) => {
+    const began = Date.now();
     // Dies at its 40th view, so it answers what is asked before.
     const server = await TestServer.start({ data, fault: "worker.added:40:exit", args: ["--workers", "2"] });
     // The address is told as soon as one of them listens.
@@ -72,6 +73,9 @@ test("a worker that dies again and again is started ever later, and /readyz says
     await load.stop();
     expect(said).toMatchObject({ parts: { workers: { status: "down" } } });
     expect(said.parts.workers.detail).toMatch(/^[01] of 2 run, \d+ have died$/);
+    const { since = "" } = said.parts.workers;
+    expect(new Date(since).toISOString()).toBe(since);
+    expect(Date.parse(since)).toBeGreaterThanOrEqual(began);
     const later = new Map<unknown, number>();
     for (const { worker, inMs } of deaths()) {
       expect(Number(inMs)).toBe(later.get(worker) ?? 50);
