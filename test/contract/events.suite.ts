@@ -69,6 +69,8 @@ export function events(api: Api): void {
       expect(json.rejected).toBe(bad.length);
       expect(json.errors.map(({ line }: { line: number }) => line)).toEqual(bad.map((_, i) => 2 * i + 2));
       for (const { message } of json.errors) expect(message).toMatch(/^\S.*\S$/);
+      // Not that the line lacks an actor: it could not have one.
+      expect(json.errors[2].message).toBe("likes is a relation: its acts come as NDJSON, which names the actor");
       await expectCount(api, `${path}/views`, bad.length);
     });
 

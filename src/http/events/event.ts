@@ -9,6 +9,8 @@ import { allowAt, momentProblem } from "../moment.ts";
 export interface RawEvent {
   metric: string;
   subject: string;
+  /** A line of text, which has no place for an actor. */
+  isText?: true;
   by?: number | undefined;
   actor?: string | undefined;
   active?: boolean | undefined;
@@ -60,7 +62,7 @@ export class EventCheck {
   }
 
   /** What is wrong with the line, or with all lines of its metric. */
-  #inItself({ metric: name, subject, by, actor, active, at }: RawEvent): BulkEvent {
+  #inItself({ metric: name, subject, isText, by, actor, active, at }: RawEvent): BulkEvent {
     const metric = this.#catalog.metric(name);
     const problem = subjectProblem(subject) ?? (at !== undefined && !hasStamp(at) ? momentProblem(at, at) : null);
     if (problem) throw badInput(subjectProblem(subject) ? "/subject" : "/at", problem);
@@ -70,6 +72,8 @@ export class EventCheck {
       const own = actor === undefined ? this.#caller.actor : this.#tallyActor(actor);
       return { kind: "tally", metric, subject, by: by ?? 1, actor: own, at };
     }
+    if (isText)
+      throw new Problem("wrong-kind", `${name} is a relation: its acts come as NDJSON, which names the actor`);
     if (by !== undefined) throw wrongKind("/by", `${name} is a relation, which has no by`);
     if (actor === undefined) throw wrongKind("/actor", `${name} is a relation: its lines name an actor`);
     return { kind: "relation", metric, subject, actor: this.#relationActor(actor), active: active ?? true, at };

@@ -12,7 +12,7 @@ export function textEvent(line: string): RawEvent {
   if (subject === undefined || rest.length > 0) {
     throw new Problem("bad-input", "a line is: METRIC TYPE/ID, or METRIC TYPE/ID NUMBER");
   }
-  return { metric, subject: subjectIn(subject), by: number === undefined ? undefined : numberIn(number) };
+  return { metric, subject: subjectIn(subject), isText: true, by: number === undefined ? undefined : numberIn(number) };
 }
 
 function subjectIn(raw: string): string {
