@@ -124,6 +124,15 @@ describe("what a value may look like", () => {
     expect(read.types).toEqual(["article", "user"]);
   });
 
+  test("any is no type but all of them, as the default is written", () => {
+    for (const given of [{ argv: ["--types", "any"] }, { yaml: "types: any" }, { yaml: "types: [any]" }, {}])
+      expect(settings(given)).toMatchObject({ types: null, known: { relation: "follows", type: "user" } });
+    expect(problems({ argv: ["--types=Article"] })).toHaveLength(1);
+    expect(problems({ argv: ["--types=any,article"] })).toEqual([
+      "--types = any,article: must be names of types, or any alone: it stands for all",
+    ]);
+  });
+
   test("the metrics of the contract, in a file and on the command line", () => {
     const inFile = settings({
       yaml: `metrics:
@@ -226,6 +235,14 @@ describe("wrong settings", () => {
     const two = ["--kafka-brokers=a:1", "--mysql-url=mysql://u@h/d"];
     expect(problems({ argv: two })[0]).toContain("--redis-url is missing");
     expect(problems({ argv: [...two, "--redis-url=https://a"] })[0]).toContain("needs --redis-token too");
+    for (const url of ["http://a", "https://a"])
+      expect(settings({ argv: [...two, `--redis-url=${url}`, "--redis-token=t"] }).redisToken).toBe("t");
+    expect(problems({ argv: [...two, "--redis-url=redis://a", "--redis-token=t"] })).toEqual([
+      "--redis-token = ***: goes with an https:// or http:// URL in --redis-url only",
+    ]);
+    expect(problems({ argv: [...two, "--redis-url=ftp://a"] })[0]).toContain(
+      "rediss://, https:// or http:// with a host",
+    );
     expect(problems({ argv: ["--kafka-username=a"] })[0]).toContain("needs --kafka-sasl and --kafka-password too");
     expect(problems({ argv: ["--cors-origins=*,https://a.b"] })).toHaveLength(1);
     expect(problems({ argv: ["--keys=read:a,write:a"] })).toHaveLength(1);

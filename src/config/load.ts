@@ -35,7 +35,7 @@ export function loadSettings({ args, env, listens = false }: Sources): Loaded {
     if (found.problems.length > 0) wrong.add(name);
   }
   const settings = values as unknown as Settings;
-  if (!given.has("known") && !wrong.has("metrics")) settings.known = knownDefault(settings);
+  if (!given.has("known") && !wrong.has("metrics") && !wrong.has("types")) settings.known = knownDefault(settings);
   if (settings.kafkaCa !== null) settings.kafkaTls = true;
 
   for (const rule of listens ? [...RULES, PROTECTED_MODE] : RULES) {

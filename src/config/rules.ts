@@ -57,7 +57,7 @@ export const RULES: readonly Rule[] = [
       if (isRest && !settings.redisToken)
         return { name: "redisUrl", message: `Redis over REST needs ${spell("redisToken")} too` };
       if (!isRest && settings.redisToken)
-        return { name: "redisToken", message: `goes with an https:// URL in ${spell("redisUrl")} only` };
+        return { name: "redisToken", message: `goes with an https:// or http:// URL in ${spell("redisUrl")} only` };
       return null;
     },
   },

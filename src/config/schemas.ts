@@ -131,7 +131,7 @@ export const redisUrl = checked((v) => {
   }
   const url = URL.parse(v);
   return url?.hostname && /^(rediss?|https?):$/.test(url.protocol) ? v : undefined;
-}, "must be redis://, rediss:// or https:// with a host, or redis+cluster://host:port,host:port");
+}, "must be redis://, rediss://, https:// or http:// with a host, or redis+cluster://host:port,host:port");
 
 export const mysqlUrl = checked((v) => {
   const url = URL.parse(v);

@@ -56,7 +56,11 @@ export const metrics: z.ZodType<MetricSetting[]> = structure(
     .transform((record) => Object.entries(record).map(([metric, rest]) => ({ name: metric, ...rest }))),
 );
 
-export const types: z.ZodType<string[] | null> = list(name).transform((all) => (all.length > 0 ? all : null));
+/** How the default is written where it is written. */
+const ANY = "any";
+export const types: z.ZodType<string[] | null> = list(name)
+  .refine((all) => !all.includes(ANY) || all.length === 1, `must be names of types, or ${ANY} alone: it stands for all`)
+  .transform((all) => (all.length === 0 || all[0] === ANY ? null : all));
 
 export const known: z.ZodType<KnownSetting | null> = structure(
   parts({ relation: name, type: name }, "a relation and a type, such as {relation: follows, type: user}"),
