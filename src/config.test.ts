@@ -409,4 +409,25 @@ describe("reload", () => {
   test("wrong settings change nothing", () => {
     expect(() => again("port: 1", "logLevel: loud")).toThrow(SettingsError);
   });
+
+  test("a file that was read and is gone is an error that names it, whoever named it", () => {
+    const path = join(folder, "tally.yaml");
+    const gone = "tally.yaml cannot be read: there is none";
+    const old = settings({ yaml: "corsOrigins: https://a.b" });
+    rmSync(path);
+    expect(() => reload(old, ["serve", "--config", path], {})).toThrow(gone);
+    expect(() => reload(old, ["serve"], { TALLY_CONFIG: path })).toThrow(gone);
+    // As the default is found, which depends on the working directory.
+    expect(() => reload(old, ["serve"], {})).toThrow(gone);
+  });
+
+  test("one that only appeared later is missed too", () => {
+    const none = { ...settings({}), configFile: null };
+    expect(reload(none, ["serve"], {}).changed).toEqual([]);
+    const path = fileWith("logLevel: warn");
+    const { settings: appeared, changed } = reload(none, ["serve"], { TALLY_CONFIG: path });
+    expect(changed).toEqual(["logLevel"]);
+    rmSync(path);
+    expect(() => reload(appeared, ["serve"], {})).toThrow("there is none");
+  });
 });

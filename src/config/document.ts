@@ -93,7 +93,7 @@ short form: \`--metrics '{views: {kind: tally}}'\`. Switches take true or false 
 
 All wrong settings are reported together, with exit status 78; an unknown flag ends with 64. A \`TALLY_\` variable that
 is no setting only brings a warning. On SIGHUP the server reads everything again: what says so below changes at once,
-anything else is logged as needing a restart, and if something is wrong, all stays as it was.
+anything else is logged as needing a restart, and if something is wrong, or the file is gone, all stays as it was.
 
 This page and \`deploy/tally.yaml\` are written by \`bun scripts/settings-docs.ts\` from \`src/config/table.ts\`.
 `;

@@ -15,12 +15,15 @@ export interface Reloaded {
   needsRestart: string[];
 }
 
-/** Reads everything again, as SIGHUP asks. Throws a SettingsError where the new settings are wrong: the old ones stay. */
+/** Reads everything again, as SIGHUP asks. Throws a StartError where the new settings are wrong: the old ones stay. */
 export function reload(old: Settings, argv: readonly string[], env: Environment): Reloaded {
-  const { settings: read } = loadSettings({ args: readArguments(argv, {}), env });
+  const args = readArguments(argv, {});
+  // A file that was read before must be there: without it (an editor may be replacing it) all would be as by default.
+  const configFile = args.configFile ?? old.configFile ?? undefined;
+  const { settings: read } = loadSettings({ args: { ...args, configFile }, env });
   const metrics = reloadMetrics(old.metrics, read.metrics);
   const result: Reloaded = {
-    settings: { ...old, metrics: metrics.metrics },
+    settings: { ...old, metrics: metrics.metrics, configFile: read.configFile },
     changed: metrics.changed,
     needsRestart: metrics.needsRestart,
   };

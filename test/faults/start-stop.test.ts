@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { DataLock } from "../../src/local/lock.ts";
 import { Book } from "../support/book.ts";
 import { Connection } from "../support/connection.ts";
+import { eventually } from "../support/eventually.ts";
 import { Load } from "../support/load.ts";
 import { inFolder, runTally, TestServer } from "../support/server.ts";
 import { closeKeyed, verify } from "../support/verify.ts";
@@ -276,5 +277,33 @@ test("SIGHUP reads tally.yaml again: a new metric counts on every thread, a wron
       "0",
     ]);
     expect([status, stderr]).toEqual([78, expect.stringContaining("claps")]);
+  });
+}, 30_000);
+
+test("SIGHUP while tally.yaml is gone: an error that names it, and all stays as it was until it is back", async () => {
+  await inFolder(async (folder) => {
+    const config = join(folder, "tally.yaml");
+    const text = "metrics: {views: tally}\ncorsOrigins: https://a.b\n";
+    // Found in the working directory, or named.
+    for (const args of [[], ["--config", config]]) {
+      writeFileSync(config, text);
+      const server = await TestServer.start({ data: join(folder, "data"), cwd: folder, args });
+      const said = (level: string, text: string) =>
+        server.lines.filter((line) => line.level === level && JSON.stringify(line).includes(text)).length;
+      const allowed = async () => {
+        const answer = await fetch(`${server.url}v1/subjects/a/1`, { headers: { origin: "https://a.b" } });
+        const { counts } = (await answer.json()) as { counts: object };
+        return [answer.headers.get("access-control-allow-origin"), Object.keys(counts)];
+      };
+      rmSync(config);
+      server.signal("SIGHUP");
+      await eventually(async () => expect(said("error", "tally.yaml cannot be read: there is none")).toBe(1));
+      expect(await allowed()).toEqual(["https://a.b", ["views"]]);
+      writeFileSync(config, `${text}logLevel: debug\n`);
+      server.signal("SIGHUP");
+      await eventually(async () => expect(said("info", "logLevel")).toBe(1));
+      expect(await allowed()).toEqual(["https://a.b", ["views"]]);
+      expect(await server.stop()).toEqual(ENDED_WELL);
+    }
   });
 }, 30_000);
