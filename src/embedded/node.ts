@@ -81,6 +81,8 @@ export class EmbeddedNode {
   readonly #disk: LogDisk;
   readonly #socket: SocketServer | null;
   readonly #webhooks: Webhooks | null;
+  /** Whether there was a worker: other commands are a node for a moment, and may know nothing of the server's settings. */
+  #isServing = false;
 
   constructor(parts: NodeParts) {
     this.#lock = parts.lock;
@@ -137,6 +139,7 @@ export class EmbeddedNode {
 
   /** What worker `index` needs, with its own way to the writer, and what of it is handed over rather than copied. */
   join(index: number): { share: EmbeddedShare; transfer: Transferable[] } {
+    this.#isServing = true;
     const thread = FIRST_WORKER_THREAD + index;
     const way = this.#writer.join(thread);
     const { port1, port2: admin } = new MessageChannel();
@@ -267,7 +270,8 @@ export class EmbeddedNode {
   }
 
   #tended(room: boolean): void {
-    this.#visitors.tend(this.metrics);
+    // By the settings it is decided which salts have had their time.
+    if (this.#isServing) this.#visitors.tend(this.metrics);
     // The ledger's state is only seen by looking.
     this.#events.changed();
     if (room) this.#projector.control.urge();

@@ -53,6 +53,16 @@ export function ensureMetrics(path: string, configured: readonly MetricSetting[]
   }
 }
 
+/** The metrics that the ledger has, by their numbers, for who only reads. */
+export function storedMetrics(path: string): Metric[] {
+  const db = new Database(path, { readonly: true });
+  try {
+    return drizzle({ client: db, schema }).select().from(schema.metrics).orderBy(schema.metrics.id).all();
+  } finally {
+    db.close(true);
+  }
+}
+
 /** What all threads of one process share about the ledger; made on main, given to each. */
 export function shareLedger(path: string, seed?: number): FilterShare {
   const db = new Database(path, { readonly: true });

@@ -23,7 +23,7 @@ import type { NodeShare } from "./attach.ts";
 import { exportEmbedded, importEmbedded } from "./beside.ts";
 import type { FilterShare } from "./filters.ts";
 import { EmbeddedNode } from "./node.ts";
-import { ensureMetrics, prepareLedger, shareLedger } from "./open-ledger.ts";
+import { ensureMetrics, prepareLedger, shareLedger, storedMetrics } from "./open-ledger.ts";
 import { openLog } from "./open-log.ts";
 import { Overlay } from "./overlay.ts";
 import { ProjectorLink } from "./projector-link.ts";
@@ -33,21 +33,33 @@ import { askSocket } from "./socket.ts";
 import { WriterLink } from "./writer-link.ts";
 
 /**
+ * What a node is started for. Other commands than `serve` may know nothing of the server's settings, so no history is folded by
+ * them. One that only reads takes metrics and kinds from the ledger and tells no webhook; what it writes is what the server's
+ * next start would write first: what a killed one still owed.
+ */
+type Purpose = "serve" | "import" | "read";
+
+/**
  * Each step stands on the one before: lock → schema → the log's end → what a killed run owed goes into the log → the
  * projector brings the ledger to the log's end → an empty counter table → the writer. So when the first request comes the
  * ledger has everything, nothing is on its way, and each counter is loaded from it when it is first touched.
  *
  * Throws StartError for all that the outside can mend. What was there before a refused start is there after it.
  */
-export function startEmbedded(settings: Settings, events: NodeEvents): Promise<EmbeddedNode> {
-  return inFolder(settings.data, () => start(settings, events));
+export function startEmbedded(
+  settings: Settings,
+  events: NodeEvents,
+  purpose: Purpose = "serve",
+): Promise<EmbeddedNode> {
+  return inFolder(settings.data, () => start(settings, events, purpose));
 }
 
-async function start(settings: Settings, events: NodeEvents): Promise<EmbeddedNode> {
+async function start(settings: Settings, events: NodeEvents, purpose: Purpose): Promise<EmbeddedNode> {
+  const isReading = purpose === "read";
   const files = filesOf(settings.data);
   const lock = takeFolder(settings.data, DataLock.takeOrRefuse);
   prepareLedger(files.ledger, settings.migrate);
-  const metrics = ensureMetrics(files.ledger, settings.metrics);
+  const metrics = isReading ? storedMetrics(files.ledger) : ensureMetrics(files.ledger, settings.metrics);
   const head = new LogHead();
   const filters = shareLedger(files.ledger);
   recover(files, head, filters);
@@ -60,7 +72,7 @@ async function start(settings: Settings, events: NodeEvents): Promise<EmbeddedNo
     filters,
     log: logSetup,
     milestones,
-    historyDays: settings.historyDays,
+    historyDays: purpose === "serve" ? settings.historyDays : Number.POSITIVE_INFINITY,
   };
   const projector = new ProjectorLink(projectorData, head.share, events.broken);
   await catchUp(projector, head);
@@ -96,7 +108,7 @@ async function start(settings: Settings, events: NodeEvents): Promise<EmbeddedNo
   const rankerData = { ledgerPath: files.ledger, candidates, halfLifeS: hotHalfLife / 1000, log: logSetup };
   const ranker = new RankerLink(rankerData, events.broken);
   return new EmbeddedNode({
-    settings,
+    settings: isReading ? { ...settings, webhooks: [] } : settings,
     lock,
     metrics,
     share,
@@ -126,7 +138,7 @@ export async function verifyEmbedded(settings: Settings, repair: boolean, say: S
   }
   lock.release();
   const broken = Promise.withResolvers<never>();
-  const node = await startEmbedded(settings, { changed: () => undefined, broken: broken.reject });
+  const node = await startEmbedded(settings, { changed: () => undefined, broken: broken.reject }, "read");
   try {
     return await Promise.race([node.verify(repair, say), broken.promise]);
   } finally {
@@ -139,16 +151,15 @@ export function archiveEmbedded(settings: Settings): {
   source(): Promise<ExportSource>;
   target(): Promise<ImportTarget>;
 } {
-  const start = () =>
-    startEmbedded(settings, {
-      changed: () => undefined,
-      broken(error) {
-        throw error;
-      },
-    });
+  const events: NodeEvents = {
+    changed: () => undefined,
+    broken(error) {
+      throw error;
+    },
+  };
   return {
-    source: () => exportEmbedded(settings.data, start),
-    target: () => importEmbedded(settings.data, start),
+    source: () => exportEmbedded(settings.data, () => startEmbedded(settings, events, "read")),
+    target: () => importEmbedded(settings.data, () => startEmbedded(settings, events, "import")),
   };
 }
 
