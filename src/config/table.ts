@@ -150,8 +150,8 @@ export const SETTINGS: Table = {
       "Replaces the defaults. A `tally` adds up events; a `relation` counts distinct actors, one each.",
       "A tally may have `unique` (a caller counts once in this time), `bots` (`drop` or `count`), `allow` (parts of a",
       "User-Agent that are no robot), `ignore` (networks that are not counted) and `distinct` (`true`: estimates how",
-      "many callers there were). A kind that contradicts stored data is refused at the start. SIGHUP adds metrics;",
-      "removing or changing one needs a restart.",
+      "many callers there were). A kind that contradicts stored data is refused at the start; on one machine",
+      "a metric that has never counted may change its kind. SIGHUP adds metrics; removing or changing one needs a restart.",
     ].join("\n"),
     reload: true,
     example: [

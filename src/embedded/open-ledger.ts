@@ -1,7 +1,7 @@
 import { Database } from "bun:sqlite";
 import { statSync } from "node:fs";
 import { drizzle } from "drizzle-orm/bun-sqlite";
-import type { Metric, MetricSetting } from "../model.ts";
+import type { Metric, MetricKind, MetricSetting } from "../model.ts";
 import { numberMetrics } from "../ports/metric-numbers.ts";
 import { createFilterShare, type FilterShare, Filters } from "./filters.ts";
 import { keptSeed } from "./kept-filters.ts";
@@ -48,6 +48,34 @@ export function ensureMetrics(path: string, configured: readonly MetricSetting[]
       },
       { behavior: "immediate" },
     );
+  } finally {
+    db.close(true);
+  }
+}
+
+/** All that holds a metric's number beside the log and the counters; frames of rankings follow from these. */
+const COUNTED = ["counts", "deltas", "history", "relations", "actors", "sketches", "milestones"];
+
+/** Whether the ledger has anything of a metric. */
+export function isCounted(path: string, name: string): boolean {
+  const db = new Database(path, { readonly: true });
+  try {
+    const id = "(SELECT id FROM metrics WHERE name = ?1)";
+    const any = COUNTED.map((table) => `EXISTS (SELECT 1 FROM ${table} WHERE metric = ${id})`).join(" OR ");
+    return db.query<{ any: number }, [string]>(`SELECT ${any} AS "any"`).get(name)?.any === 1;
+  } finally {
+    db.close(true);
+  }
+}
+
+/** Metrics of which there is nothing, neither here nor in the log, become of another kind. They keep their numbers. */
+export function changeKinds(path: string, metrics: readonly { name: string; configured: MetricKind }[]): void {
+  const db = openWriting(path);
+  // On disk before anything is logged of the new kind, as above.
+  db.run("PRAGMA synchronous = FULL");
+  try {
+    for (const { name, configured } of metrics)
+      db.run("UPDATE metrics SET kind = ? WHERE name = ?", [configured, name]);
   } finally {
     db.close(true);
   }

@@ -11,7 +11,9 @@ import { DataLock } from "../local/lock.ts";
 import { LogHead } from "../local/log.ts";
 import { LogDisk } from "../local/log-disk.ts";
 import { recoverLog } from "../local/recovery.ts";
+import type { Metric } from "../model.ts";
 import type { ExportSource, ImportTarget } from "../ports/archive.ts";
+import { KindContradiction } from "../ports/metric-numbers.ts";
 import type { NodeEvents } from "../ports/node.ts";
 import type { Say, Verified } from "../ports/verified.ts";
 import { PastChanges } from "../tallies/past-changes.ts";
@@ -23,7 +25,7 @@ import type { NodeShare } from "./attach.ts";
 import { exportEmbedded, importEmbedded } from "./beside.ts";
 import type { FilterShare } from "./filters.ts";
 import { EmbeddedNode } from "./node.ts";
-import { ensureMetrics, prepareLedger, shareLedger, storedMetrics } from "./open-ledger.ts";
+import { changeKinds, ensureMetrics, isCounted, prepareLedger, shareLedger, storedMetrics } from "./open-ledger.ts";
 import { openLog } from "./open-log.ts";
 import { Overlay } from "./overlay.ts";
 import { ProjectorLink } from "./projector-link.ts";
@@ -51,15 +53,47 @@ export function startEmbedded(
   events: NodeEvents,
   purpose: Purpose = "serve",
 ): Promise<EmbeddedNode> {
-  return inFolder(settings.data, () => start(settings, events, purpose));
+  return inFolder(settings.data, () =>
+    start(settings, events, purpose).catch(async (error) => {
+      if (!(error instanceof KindContradiction) || purpose !== "serve") throw error;
+      await changeUncounted(settings, events, error);
+      return start(settings, events, purpose);
+    }),
+  );
+}
+
+/**
+ * A metric that was configured once and has never counted may become of another kind. The ledger alone does not say so: log
+ * and counters of a killed run may hold its number. So a node that reads brings all of it into the ledger first, and stops.
+ */
+async function changeUncounted(
+  settings: Settings,
+  events: NodeEvents,
+  contradiction: KindContradiction,
+): Promise<void> {
+  const { ledger } = filesOf(settings.data);
+  const refuseCounted = () => {
+    const counted = contradiction.metrics.filter(({ name }) => isCounted(ledger, name));
+    if (counted.length > 0) throw new KindContradiction(counted);
+  };
+  refuseCounted();
+  const node = await start(settings, events, "read");
+  await node.stop();
+  const lock = takeFolder(settings.data, DataLock.takeOrRefuse);
+  try {
+    refuseCounted();
+    changeKinds(ledger, contradiction.metrics);
+  } finally {
+    lock.release();
+  }
+  log.info("metrics that have never counted are of another kind now", { metrics: contradiction.metrics });
 }
 
 async function start(settings: Settings, events: NodeEvents, purpose: Purpose): Promise<EmbeddedNode> {
   const isReading = purpose === "read";
   const files = filesOf(settings.data);
   const lock = takeFolder(settings.data, DataLock.takeOrRefuse);
-  prepareLedger(files.ledger, settings.migrate);
-  const metrics = isReading ? storedMetrics(files.ledger) : ensureMetrics(files.ledger, settings.metrics);
+  const metrics = openMetrics(files.ledger, settings, isReading, lock);
   const head = new LogHead();
   const filters = shareLedger(files.ledger);
   recover(files, head, filters);
@@ -171,6 +205,17 @@ export function migrateEmbedded(folder: string): string {
     return `the schema in ${folder} is up to date`;
   } finally {
     lock?.release();
+  }
+}
+
+function openMetrics(ledger: string, settings: Settings, isReading: boolean, lock: DataLock): Metric[] {
+  try {
+    prepareLedger(ledger, settings.migrate);
+    return isReading ? storedMetrics(ledger) : ensureMetrics(ledger, settings.metrics);
+  } catch (error) {
+    // Whoever can mend it starts again.
+    lock.release();
+    throw error;
   }
 }
 

@@ -75,3 +75,42 @@ describe("commands that read, without a server", () => {
     });
   }, 60_000);
 });
+
+describe("a metric of another kind than it was", () => {
+  test("is refused where it has counted, also where only a killed server's counters or log know of it", async () => {
+    await inFolder(async (data) => {
+      const server = await TestServer.start({ data, args: [...KINDS("tally"), "--flush-ms", "60000"] });
+      await fetch(`${server.url}v1/subjects/article/1/likes`, { method: "POST" });
+      await server.kill();
+      for (let i = 0; i < 2; i++) {
+        const end = await runTally(["serve", "--data", data, "--port", "0", "--grpc-port", "0", ...KINDS("relation")]);
+        expect([end.status, end.stderr]).toEqual([78, expect.stringContaining("likes is stored as a tally")]);
+      }
+      const again = await TestServer.start({ data, args: KINDS("tally") });
+      expect(await again.json("/v1/subjects/article/1")).toMatchObject({ counts: { views: 0, likes: 1 } });
+      expect(await again.stop()).toEqual(ENDED_WELL);
+    });
+  }, 60_000);
+
+  test("is taken where it has never counted, however the server ended", async () => {
+    await inFolder(async (data) => {
+      const path = "v1/subjects/article/1";
+      const before = await TestServer.start({ data, args: KINDS("relation") });
+      await fetch(`${before.url}${path}/views`, { method: "POST" });
+      await before.kill();
+      const server = await TestServer.start({ data, args: KINDS("tally") });
+      expect(server.lines.some((line) => String(line.msg).includes("of another kind now"))).toBe(true);
+      await fetch(`${server.url}${path}/likes`, { method: "POST" });
+      await server.kill();
+      const { status, stdout } = await runTally(["export", "--data", data]);
+      expect([status, JSON.parse(stdout.split("\n")[0] as string).metrics]).toEqual([
+        0,
+        { likes: "tally", views: "tally" },
+      ]);
+      expect(await runTally(["verify", "--data", data])).toMatchObject({ status: 0 });
+      const last = await TestServer.start({ data, args: KINDS("tally") });
+      expect(await last.json(`/${path}`)).toMatchObject({ counts: { views: 1, likes: 1 } });
+      expect(await last.stop()).toEqual(ENDED_WELL);
+    });
+  }, 60_000);
+});
