@@ -107,7 +107,7 @@ class ProjectorThread {
     const handlers: ConsumerHandlers = {
       positions: () => {
         this.#mender.suspectAll();
-        return this.#positions();
+        return this.#ofLedger(() => this.#positions());
       },
       apply: (messages, positions) => this.#apply(messages, positions),
       alert: ({ kind }) => {
@@ -119,13 +119,13 @@ class ProjectorThread {
   }
 
   /**
-   * MySQL may be away from here only: a projector that cannot write gives its partitions to those who can, and comes back
-   * when it is answered again.
+   * MySQL may be away from here only: a projector that cannot write, or read where to begin, gives its partitions to those who
+   * can, and comes back when it is answered again.
    */
   async #leave(): Promise<void> {
     if (this.#isLeaving || this.#isStopping) return;
     this.#isLeaving = true;
-    log.warn("the ledger cannot be written from here: other projectors may have this one's partitions");
+    log.warn("the ledger cannot be asked from here: other projectors may have this one's partitions");
     this.#deadLetters += this.#consumer.deadLetters;
     await this.#consumer.stop();
     while (!this.#isStopping && (await this.#reader.positions().catch(() => null)) === null) await Bun.sleep(BACK_MS);
@@ -179,18 +179,26 @@ class ProjectorThread {
     const acceptsGap = (gap: Gap) => this.#hasWaited(gap);
     const options = { topic: this.#topic, acceptsGap, ...(positions && { positions }) };
     try {
-      const applied = await this.#writer.apply(messages, options);
+      return await this.#ofLedger(() => this.#writer.apply(messages, options));
+    } catch (error) {
+      throw error instanceof LedgerUnavailable ? error : await this.#poison(messages, error);
+    }
+  }
+
+  /** What it answers; when it has been away for too long others are to do without us. */
+  async #ofLedger<T>(ask: () => Promise<T>): Promise<T> {
+    try {
+      const answer = await ask();
       this.#onMysql(null);
       this.#failingSinceMs = 0;
-      return applied;
+      return answer;
     } catch (error) {
       this.#onMysql(error);
       if (error instanceof LedgerUnavailable) {
         this.#failingSinceMs ||= Date.now();
         if (Date.now() - this.#failingSinceMs > LEAVE_MS) void this.#leave();
-        throw error;
       }
-      throw await this.#poison(messages, error);
+      throw error;
     }
   }
 

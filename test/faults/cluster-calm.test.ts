@@ -78,3 +78,23 @@ test(
   },
   TEST_MS_MAX,
 );
+
+test(
+  "a node that is given partitions while MySQL is away from it alone gives them to those who can read on",
+  async () => {
+    await nodes().server(0).stop();
+    await nodes().ways(0).mysql.cut();
+    await nodes().startNode(0);
+    const { lines } = nodes().server(0);
+    const gotSome = "where to read the log on cannot be found out now";
+    await eventually(async () => expect(lines.map(({ msg }) => msg)).toContain(gotSome), MOVED_MS_MAX);
+    const liked = Array.from({ length: LIKES }, () => freshSubject());
+    for (const { path } of liked) await nodes().api(1).put(`${path}/likes/1`);
+    await eventually(async () => {
+      for (const { subject } of liked) expect(await nodes().stored(subject, "likes")).toBe(1);
+    }, MOVED_MS_MAX);
+    await nodes().ways(0).mysql.heal();
+    await untilIs(nodes().server(0), "mysql", "up");
+  },
+  TEST_MS_MAX,
+);
