@@ -172,6 +172,8 @@ export class Pool {
         const first = member.state === "starting" && this.#url === "";
         if (member.state !== "draining" && member.state !== "gone") this.#died(member, index, error);
         if (first) reject(error);
+        // Another one is replaced, and the start does not wait for that.
+        else resolve();
       };
       worker.on("error", death);
       worker.on("exit", (code) => death(new Error(`a worker thread ended with ${code}`)));
