@@ -211,7 +211,7 @@ describe("salts", () => {
     await redis.ask("FLUSHALL");
     here.nowMs += 2 * MINUTE;
     await here.counts(SOMEBODY, "a/3");
-    await eventually(async () => expect(await redis.ask("EXISTS", `{w${worlds}:salts}:${dayOf(NOON)}`)).toBe(1));
+    await eventually(async () => expect(await redis.ask("EXISTS", `w${worlds}:{salts}:${dayOf(NOON)}`)).toBe(1));
     const fresh = await Node.start(`w${worlds}`, here.nowMs);
     expect(await fresh.counts(SOMEBODY, "a/3")).toBeFalse();
     expect([saltsOf(here), saltsOf(fresh)]).toEqual([before, before]);
@@ -234,9 +234,9 @@ describe("salts", () => {
     await here.counts(SOMEBODY);
     // A name that no hash has in it by chance.
     await there.counts({ actor: "ann who reads" }, "a/2", keyed("e"));
-    const keys = (await redis.ask("KEYS", `{w${worlds}:*`)) as string[];
+    const keys = (await redis.ask("KEYS", `w${worlds}:*`)) as string[];
     const lives = await Promise.all(keys.map(async (key) => [key, Number(await redis.ask("PTTL", key))] as const));
-    const salts = lives.filter(([key]) => key.includes(":salts}:"));
+    const salts = lives.filter(([key]) => key.includes(":{salts}:"));
     const yesterday = dayOf(MIDNIGHT) - 1;
     const endOf = (key: string) => (Number(key.split(":").at(-1)) + 1) * DAY_MS + 30 * MINUTE - here.nowMs;
     expect(salts.map(([key]) => Number(key.split(":").at(-1))).sort((a, b) => a - b)).toEqual([
@@ -250,7 +250,7 @@ describe("salts", () => {
       expect(ms).toBeLessThanOrEqual(most);
       expect(ms).toBeGreaterThan(most - 30_000);
     }
-    const claims = lives.filter(([key]) => !key.includes(":salts}:"));
+    const claims = lives.filter(([key]) => !key.includes(":{salts}:"));
     // Two names around midnight, an actor's, and a key's outcome.
     expect(claims).toHaveLength(4);
     for (const [key, ms] of claims) {

@@ -22,7 +22,7 @@ const EMPTY_FILTERS = `
 /** What the heads say of their filters, by who has one. */
 const FILTERS = `
   local found = {}
-  for _, key in ipairs(redis.call("KEYS", "{*}")) do
+  for _, key in ipairs(redis.call("KEYS", "*:{*}")) do
     if redis.call("TYPE", key).ok == "hash" then
       local filter, version = unpack(redis.call("HMGET", key, "filter", "version"))
       if filter and filter ~= version .. " - 0 0" and version ~= "0" then found[#found + 1] = version .. ": " .. filter end
@@ -31,7 +31,7 @@ const FILTERS = `
   return table.concat(found, "\\n")`;
 /** Somebody begins to fill them all, and never ends. */
 const UNFINISHED = `
-  for _, key in ipairs(redis.call("KEYS", "{*}")) do
+  for _, key in ipairs(redis.call("KEYS", "*:{*}")) do
     if redis.call("TYPE", key).ok == "hash" then
       local filter = redis.call("HGET", key, "filter")
       if filter then redis.call("HSET", key, "filter", (string.gsub(filter, " %- ", " somebody "))) end
