@@ -1,4 +1,3 @@
-import { Database } from "bun:sqlite";
 import { parentPort, workerData } from "node:worker_threads";
 import { ALL_TIME } from "../distinct/sketches.ts";
 import { SETTLE_MS_MAX } from "../limits.ts";
@@ -7,6 +6,7 @@ import { readFrame } from "../records.ts";
 import { checkLedger, type LedgerDifference, repairLedger } from "./check.ts";
 import { FilterCheck, type FilterDifference } from "./check-filters.ts";
 import { Filters } from "./filters.ts";
+import { storedMetrics } from "./open-ledger.ts";
 import type { VerifyData, VerifyMessage } from "./verify.ts";
 
 type Difference = LedgerDifference | FilterDifference;
@@ -127,13 +127,7 @@ function etc(isLast: boolean): string {
 }
 
 function metricNames(ledgerPath: string): Map<number, string> {
-  const db = new Database(ledgerPath, { readonly: true });
-  try {
-    const rows = db.query<{ id: number; name: string }, []>("SELECT id, name FROM metrics").all();
-    return new Map(rows.map(({ id, name }) => [id, name]));
-  } finally {
-    db.close();
-  }
+  return new Map(storedMetrics(ledgerPath).map(({ id, name }) => [id, name]));
 }
 
 function tell(message: VerifyMessage): void {

@@ -3,6 +3,7 @@ import type { MetricKind } from "../../model.ts";
 import type { ExportSource, RelationRow, TallyRow } from "../../ports/archive.ts";
 import { type HourRow, type SketchRow, tallyRows } from "../../transfer/tally-rows.ts";
 import { asUnavailable, LedgerConnection, PATIENT, type Row } from "./connection.ts";
+import { storedMetrics } from "./metric-names.ts";
 import { pagesOf } from "./read-sql.ts";
 import { idOf } from "./sql.ts";
 
@@ -31,12 +32,8 @@ export class MysqlExport implements ExportSource {
     try {
       await connection.write("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ");
       await connection.write("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY");
-      const rows = await connection.ask("SELECT id, name, kind FROM metrics");
-      const metrics = rows.map(([id, name, kind]): [number, { name: string; kind: MetricKind }] => [
-        Number(id),
-        { name: idOf(name as Buffer), kind: String(kind) as MetricKind },
-      ]);
-      return new MysqlExport(connection, new Map(metrics));
+      const metrics = await storedMetrics(connection);
+      return new MysqlExport(connection, new Map(metrics.map(({ id, name, kind }) => [id, { name, kind }])));
     } catch (error) {
       connection.close();
       throw asUnavailable(error);

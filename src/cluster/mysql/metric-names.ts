@@ -1,5 +1,15 @@
+import type { MetricKind } from "../../model.ts";
+import type { StoredMetric } from "../../ports/metric-numbers.ts";
 import { asUnavailable, LedgerConnection, PATIENT } from "./connection.ts";
 import { idOf } from "./sql.ts";
+
+/** All that the ledger has ever numbered, as this connection sees it. */
+export async function storedMetrics(connection: LedgerConnection): Promise<StoredMetric[]> {
+  const rows = await connection.ask("SELECT id, name, kind FROM metrics");
+  return rows.map(([id, name, kind]) => {
+    return { id: Number(id), name: idOf(name as Buffer), kind: String(kind) as MetricKind };
+  });
+}
 
 /** What the ledger's metrics are called, for those who read of them. */
 export class MetricNames {
@@ -13,8 +23,7 @@ export class MetricNames {
   static async read(url: string): Promise<MetricNames> {
     const connection = await LedgerConnection.open(url, PATIENT);
     try {
-      const rows = await connection.ask("SELECT id, name FROM metrics");
-      return new MetricNames(new Map(rows.map(([id, name]) => [Number(id), idOf(name as Buffer)])));
+      return new MetricNames(new Map((await storedMetrics(connection)).map(({ id, name }) => [id, name])));
     } catch (error) {
       throw asUnavailable(error);
     } finally {

@@ -2,7 +2,8 @@ import type { TallyChange } from "../../ports/ledger.ts";
 import type { MilestoneRule } from "../../ports/milestones.ts";
 import { reached, reachedByTally, rulesOf, type WebhookSetting } from "../../webhooks/milestones.ts";
 import type { LedgerConnection } from "./connection.ts";
-import { idOf, idSql, rowsSql, wholeSql } from "./sql.ts";
+import { storedMetrics } from "./metric-names.ts";
+import { idSql, rowsSql, wholeSql } from "./sql.ts";
 
 const ROWS = 500;
 
@@ -31,8 +32,7 @@ export class MilestoneRules {
 
   async of(connection: LedgerConnection): Promise<readonly MilestoneRule[]> {
     if (this.#isKnown) return this.#rules;
-    const rows = await connection.ask("SELECT id, name FROM metrics");
-    const metrics = rows.map(([id, name]) => ({ id: Number(id), name: idOf(name as Buffer) }));
+    const metrics = await storedMetrics(connection);
     this.#rules = rulesOf(this.#webhooks, metrics);
     this.#isKnown = this.#webhooks.every(({ metric }) => metrics.some(({ name }) => name === metric));
     return this.#rules;
