@@ -37,13 +37,17 @@ test(`Redis empty, older, and emptied while it runs, under load (SEED=${SEED})`,
   console.log(`${book.answers} answers, ${book.lost} lost, ${book.refused} refused`);
 }, 120_000);
 
-test("what one node alone has when Redis loses it is waited for by the others", async () => {
-  await using world = await ClusterWorld.start({ seed: SEED });
-  const path = "/v1/subjects/article/spooled/likes/ann";
-  const act = async (node: number, method: string) => {
+/** Acts on one register, by any node: the answer with its status. */
+function actsOn(world: ClusterWorld, path: string) {
+  return async (node: number, method: string) => {
     const answer = await fetch(new URL(path, world.node(node).url), { method });
     return { status: answer.status, ...((await answer.json()) as { active: boolean; changed?: boolean }) };
   };
+}
+
+test("what one node alone has when Redis loses it is waited for by the others", async () => {
+  await using world = await ClusterWorld.start({ seed: SEED });
+  const act = actsOn(world, "/v1/subjects/article/spooled/likes/ann");
   await eventually(async () => expect((await act(1, "DELETE")).status).toBe(200), 30_000);
   await world.ways(0).kafka.cut();
   await eventually(async () => expect(await act(0, "PUT")).toMatchObject({ status: 200, active: true }));
@@ -63,11 +67,7 @@ test("what one node alone has when Redis loses it is waited for by the others", 
 
 test("what a killed node said of its spool holds nobody up once its next run has shipped it", async () => {
   await using world = await ClusterWorld.start({ seed: SEED, consumers: 1 });
-  const path = "/v1/subjects/article/left/likes/ann";
-  const act = async (node: number, method: string) => {
-    const answer = await fetch(new URL(path, world.node(node).url), { method });
-    return { status: answer.status, ...((await answer.json()) as { active: boolean; changed?: boolean }) };
-  };
+  const act = actsOn(world, "/v1/subjects/article/left/likes/ann");
   await eventually(async () => expect((await act(1, "DELETE")).status).toBe(200), 30_000);
   await world.ways(0).kafka.cut();
   await eventually(async () => expect(await act(0, "PUT")).toMatchObject({ status: 200, active: true }));
