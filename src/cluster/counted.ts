@@ -8,6 +8,7 @@ import type { CounterTable } from "../tallies/table.ts";
 import { isAway } from "./away.ts";
 import type { SharedLedger } from "./ledger.ts";
 import type { Shards } from "./shards.ts";
+import type { WithoutRedis } from "./without-redis.ts";
 
 const EVERY_SHARD = Array.from({ length: SHARDS }, (_, shard) => shard);
 const ROUNDS = 3;
@@ -17,6 +18,7 @@ interface CountedParts {
   hot: HotStore;
   shards: Shards;
   ledger: SharedLedger;
+  withoutRedis: WithoutRedis;
   /** What a subject shows, exactly. */
   counts(subject: Subject, metrics: readonly Metric[]): number[] | Promise<number[]>;
 }
@@ -65,7 +67,7 @@ export class CountedReader {
     return found;
   }
 
-  /** Nothing while Redis is away: then the ledger and this node's memory answer, and may lag. */
+  /** While Redis is away only what this node itself has on its way. */
   async #onTheWay(): Promise<CountName[]> {
     const found: CountName[] = [];
     let left = EVERY_SHARD;
@@ -78,6 +80,7 @@ export class CountedReader {
       }
     } catch (error) {
       if (!isAway(error)) throw error;
+      return this.#parts.withoutRedis.onTheWay();
     }
     return found;
   }

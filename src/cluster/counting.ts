@@ -42,6 +42,7 @@ import { PageReader } from "./pages.ts";
 import { Refresher } from "./refresher.ts";
 import type { Shards } from "./shards.ts";
 import { Visiting } from "./visiting.ts";
+import { WithoutRedis } from "./without-redis.ts";
 
 interface CountingParts {
   table: CounterTable;
@@ -77,6 +78,7 @@ export class ClusterCounting implements Counting {
   readonly #freshness: Freshness;
   readonly #looks: Looks;
   readonly #refresher: Refresher;
+  readonly #withoutRedis: WithoutRedis;
   readonly #acts: Acts;
   readonly #visiting: Visiting;
   readonly #counted: CountedReader;
@@ -91,14 +93,15 @@ export class ClusterCounting implements Counting {
     this.#looks = new Looks(parts);
     this.#refresher = new Refresher({ ...parts, looks: this.#looks });
     this.#visiting = new Visiting({ board: parts.sketches, log: parts.log });
+    this.#withoutRedis = new WithoutRedis(parts);
     const counts: Counting["counts"] = (subject, metrics) => this.counts(subject, metrics);
-    this.#counted = new CountedReader({ ...parts, counts });
+    this.#counted = new CountedReader({ ...parts, counts, withoutRedis: this.#withoutRedis });
     this.#knownReader = new KnownReader({
       ledger: parts.ledger,
-      actorsOnTheWay: (list) => this.#orNothing(() => this.#actorsOnTheWay(list)),
+      actorsOnTheWay: (list) => this.#actorsOnTheWay(list),
       subjectsOnTheWay: (actor, metric, type) => this.#subjectsOnTheWay(actor, metric, type),
     });
-    this.#pages = new PageReader({ ...parts, looks: this.#looks, counts });
+    this.#pages = new PageReader({ ...parts, looks: this.#looks, counts, withoutRedis: this.#withoutRedis });
     this.#acts = new Acts({ ...parts, looks: this.#looks });
     this.bulk = new ClusterBulk({
       ...parts,
@@ -198,7 +201,7 @@ export class ClusterCounting implements Counting {
   }
 
   async actors({ id: metric }: Metric, subject: Subject, query: ListQuery): Promise<ListPage> {
-    const onTheWay = await this.#orNothing(() => this.#actorsOnTheWay({ metric, subject }));
+    const onTheWay = await this.#actorsOnTheWay({ metric, subject });
     const { before, limit } = enough(query, onTheWay);
     const rows = await fromLedger(() => this.#parts.ledger.newestActors(metric, subject, before, limit));
     return listPage(onTheWay, query, within(rows));
@@ -260,64 +263,49 @@ export class ClusterCounting implements Counting {
         }),
       ...stale.map(async (place) => {
         const count = await this.#refreshed(idOf(place), subject);
-        counts[place] = count ?? (await this.#known(idOf(place), subject));
+        counts[place] = count ?? ((await this.#withoutRedis.counts(subject, [idOf(place)]))[0] as number);
       }),
     ]);
     return counts;
   }
 
-  /** Redis is away: the most of what this node has shown and what the ledger has. */
-  async #known(metric: number, subject: Subject): Promise<number> {
-    const [base] = await this.#fromLedger(shardOf(subject), [{ metric, subject }]);
-    this.#table.enter();
-    try {
-      const slot = this.#table.find(metric, subject);
-      const isKnown = slot >= 0 && this.#table.isLoaded(slot) && this.#freshness.isKnown(slot);
-      return Math.min(Math.max(base?.count ?? 0, isKnown ? this.#table.shown(slot) : 0), COUNT_MAX);
-    } finally {
-      this.#table.leave();
-    }
-  }
-
-  async #fromLedger(shard: number, counts: readonly CountName[]) {
-    const bases = await fromLedger(() => this.#parts.ledger.bases(counts.map((name) => ({ shard, ...name }))));
-    for (const { version } of bases) this.#freshness.shownAt(shard, version);
-    return bases;
-  }
-
-  /** Counts and registers of one subject; while Redis is away, as the ledger has them. */
-  async #read(subject: Subject, metrics: number[], registers: RegisterName[]) {
+  /** Counts and registers of one subject. */
+  async #read(
+    subject: Subject,
+    metrics: number[],
+    registers: RegisterName[],
+  ): Promise<{ counts: number[]; stamps: Stamp[] }> {
     const shard = shardOf(subject);
     const counts: CountName[] = metrics.map((metric) => ({ metric, subject }));
-    let looked: { counts: number[]; registers: (Stamp | null)[] };
     try {
-      looked = await this.#looks.look({ shard, counts, registers });
+      const looked = await this.#looks.look({ shard, counts, registers });
+      const stamps = registers.map(
+        async (name, i) => looked.registers[i] ?? (await this.#looks.hint(shard, name)).stamp,
+      );
+      return { counts: looked.counts.map((count) => Math.min(count, COUNT_MAX)), stamps: await Promise.all(stamps) };
     } catch (error) {
       if (!isAway(error)) throw error;
-      const bases = counts.length === 0 ? [] : await this.#fromLedger(shard, counts);
-      looked = { counts: bases.map(({ count }) => count), registers: registers.map(() => null) };
     }
-    const stamps = await Promise.all(
-      registers.map(
-        async (name, i) => looked.registers[i] ?? (await fromLedger(() => this.#looks.hint(shard, name))).stamp,
-      ),
-    );
-    return { counts: looked.counts.map((count) => Math.min(count, COUNT_MAX)), stamps };
+    const stamps = await this.#withoutRedis.registers(registers);
+    return { counts: await this.#withoutRedis.counts(subject, metrics), stamps };
   }
 
   // Lists
 
-  async #actorsOnTheWay(count: CountName): Promise<Place[]> {
+  #actorsOnTheWay(count: CountName): Promise<Place[]> {
     const shard = shardOf(count.subject);
-    const found = await this.#untilThere(shard, () => this.#parts.hot.actorsOnTheWay(shard, count, ON_THE_WAY_MAX));
-    if (found === "many")
-      throw unavailable("too much of this list is on its way into MySQL: ask again when that is done");
-    return found.map(([id, stamp]) => ({ id, stamp })).sort(newestFirst);
+    const inRedis = async () => {
+      const found = await this.#untilThere(shard, () => this.#parts.hot.actorsOnTheWay(shard, count, ON_THE_WAY_MAX));
+      if (found === "many")
+        throw unavailable("too much of this list is on its way into MySQL: ask again when that is done");
+      return found.map(([id, stamp]) => ({ id, stamp })).sort(newestFirst);
+    };
+    return this.#orOwn(inRedis, () => this.#withoutRedis.actors(count));
   }
 
   /** Hints first; each is looked up in its shard, since it may name what never happened. */
-  async #subjectsOnTheWay(actor: Actor, metric: number, type: string | undefined): Promise<Place[]> {
-    return this.#orNothing(async () => {
+  #subjectsOnTheWay(actor: Actor, metric: number, type: string | undefined): Promise<Place[]> {
+    const inRedis = async () => {
       const hinted = await this.#parts.hot.hintsOf(actor, metric);
       const wanted = type === undefined ? hinted : hinted.filter((subject) => subject.startsWith(`${type}/`));
       const rows = await Promise.all(
@@ -329,7 +317,8 @@ export class ClusterCounting implements Counting {
         }),
       );
       return rows.filter((row) => row !== null).sort(newestFirst);
-    });
+    };
+    return this.#orOwn(inRedis, () => this.#withoutRedis.subjects(actor, metric, type));
   }
 
   async #actorCount(actor: Actor, metric: number, type: string | undefined): Promise<number> {
@@ -346,12 +335,12 @@ export class ClusterCounting implements Counting {
     throw unavailable("Redis has lost data and is being filled again");
   }
 
-  /** What is on its way, or nothing while Redis is away: then the ledger alone answers, and may lag. */
-  async #orNothing(read: () => Promise<Place[]>): Promise<Place[]> {
+  /** What is on its way, of everybody or, while Redis is away, of this node alone: then what it shows may lag. */
+  async #orOwn(ofAll: () => Promise<Place[]>, own: () => Promise<Place[]>): Promise<Place[]> {
     try {
-      return await read();
+      return await ofAll();
     } catch (error) {
-      if (isAway(error)) return [];
+      if (isAway(error)) return own();
       throw error;
     }
   }

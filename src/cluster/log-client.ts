@@ -4,7 +4,7 @@ import { keyReused, unavailable } from "../errors.ts";
 import { Batcher } from "../lib/batcher.ts";
 import { Questions } from "../lib/questions.ts";
 import { LOOKS_AT_ONCE } from "../limits.ts";
-import { HotStoreAway } from "../ports/hot-store.ts";
+import { type CountName, HotStoreAway } from "../ports/hot-store.ts";
 import type {
   Act,
   ActAnswer,
@@ -17,6 +17,7 @@ import type {
   ToLog,
   Visit,
 } from "./messages.ts";
+import type { OwnAct, OwnQuestion } from "./own-acts.ts";
 
 /** A request thread's way to the log thread. What gathers within one turn of the event loop travels together. */
 export class LogClient {
@@ -24,6 +25,7 @@ export class LogClient {
   readonly #asked = new Questions<FromLog["answer"]>();
   readonly #acts: Batcher<Act, ActAnswer>;
   readonly #visits: Batcher<Visit, number | null>;
+  readonly #own: Batcher<OwnQuestion, OwnAct[]>;
 
   constructor(port: MessagePort) {
     this.#port = port;
@@ -35,6 +37,10 @@ export class LogClient {
     this.#visits = new Batcher((visits) => this.#ask<"visits">({ kind: "visits", visits }), {
       itemsMax: LOOKS_AT_ONCE,
       flightsMax: 64,
+    });
+    this.#own = new Batcher((questions) => this.#ask<"own">({ kind: "own", questions }), {
+      itemsMax: LOOKS_AT_ONCE,
+      flightsMax: 4,
     });
     port.on("message", ({ id, answer }: FromLog) => this.#asked.answer(id, answer));
   }
@@ -74,6 +80,16 @@ export class LogClient {
     const end = await this.#ask<"end">({ kind: "end", shard });
     if (end === null) throw new HotStoreAway("the end of the log cannot be asked for: Kafka is away");
     return end;
+  }
+
+  /** This node's acts that the ledger may lack, newest first (`OwnActs`). */
+  own(question: OwnQuestion): Promise<OwnAct[]> {
+    return this.#own.submit(question);
+  }
+
+  /** The counts that they are about. */
+  ownCounts(): Promise<CountName[]> {
+    return this.#ask<"own-counts">({ kind: "own-counts" });
   }
 
   close(): void {

@@ -2,7 +2,6 @@ import { type MessagePort, workerData } from "node:worker_threads";
 import { HybridClock } from "../arithmetic/stamp.ts";
 import { isSystemError } from "../errors.ts";
 import { fault } from "../lib/fault.ts";
-import { LAG_MS_MAX, LOOK_MS_MAX } from "../limits.ts";
 import { FileLogReader, LogHead, LogWriter } from "../local/log.ts";
 import type { Position } from "../ports/log.ts";
 import { readFrame } from "../records.ts";
@@ -16,13 +15,15 @@ import { Freshness } from "./freshness.ts";
 import { HiddenActs } from "./hidden-acts.ts";
 import { inheritOutbox } from "./inherited.ts";
 import { Lane } from "./lane.ts";
+import { LateActs } from "./late-acts.ts";
 import { ACTS, isActs, LOG_THREAD, type LogData } from "./log-data.ts";
 import { LogEnds } from "./log-ends.ts";
 import { LogProducers } from "./log-producers.ts";
-import { fatal, tell, tellStore } from "./log-tell.ts";
+import { fatal, tell, tellDisk, tellStore } from "./log-tell.ts";
 import type { Act, ActAnswer, FromLog, LogCommand, LogQuestion, Shipped, ToLog } from "./messages.ts";
 import { groupsOf, Notes } from "./notes.ts";
 import { OutboxIndex } from "./outbox-index.ts";
+import { OwnActs } from "./own-acts.ts";
 import { type Parcel, parcelsOf } from "./parcels.ts";
 import type { RedisHotStore } from "./redis/hot-store.ts";
 import { type Due, Resend } from "./resend.ts";
@@ -34,8 +35,6 @@ import { VisitDesk } from "./visit-desk.ts";
 
 /** How often the ledger is asked what it has, and Redis whether it is still the same. */
 const LOOK_MS = 500;
-/** After so long an act is put, or has been given up by who did it. */
-const PUT_MS_MAX = LAG_MS_MAX + LOOK_MS_MAX;
 
 interface Waiting {
   acts: Act[];
@@ -73,8 +72,8 @@ class LogThread {
   readonly #epochs = new Map<number, string>();
   /** Where this run's acts begin in the outbox. */
   readonly #beganAt: Position;
-  /** Acts up to `upTo` that are put once nobody can be putting them any more: the shards' copies are new. */
-  readonly #late: { upTo: Position; atMs: number; shards: ReadonlySet<number> }[] = [];
+  readonly #late = new LateActs();
+  readonly #own: OwnActs;
   readonly #hidden: HiddenActs;
   readonly #visits: VisitDesk;
   readonly #joined = new Map<number, MessagePort>();
@@ -84,7 +83,6 @@ class LogThread {
   #isPumping = false;
   #isStopping = false;
   #isCaughtUp = false;
-  #trouble: string | null = null;
   #lookTimer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(data: LogData) {
@@ -125,6 +123,7 @@ class LogThread {
       lost: (shard) => void this.#epochs.delete(shard),
     });
     this.#beganAt = this.#head.position;
+    this.#own = new OwnActs({ outbox: this.#reader, index: this.#index, durable: this.#beganAt });
     const applied = () => this.#index.applied;
     this.#visits = new VisitDesk(data, { ledger: this.#ledger, applied, log: (acts) => this.#log(acts) });
     this.#hot.onState((state) => {
@@ -175,6 +174,10 @@ class LogThread {
         return this.#visits.visits(question.visits);
       case "distinct":
         return this.#visits.distinct(question.metric, question.subject);
+      case "own":
+        return question.questions.map((each) => this.#own.find(each));
+      case "own-counts":
+        return this.#own.counts();
     }
   }
 
@@ -196,7 +199,7 @@ class LogThread {
         const batch = this.#queue.splice(0);
         if (batch.length > 0) await this.#take(batch);
         await this.#bulk.next();
-        this.#tellDisk();
+        tellDisk(this.#outbox.trouble);
       }
     } catch (error) {
       fatal(error);
@@ -225,6 +228,7 @@ class LogThread {
   async #ship(parcels: readonly Parcel[]): Promise<Shipped> {
     const isShipped = await this.#actLane.ship(parcels);
     if (!isShipped) this.#outbox.sync();
+    this.#own.durable(parcels.at(-1)?.end ?? 0);
     return { isShipped, isTold: isShipped || (await this.#spool.tell()) };
   }
 
@@ -244,7 +248,7 @@ class LogThread {
       if (!isSystemError(error)) throw error;
       tell({ kind: "refused", id, message: error.message });
     }
-    this.#tellDisk();
+    tellDisk(this.#outbox.trouble);
   }
 
   /** What fails here is put again by `#look`, once the store is back. */
@@ -284,11 +288,12 @@ class LogThread {
     if (this.#isStopping) return;
     tellStore("mysql", isAway(mysql) ? (mysql as Error).message : null);
     tellStore("redis", this.#hot.state.up && hidden === null ? null : this.#hot.state.reason || "has just come back");
+    if (this.#hot.state.up) this.#own.forget();
     if (!this.#actLane.isEmpty) void this.#spool.tell();
     const { trouble } = this.#producers;
     if (trouble !== undefined) tellStore("kafka", trouble);
     this.#outbox.probe();
-    this.#tellDisk();
+    tellDisk(this.#outbox.trouble);
     this.#lookTimer = setTimeout(this.#look, LOOK_MS);
   };
 
@@ -337,7 +342,7 @@ class LogThread {
     if (!this.#actLane.isEmpty) for (const shard of shardsDue) this.#freshness.hide(shard);
     await this.#resend.notes(this.#dueFor(shardsDue));
     await this.#resend.acts(this.#dueFor(shardsDue), this.#beganAt);
-    this.#late.push({ upTo: this.#head.position, atMs: performance.now() + PUT_MS_MAX, shards: shardsDue });
+    this.#late.add(shardsDue, this.#head.position);
     for (const [shard, last] of due) {
       const epoch = epochs.get(shard);
       // A note that came meanwhile confirms itself only: those before it are put once more.
@@ -346,13 +351,11 @@ class LogThread {
     }
   }
 
-  /** Acts of this run: whoever did them puts them himself and is told what they changed, which a put before his would hide. */
-  async #putLate(): Promise<void> {
-    for (let [first] = this.#late; first && first.atMs <= performance.now(); [first] = this.#late) {
+  #putLate(): Promise<void> {
+    return this.#late.each((shards, upTo) => {
       this.#outbox.sync();
-      await this.#resend.acts(this.#dueFor(first.shards), first.upTo);
-      this.#late.shift();
-    }
+      return this.#resend.acts(this.#dueFor(shards), upTo);
+    });
   }
 
   #dueFor(wanted: ReadonlySet<number>): Due {
@@ -361,22 +364,15 @@ class LogThread {
   }
 
   #lane(isMine: (source: string) => boolean): Lane {
-    const reader = new FileLogReader(this.#data.logFolder, this.#head);
-    const parts = { producer: this.#producers.make(), reader, partitions: this.#data.partitions };
     return new Lane({
-      ...parts,
+      producer: this.#producers.make(),
+      reader: new FileLogReader(this.#data.logFolder, this.#head),
+      partitions: this.#data.partitions,
       head: () => this.#head.position,
       isMine,
       from: this.#reader.start(),
       ownFrom: this.#head.position,
     });
-  }
-
-  #tellDisk(): void {
-    const { trouble } = this.#outbox;
-    if (trouble === this.#trouble) return;
-    this.#trouble = trouble;
-    tell({ kind: "disk", trouble });
   }
 
   async #stop(): Promise<void> {

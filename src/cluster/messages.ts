@@ -5,7 +5,9 @@ import type { Code } from "../distinct/code.ts";
 import type { Distinct } from "../distinct/sketches.ts";
 import type { NumberedEvent } from "../ports/bulk.ts";
 import type { OnceKey } from "../ports/counting.ts";
+import type { CountName } from "../ports/hot-store.ts";
 import type { Agreed } from "./agreed.ts";
+import type { OwnAct, OwnQuestion } from "./own-acts.ts";
 
 /** An act for the log: a relation that is set (`by` 0), a keyed increment (`actor` empty), or a visitor alone (no key either). */
 export interface Act {
@@ -76,7 +78,9 @@ export type LogQuestion =
   | { kind: "end"; shard: number }
   | { kind: "visits"; visits: Visit[] }
   | { kind: "distinct"; metric: number; subject: string }
-  | { kind: "bulk"; source: string; events: StampedEvent[] };
+  | { kind: "bulk"; source: string; events: StampedEvent[] }
+  | { kind: "own"; questions: OwnQuestion[] }
+  | { kind: "own-counts" };
 
 export type ToLog = LogQuestion & { id: number };
 
@@ -90,6 +94,8 @@ export interface LogAnswers {
   /** Null where it is not known. */
   distinct: Distinct | null;
   bulk: BulkLogged | null;
+  own: OwnAct[][];
+  "own-counts": CountName[];
 }
 
 export interface FromLog {

@@ -68,6 +68,18 @@ export class OutboxIndex {
     for (const source of this.#decided.keys()) if (!live.has(source)) this.#decided.delete(source);
   }
 
+  /** Where a frame begins behind which all is that the ledger lacks, or about the last `bytes` of it. */
+  tail(bytes: number): Position {
+    let left = this.#stretches.reduce((sum, stretch) => sum + stretch.bytes, 0);
+    let from = this.applied;
+    for (const stretch of this.#stretches) {
+      if (left <= bytes) break;
+      left -= stretch.bytes;
+      from = stretch.end;
+    }
+    return from;
+  }
+
   isDecided(source: string, shard: number, n: number): boolean {
     return n <= (this.#decided.get(source)?.get(shard) ?? 0);
   }

@@ -1,3 +1,4 @@
+import { merge } from "../arithmetic/register.ts";
 import { shardOf } from "../arithmetic/shard-of.ts";
 import { isActive, type Stamp } from "../arithmetic/stamp.ts";
 import { type Actor, COUNT_MAX, type Metric, type Subject } from "../model.ts";
@@ -10,6 +11,7 @@ import type { SharedLedger } from "./ledger.ts";
 import type { Look, Looks } from "./looks.ts";
 import { ShardTokens } from "./shard-tokens.ts";
 import { ShownCache } from "./shown-cache.ts";
+import type { WithoutRedis } from "./without-redis.ts";
 
 interface PageParts {
   table: CounterTable;
@@ -18,6 +20,7 @@ interface PageParts {
   looks: Looks;
   ledger: SharedLedger;
   flushMs: number;
+  withoutRedis: WithoutRedis;
   /** What a subject shows, one by one: for tallies of this node that must be refreshed, and while Redis is away. */
   counts: Counting["counts"];
 }
@@ -34,6 +37,15 @@ interface Line {
   /** Those of them that this node has in its table, and knows too little of the others. */
   stale: number[];
 }
+
+/** Whose registers a page shows, and where they stand. */
+interface Mine {
+  subjects: readonly Subject[];
+  actor: Actor;
+  relations: readonly Metric[];
+}
+
+type Register = [subject: Subject, metric: number, stamp: Stamp];
 
 /** What a shard must be asked for, each with its place in the answer. */
 interface ShardLook {
@@ -71,6 +83,7 @@ export class PageReader {
     } catch (error) {
       if (!isAway(error)) throw error;
       await this.#one(lines, metrics, counts);
+      if (actor !== null) await this.#own({ subjects, actor, relations }, stamps);
     }
     if (actor !== null && relations.length > 0) await this.#fromLedger({ subjects, actor, relations }, stamps);
     return { counts: counts.map((count) => Math.min(count, COUNT_MAX)), mine: stamps.map(isActive) };
@@ -197,18 +210,27 @@ export class PageReader {
     );
   }
 
-  async #fromLedger(
-    { subjects, actor, relations }: { subjects: readonly Subject[]; actor: Actor; relations: readonly Metric[] },
-    stamps: Stamp[],
-  ): Promise<void> {
-    const places = new Map(subjects.map((subject, place) => [subject, place]));
-    const columns = new Map(relations.map(({ id }, k) => [id, k]));
-    for (const [subject, metric, stamp] of await this.#parts.ledger.registersOfActor(actor, subjects)) {
-      const place = places.get(subject);
-      const k = columns.get(metric);
-      if (place === undefined || k === undefined) continue;
-      const at = place * relations.length + k;
-      if (stamp > (stamps[at] as Stamp)) stamps[at] = stamp;
-    }
+  /** Redis is away: this node's own acts of the actor. */
+  async #own({ subjects, actor, relations }: Mine, stamps: Stamp[]): Promise<void> {
+    const lists = await Promise.all(relations.map(({ id }) => this.#parts.withoutRedis.subjects(actor, id)));
+    const found = lists.flatMap((list, k) => list.map(({ id, stamp }): Register => [id, relations[k]?.id ?? 0, stamp]));
+    raise(stamps, found, { subjects, relations });
+  }
+
+  async #fromLedger({ subjects, actor, relations }: Mine, stamps: Stamp[]): Promise<void> {
+    raise(stamps, await this.#parts.ledger.registersOfActor(actor, subjects), { subjects, relations });
+  }
+}
+
+/** Registers of one actor, each at its place among the subjects and relations of a page: the higher stamp holds. */
+function raise(stamps: Stamp[], found: Register[], { subjects, relations }: Omit<Mine, "actor">): void {
+  const places = new Map(subjects.map((subject, place) => [subject, place]));
+  const columns = new Map(relations.map(({ id }, k) => [id, k]));
+  for (const [subject, metric, stamp] of found) {
+    const place = places.get(subject);
+    const k = columns.get(metric);
+    if (place === undefined || k === undefined) continue;
+    const at = place * relations.length + k;
+    stamps[at] = merge(stamps[at] as Stamp, stamp);
   }
 }

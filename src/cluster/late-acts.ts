@@ -1,0 +1,31 @@
+import { LAG_MS_MAX, LOOK_MS_MAX } from "../limits.ts";
+import type { Position } from "../ports/log.ts";
+
+/** After so long an act is put, or has been given up by who did it. */
+const PUT_MS_MAX = LAG_MS_MAX + LOOK_MS_MAX;
+
+interface Late {
+  upTo: Position;
+  dueMs: number;
+  shards: ReadonlySet<number>;
+}
+
+/**
+ * Acts of this run on shards whose copies are new. Whoever did them puts them himself and is told what they changed, which a
+ * put before his would hide; so they are put for him only once he cannot be doing it any more.
+ */
+export class LateActs {
+  readonly #waiting: Late[] = [];
+
+  add(shards: ReadonlySet<number>, upTo: Position): void {
+    this.#waiting.push({ upTo, dueMs: performance.now() + PUT_MS_MAX, shards });
+  }
+
+  /** What fails is tried again by the next call. */
+  async each(put: (shards: ReadonlySet<number>, upTo: Position) => Promise<void>): Promise<void> {
+    for (let [first] = this.#waiting; first && first.dueMs <= performance.now(); [first] = this.#waiting) {
+      await put(first.shards, first.upTo);
+      this.#waiting.shift();
+    }
+  }
+}
