@@ -26,8 +26,10 @@ export interface FreshnessShare {
 /** 2^31 of them are more than a year of one process. */
 const TICK_MS = 20;
 const PUSHED = 0;
-/** The tick at which R was asked for; 0: nothing is known, the slot has only what was added here. */
+/** The tick at which R was asked for. Below, nothing is known: the slot has only what was added here, or an R of before. */
 const ASKED = 1;
+const NEVER = 0;
+const FORGOTTEN = -1;
 const WORDS = 2;
 
 export class Freshness {
@@ -60,7 +62,7 @@ export class Freshness {
   /** For `CounterTable.install` of a new slot: what the slot's former owners added is in every base there will be. */
   readonly begin = (slot: number, adds: number): void => {
     Atomics.store(this.#words, slot * WORDS + PUSHED, adds);
-    Atomics.store(this.#words, slot * WORDS + ASKED, 0);
+    Atomics.store(this.#words, slot * WORDS + ASKED, NEVER);
   };
 
   tick(): number {
@@ -70,11 +72,16 @@ export class Freshness {
   /** How old what the slot knows of the others is; infinite where it knows nothing. */
   ageMs(slot: number): number {
     const asked = Atomics.load(this.#words, slot * WORDS + ASKED);
-    return asked === 0 ? Number.POSITIVE_INFINITY : (this.tick() - asked) * TICK_MS;
+    return asked <= NEVER ? Number.POSITIVE_INFINITY : (this.tick() - asked) * TICK_MS;
   }
 
   isKnown(slot: number): boolean {
-    return Atomics.load(this.#words, slot * WORDS + ASKED) !== 0;
+    return Atomics.load(this.#words, slot * WORDS + ASKED) > NEVER;
+  }
+
+  /** Whether what the slot shows is at most the count, as far as this node knows: what it added, and maybe an R. */
+  isSound(slot: number): boolean {
+    return Atomics.load(this.#words, slot * WORDS + ASKED) !== FORGOTTEN;
   }
 
   /** What is known stays, and must be asked for anew before it is shown again. */
@@ -84,7 +91,7 @@ export class Freshness {
 
   /** Nothing is known any more: the next reading is believed whatever it says. */
   forget(slot: number): void {
-    Atomics.store(this.#words, slot * WORDS + ASKED, 0);
+    Atomics.store(this.#words, slot * WORDS + ASKED, FORGOTTEN);
   }
 
   /** The ledger was shown at this version: a copy in Redis that is older would show less. */
@@ -156,7 +163,7 @@ export class Freshness {
       if (seq !== null && (this.seq(shard) !== seq || Atomics.load(this.#words, at + PUSHED) !== pushed)) return false;
       isTaken = true;
       const known = Atomics.load(this.#words, at + ASKED);
-      if (known !== 0 && (known > asked || (known === asked && rise < 0))) return false;
+      if (known > NEVER && (known > asked || (known === asked && rise < 0))) return false;
       Atomics.store(this.#words, at + ASKED, asked);
       return true;
     });

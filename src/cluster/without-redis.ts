@@ -35,7 +35,7 @@ export class WithoutRedis {
     this.#freshness = parts.freshness;
   }
 
-  /** Counts of one subject; of tallies at least what this node has shown. Rejects with `unavailable` where MySQL is away, too. */
+  /** Counts of one subject; of tallies at least what this node has shown or has added. Rejects with `unavailable` where MySQL is away, too. */
   async counts(subject: Subject, metrics: readonly number[]): Promise<number[]> {
     if (metrics.length === 0) return [];
     const own = (await Promise.all(metrics.map((metric) => this.#log.own({ metric, subject })))).flat();
@@ -115,8 +115,8 @@ export class WithoutRedis {
     this.#table.enter();
     try {
       const slot = this.#table.find(metric, subject);
-      const isKnown = slot >= 0 && this.#table.isLoaded(slot) && this.#freshness.isKnown(slot);
-      return isKnown ? this.#table.shown(slot) : 0;
+      const isSound = slot >= 0 && this.#table.isLoaded(slot) && this.#freshness.isSound(slot);
+      return isSound ? this.#table.shown(slot) : 0;
     } finally {
       this.#table.leave();
     }

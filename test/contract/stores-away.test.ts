@@ -1,16 +1,20 @@
 import { afterEach, describe, expect, test } from "bun:test";
-import { type Api, expectProblem, freshSubject, type Reply, useOpened } from "../support/contract.ts";
+import { type Api, expectProblem, freshSubject, useOpened } from "../support/contract.ts";
 import { eventually } from "../support/eventually.ts";
+import {
+  untilEqual as allEqual,
+  STORES,
+  type StoreName,
+  soon,
+  TIME,
+  untilAsked,
+  untilDegraded,
+  untilReady,
+} from "../support/stores-away.ts";
 import { TwoNodes } from "../support/two-nodes.ts";
 
-/** "A store known to be away costs no answer more than 1 s", on a machine that does much else; twice a deadline is too long. */
-const ANSWER_MS_MAX = 1_900;
-/** The same where the node has said so: of MySQL no thread waits then, of Redis one for half a second at most. */
+/** Where the node has said that a store is silent no answer waits for it long: of MySQL no thread waits then, of Redis one for half a second at most. */
 const KNOWN_MS_MAX = 900;
-const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/;
-const STORES = ["redis", "kafka", "mysql"] as const;
-type StoreName = (typeof STORES)[number];
-
 const nodes = useOpened(() => TwoNodes.start());
 /** The node that stores are taken from, and the other one. */
 const here = () => nodes().api(0);
@@ -19,47 +23,7 @@ const there = () => nodes().api(1);
 const cut = (...names: StoreName[]) => Promise.all(names.map((name) => nodes().ways(0)[name].cut()));
 const heal = (...names: StoreName[]) => Promise.all(names.map((name) => nodes().ways(0)[name].heal()));
 
-async function soon(answer: Promise<Reply>): Promise<Reply> {
-  const since = performance.now();
-  const reply = await answer;
-  expect(performance.now() - since).toBeLessThan(ANSWER_MS_MAX);
-  return reply;
-}
-
-async function untilDegraded(api: Api, ...names: StoreName[]): Promise<void> {
-  await eventually(async () => {
-    const reply = await api.get("/readyz");
-    expect(reply.status).toBe(200);
-    expect(reply.json.status).toBe("degraded");
-    for (const name of names) {
-      expect(reply.json.parts[name]).toMatchObject({ status: "down", since: expect.stringMatching(TIME) });
-    }
-  });
-}
-
-/** The log's thread has all of them back, which is what /readyz tells. */
-async function untilReady(api: Api): Promise<void> {
-  await eventually(async () => expect((await api.get("/readyz")).json.status).toBe("ready"));
-}
-
-/** Each request thread has connections of its own, which come back in their own time: so many new ones find all threads. */
-async function untilAsked(api: Api): Promise<void> {
-  await eventually(async () => {
-    for (let i = 0; i < 20; i++) {
-      const url = new URL(`${freshSubject().path}/likes/${i}`, api.url);
-      expect((await fetch(url, { method: "PUT", keepalive: false })).status).toBe(200);
-    }
-  });
-}
-
-/** Everything that is known of the subject is the same here, there and in MySQL. */
-async function untilEqual(subject: string, counts: Record<string, number>): Promise<void> {
-  const path = `/v1/subjects/${subject}`;
-  await eventually(async () => {
-    for (const api of [here(), there()]) expect((await api.get(path)).json?.counts).toMatchObject(counts);
-    for (const [metric, count] of Object.entries(counts)) expect(await nodes().stored(subject, metric)).toBe(count);
-  });
-}
+const untilEqual = (subject: string, counts: Record<string, number>) => allEqual(nodes(), subject, counts);
 
 afterEach(async () => {
   await heal(...STORES);
@@ -231,77 +195,6 @@ test.each(["mysql", "redis"] as const)(
   },
   60_000,
 );
-
-describe("a node without Redis", () => {
-  test("shows its own acts at once, though Kafka is away too, wherever they belong, also after SIGKILL", async () => {
-    const { path, subject } = freshSubject();
-    const first = `first-${subject}`;
-    const second = `second-${subject} 👍`;
-    const of = (actor: string) => `${path}/likes/${encodeURIComponent(actor)}`;
-    await here().put(of(first));
-    await here().post(`${path}/views`, { json: { by: 3 } });
-    await untilEqual(subject, { likes: 1, views: 3 });
-    await cut("redis", "kafka");
-
-    const statuses = [
-      await soon(here().put(of(second))),
-      await soon(here().delete(of(first))),
-      await soon(
-        here().put(`${path}/favorites/${encodeURIComponent(second)}`, { headers: { "idempotency-key": "own" } }),
-      ),
-      await soon(here().post(`${path}/views`, { json: { by: 4 }, headers: { "idempotency-key": "own-4" } })),
-      await soon(here().post(`${path}/views`, { json: { by: 4 }, headers: { "idempotency-key": "own-4" } })),
-    ].map(({ status }) => status);
-    expect(statuses).toEqual([202, 202, 202, 202, 202]);
-    const shown = async () => {
-      const counts = { likes: 1, favorites: 1, views: 7 };
-      const query = { subjects: [subject], actor: second, known: true };
-      const time = expect.stringMatching(TIME);
-      expect((await soon(here().get(`${path}?actor=${encodeURIComponent(second)}`))).json).toMatchObject({
-        counts,
-        mine: ["likes", "favorites"],
-      });
-      expect((await soon(here().get(of(first)))).json).toEqual({ active: false, count: 1, at: null });
-      expect((await soon(here().get(of(second)))).json).toEqual({ active: true, count: 1, at: time });
-      expect((await soon(here().get(`${path}/likes?limit=5`))).json.actors).toEqual([{ actor: second, at: time }]);
-      const actor = (await soon(here().get(`/v1/actors/${encodeURIComponent(second)}`))).json;
-      expect(actor.counts).toMatchObject({ likes: 1, favorites: 1 });
-      const list = (await soon(here().get(`/v1/actors/${encodeURIComponent(second)}/likes?limit=5`))).json;
-      expect(list.subjects).toEqual([{ subject, at: time }]);
-      const [item] = (await soon(here().post("/v1/query", { json: query }))).json.items;
-      expect(item).toMatchObject({ counts, mine: ["likes", "favorites"] });
-    };
-    await shown();
-    expect(await nodes().stored(subject, "likes")).toBe(1);
-    await untilDegraded(here(), "redis", "kafka");
-    await nodes().server(0).kill();
-    await nodes().startNode(0);
-    await shown();
-
-    await heal("redis", "kafka");
-    await untilReady(here());
-    await untilEqual(subject, { likes: 1, favorites: 1, views: 7 });
-    await shown();
-  }, 120_000);
-
-  test("does not count once more what the ledger has by now", async () => {
-    const { path, subject } = freshSubject();
-    await cut("redis");
-    let likes = 0;
-    let views = 0;
-    const until = performance.now() + 4_000;
-    while (performance.now() < until) {
-      const like = here().put(`${path}/likes/${likes++}`);
-      const view = here().post(`${path}/views`, { headers: { "idempotency-key": `view ${subject} ${views++}` } });
-      expect((await Promise.all([like, view])).map(({ status }) => status)).toEqual([202, 202]);
-      const { counts } = (await here().get(path)).json;
-      expect([counts.likes, counts.views]).toEqual([likes, views]);
-    }
-    await heal("redis");
-    await untilReady(here());
-    await untilEqual(subject, { likes, views });
-  }, 120_000);
-});
 
 describe("every store is away", () => {
   test("writes are 202, what cannot be known is 503, and nothing is lost or twice there", async () => {
