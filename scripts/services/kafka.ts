@@ -8,9 +8,14 @@ import { freePort, HOST } from "./ports.ts";
 import { TcpProxy } from "./proxy.ts";
 import { Server } from "./server.ts";
 import { copyTemplate } from "./template.ts";
+import type { Authority } from "./tls.ts";
 
 /** Any: it is a cluster of one. */
 const CLUSTER_ID = "dGFsbHktdGVzdC1jbHVzdA";
+
+/** Whom the listener with TLS lets in, by SASL. */
+export const KAFKA_USER = { name: "tally", password: "geheim" };
+const SCRAM = ["SCRAM-SHA-256", "SCRAM-SHA-512"];
 
 export interface KafkaOptions {
   /**
@@ -18,22 +23,32 @@ export interface KafkaOptions {
    * listener that tells them the proxy's port; these are made with the server.
    */
   proxies?: number;
+  /** Beside the open listener one with TLS, for who says that he is KAFKA_USER. */
+  authority?: Authority;
   /** Further lines of server.properties. */
   properties?: Record<string, string | number>;
   /** Further flags of Java. */
   java?: string[];
 }
 
+interface KafkaPorts {
+  broker: number;
+  controller: number;
+  secure: number;
+}
+
 /** One Kafka in KRaft mode, broker and controller in one. Topics are not made by themselves. */
 export class KafkaServer extends Server {
   readonly #options: KafkaOptions;
   readonly #controller: number;
+  readonly #secure: number;
   /** Each with the listener that it leads to. */
   readonly proxies: readonly TcpProxy[];
 
-  private constructor(ports: [broker: number, controller: number], proxies: TcpProxy[], options: KafkaOptions) {
-    super("kafka", ports[0]);
-    this.#controller = ports[1];
+  private constructor(ports: KafkaPorts, proxies: TcpProxy[], options: KafkaOptions) {
+    super("kafka", ports.broker);
+    this.#controller = ports.controller;
+    this.#secure = ports.secure;
     this.proxies = proxies;
     this.#options = options;
   }
@@ -41,7 +56,8 @@ export class KafkaServer extends Server {
   static async start(options: KafkaOptions = {}): Promise<KafkaServer> {
     const proxies: TcpProxy[] = [];
     for (let i = 0; i < (options.proxies ?? 0); i++) proxies.push(await TcpProxy.start(await freePort()));
-    const server = new KafkaServer([await freePort(), await freePort()], proxies, options);
+    const ports = { broker: await freePort(), controller: await freePort(), secure: await freePort() };
+    const server = new KafkaServer(ports, proxies, options);
     await server.start();
     return server;
   }
@@ -49,6 +65,11 @@ export class KafkaServer extends Server {
   /** As `--kafka-brokers` takes it. */
   get brokers(): string {
     return `${HOST}:${this.port}`;
+  }
+
+  /** The same with TLS and SASL. */
+  get secureBrokers(): string {
+    return `${HOST}:${this.#secure}`;
   }
 
   override async close(): Promise<void> {
@@ -79,8 +100,10 @@ export class KafkaServer extends Server {
   }
 
   #properties(): Record<string, string | number> {
+    const { authority } = this.#options;
     const listeners = [
       { name: "DIRECT", port: this.port, advertised: this.port },
+      ...(authority ? [{ name: SECURE, port: this.#secure, advertised: this.#secure }] : []),
       ...this.proxies.map((proxy, i) => ({ name: `PROXY${i}`, port: proxy.target, advertised: proxy.port })),
     ];
     return {
@@ -95,7 +118,7 @@ export class KafkaServer extends Server {
       ].join(","),
       "advertised.listeners": listeners.map(({ name, advertised }) => `${name}://${HOST}:${advertised}`).join(","),
       "listener.security.protocol.map": ["CONTROLLER", ...listeners.map(({ name }) => name)]
-        .map((name) => `${name}:PLAINTEXT`)
+        .map((name) => `${name}:${name === SECURE ? "SASL_SSL" : "PLAINTEXT"}`)
         .join(","),
       "log.dirs": this.data,
       "auto.create.topics.enable": "false",
@@ -114,17 +137,21 @@ export class KafkaServer extends Server {
       // One that was killed may come back once its former self counts as gone: with the default, after 9 s.
       "broker.session.timeout.ms": 2_000,
       "broker.heartbeat.interval.ms": 250,
+      ...(authority && securityOf(authority)),
       ...this.#options.properties,
     };
   }
 
   protected override async fill(data: string): Promise<void> {
     const { version } = await kafkaPrograms();
-    await copyTemplate(`kafka-${version}-formatted`, data, async (folder) => {
+    const name = `kafka-${version}-formatted-with-users`;
+    await copyTemplate(name, data, async (folder) => {
       const path = join(this.folder, "format.properties");
       writeFileSync(path, lines({ ...this.#properties(), "log.dirs": folder }));
+      const { name, password } = KAFKA_USER;
+      const users = SCRAM.flatMap((kind) => ["--add-scram", `${kind}=[name=${name},password=${password}]`]);
       const format = ["kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", path];
-      await command([...(await this.#java()), ...format], { wanted: "Kafka cannot format its folder" });
+      await command([...(await this.#java()), ...format, ...users], { wanted: "Kafka cannot format its folder" });
     });
   }
 
@@ -145,6 +172,24 @@ export class KafkaServer extends Server {
       await admin.disconnect();
     }
   }
+}
+
+const SECURE = "SECURE";
+
+function securityOf({ bundle }: Authority): Record<string, string> {
+  const { name, password } = KAFKA_USER;
+  const modules = "org.apache.kafka.common.security";
+  const listener = `listener.name.${SECURE.toLowerCase()}`;
+  const scram = SCRAM.map((kind): [string, string] => {
+    return [`${listener}.${kind.toLowerCase()}.sasl.jaas.config`, `${modules}.scram.ScramLoginModule required;`];
+  });
+  return {
+    "sasl.enabled.mechanisms": ["PLAIN", ...SCRAM].join(","),
+    [`${listener}.ssl.keystore.type`]: "PEM",
+    [`${listener}.ssl.keystore.location`]: bundle,
+    [`${listener}.plain.sasl.jaas.config`]: `${modules}.plain.PlainLoginModule required user_${name}="${password}";`,
+    ...Object.fromEntries(scram),
+  };
 }
 
 const LOGGING = {

@@ -38,11 +38,26 @@ test.each([
   );
 });
 
+const sasl = (said: string) => Object.assign(new Error(said), { name: "KafkaJSSASLAuthenticationError" });
+
+test.each([
+  ["SASL SCRAM-SHA-512 mechanism is not supported by the server", "--kafka-sasl = plain: must be one that Kafka takes"],
+  ["SASL PLAIN authentication failed: Authentication failed: Invalid", "--kafka-password = ***: must be that of tally"],
+])("what Kafka's SASL refuses with %s is that setting", (said, says) => {
+  const secure = { ...settings, kafkaSasl: "plain" as const, kafkaUsername: "tally", kafkaPassword: "geheim" };
+  const error = new KafkaAway(said, { cause: new Error("retries", { cause: sasl(said) }) });
+  expect(refusedSetting(error, secure)?.message).toStartWith(`wrong setting: ${says}`);
+});
+
 test.each([
   ["MySQL is full", mysqlSays(1040, "Too many connections")],
   ["MySQL is away", new LedgerUnavailable("MySQL: no answer in time")],
   ["Redis is away", new HotStoreAway("Redis cannot be reached: 127.0.0.1:6379 does not answer")],
   ["Kafka is away", new KafkaAway("no answer")],
+  [
+    "Kafka goes while it asks who we are",
+    new KafkaAway("x", { cause: sasl("SASL PLAIN authentication failed: Closed connection") }),
+  ],
 ])("%s: no wrong setting", (_, error) => {
   expect(refusedSetting(error, settings)).toBeNull();
   const ended = commandError(error, settings) as StartError;

@@ -4,6 +4,7 @@ import { EXIT, StartError } from "../errors.ts";
 import { LedgerUnavailable } from "../ports/ledger.ts";
 import { isAway } from "./away.ts";
 import { KafkaAway } from "./kafka/client.ts";
+import { saslRefusal } from "./kafka/errors.ts";
 import { CredentialsRefused } from "./redis/server.ts";
 
 /** MySQL's numbers: not let into the database, not let in, no such database, not let in without a password. */
@@ -18,6 +19,12 @@ export function refusedSetting(error: unknown, settings: Settings): SettingsErro
     const name = settings.redisUrl?.startsWith("http") ? "redisToken" : "redisUrl";
     const right = name === "redisToken" ? "be a token" : "have a user and a password";
     return SettingsError.of(name, settings[name], `must ${right} that Redis takes, which says: ${error.said}`);
+  }
+  const kafka = error instanceof KafkaAway ? saslRefusal(error.cause) : null;
+  if (kafka !== null) {
+    const right =
+      kafka.setting === "kafkaSasl" ? "be one that Kafka takes" : `be that of ${settings.kafkaUsername} in Kafka`;
+    return SettingsError.of(kafka.setting, settings[kafka.setting], `must ${right}, which says: ${kafka.said}`);
   }
   const cause = error instanceof LedgerUnavailable ? (error.cause as { errno?: number; message: string }) : null;
   if (!REFUSALS.has(cause?.errno)) return null;

@@ -3,6 +3,7 @@ import { parse as parseYaml } from "yaml";
 import { z } from "zod";
 import { formatDuration, parseDuration } from "../lib/duration.ts";
 import { NAME_PATTERN } from "../model.ts";
+import { tlsOfMysql } from "./mysql-tls.ts";
 import { type KeySetting, type RateLimit, ROLES } from "./settings.ts";
 
 // Each schema takes the text of a flag or a variable as well as what YAML makes of the file, and has one message that
@@ -133,10 +134,14 @@ export const redisUrl = checked((v) => {
   return url?.hostname && /^(rediss?|https?):$/.test(url.protocol) ? v : undefined;
 }, "must be redis://, rediss://, https:// or http:// with a host, or redis+cluster://host:port,host:port");
 
+/** What the driver would take besides, or drop with a warning (`ssl-mode`), changes how we read and write, or does not protect. */
 export const mysqlUrl = checked((v) => {
   const url = URL.parse(v);
-  return url?.protocol === "mysql:" && url.hostname && /^\/[^/]+$/.test(url.pathname) ? v : undefined;
-}, "must be mysql://user:password@host/database");
+  const isWhole = url?.protocol === "mysql:" && url.hostname && /^\/[^/]+$/.test(url.pathname);
+  return isWhole && tlsOfMysql(url) !== undefined && [...url.searchParams.keys()].every((key) => key === "ssl")
+    ? v
+    : undefined;
+}, "must be mysql://user:password@host/database, with ?ssl=true behind it for TLS");
 
 export const rateLimit = checked((v): RateLimit | undefined => {
   const match = /^(\d{1,7}(?:\.\d{1,3})?):(\d{1,7})$/.exec(v);

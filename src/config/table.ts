@@ -376,6 +376,7 @@ export const SETTINGS: Table = {
     schema: schema.mysqlUrl,
     default: null,
     doc: "MySQL: mysql://user:password@host/database",
+    more: 'With TLS: `?ssl=true` behind it, or the driver\'s options as JSON, such as `?ssl={"rejectUnauthorized":true}`; the certificate must be for that host.',
     secret: "url",
     example: "mysql://tally:password@mysql/tally",
   },

@@ -7,7 +7,7 @@ import { openDriver } from "../../src/cluster/redis/open-driver.ts";
 import { Api } from "../support/contract.ts";
 import { eventually } from "../support/eventually.ts";
 import { TestServer } from "../support/server.ts";
-import { freePort, RedisServer, sharedServices } from "../support/services.ts";
+import { freePort, makeAuthority, RedisServer, sharedServices } from "../support/services.ts";
 
 const SHARD = 3;
 /** Loading takes KEYS × this, in all 2 s. */
@@ -49,13 +49,7 @@ interface TlsRedis {
 /** A Redis behind TLS, with a certificate that only `authority` vouches for. */
 async function tlsRedis(): Promise<TlsRedis> {
   const folder = mkdtempSync(join(tmpdir(), "tally-tls-"));
-  const [key, certificate] = [join(folder, "key.pem"), join(folder, "certificate.pem")];
-  const made = Bun.spawn(
-    `openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=DNS:localhost
-     -keyout ${key} -out ${certificate}`.split(/\s+/),
-    { stdout: "ignore", stderr: "ignore" },
-  );
-  expect(await made.exited).toBe(0);
+  const { key, certificate } = await makeAuthority(folder);
   const port = await freePort();
   const tls = ["--tls-port", String(port), "--tls-cert-file", certificate, "--tls-key-file", key];
   const redis = await RedisServer.start({ args: [...tls, "--tls-auth-clients", "no"] });

@@ -124,7 +124,7 @@ function writeLog({ namespace, level, log: { message, broker, error, groupId } }
   const limited = log.limited(`kafkajs ${name}`, LOG_EVERY_MS);
   const fields = { part: "kafka", from: name, broker, reason: error, groupId };
   // An answer that says no, and the end of a session, are told by whoever asked; what we cut is no news.
-  const isTold = /^(Response|Crash|Connection error: given up)\b/.test(message);
+  const isTold = /^(Response|Crash|SASL|Connection error: given up)\b/.test(message);
   if (level === logLevel.ERROR && !isTold) limited.warn(message, fields);
   else limited.debug(message, fields);
 }

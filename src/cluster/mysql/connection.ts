@@ -1,5 +1,6 @@
 import { DrizzleQueryError } from "drizzle-orm/errors";
 import { type Connection, type ConnectionOptions, createConnection } from "mysql2";
+import { tlsOfMysql } from "../../config/mysql-tls.ts";
 import { LedgerUnavailable } from "../../ports/ledger.ts";
 
 /** A row as the driver gives it: columns in order. */
@@ -116,8 +117,10 @@ export class LedgerConnection {
 
 /** What every connection of ours has in common. */
 function optionsOf(url: string, connectMs: number): ConnectionOptions {
+  const tls = tlsOfMysql(new URL(url));
   return {
     uri: url,
+    ...(tls && { ssl: tls }),
     connectTimeout: connectMs,
     charset: "utf8mb4_bin",
     timezone: "Z",
