@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { RedisHotStore } from "../../src/cluster/redis/hot-store.ts";
 import { openDriver } from "../../src/cluster/redis/open-driver.ts";
+import { refusalAt } from "../../src/cluster/redis/refusal.ts";
 import { Api } from "../support/contract.ts";
 import { eventually } from "../support/eventually.ts";
 import { TestServer } from "../support/server.ts";
@@ -47,7 +48,7 @@ interface TlsRedis {
 }
 
 /** A Redis behind TLS, with a certificate that only `authority` vouches for. */
-async function tlsRedis(): Promise<TlsRedis> {
+async function tlsRedis(host: string): Promise<TlsRedis> {
   const folder = mkdtempSync(join(tmpdir(), "tally-tls-"));
   const { key, certificate } = await makeAuthority(folder);
   const port = await freePort();
@@ -55,7 +56,7 @@ async function tlsRedis(): Promise<TlsRedis> {
   const redis = await RedisServer.start({ args: [...tls, "--tls-auth-clients", "no"] });
   return {
     redis,
-    url: `rediss://localhost:${port}`,
+    url: `rediss://${host}:${port}`,
     folder,
     authority: certificate,
     async stop() {
@@ -73,28 +74,34 @@ function withRedis(flags: readonly string[], url: string): string[] {
     : flags.with(at + 1, url);
 }
 
-test("a Redis behind TLS: used where its certificate is trusted, through a restart too", async () => {
-  const [tls, services] = await Promise.all([tlsRedis(), sharedServices()]);
-  try {
-    const server = await TestServer.start({
-      data: join(tls.folder, "data"),
-      args: [...withRedis(services.flags, tls.url), "--flush-ms", "50"],
-      env: { NODE_EXTRA_CA_CERTS: tls.authority },
-    });
-    const api = new Api();
-    api.urls = [server.url];
-    await eventually(async () => expect((await api.get("/readyz")).json.status).toBe("ready"));
-    expect((await api.put("/v1/subjects/article/tls/likes/7")).json).toMatchObject({ changed: true, count: 1 });
-    await tls.redis.kill();
-    await tls.redis.start();
-    await eventually(async () => expect((await api.get("/readyz")).json.status).toBe("ready"));
-    // Its memory is empty: until it is settled again, an act may be durable only.
-    expect((await api.put("/v1/subjects/article/tls/likes/8")).status).toBeOneOf([200, 202]);
-    await eventually(async () => expect((await api.get("/v1/subjects/article/tls/likes")).json.count).toBe(2));
-    expect(await server.stop()).toEqual({ status: 0, signal: null });
-  } finally {
-    await TestServer.killAll();
-    await services.stop();
-    await tls.stop();
-  }
-}, 60_000);
+test.each(["localhost", "127.0.0.1"])(
+  "a Redis behind TLS, at %s: used where its certificate is trusted, through a restart too",
+  async (host) => {
+    const [tls, services] = await Promise.all([tlsRedis(host), sharedServices()]);
+    try {
+      const server = await TestServer.start({
+        data: join(tls.folder, "data"),
+        args: [...withRedis(services.flags, tls.url), "--flush-ms", "50"],
+        env: { NODE_EXTRA_CA_CERTS: tls.authority },
+      });
+      const api = new Api();
+      api.urls = [server.url];
+      await eventually(async () => expect((await api.get("/readyz")).json.status).toBe("ready"));
+      expect((await api.put("/v1/subjects/article/tls/likes/7")).json).toMatchObject({ changed: true, count: 1 });
+      // This process does not trust it, and must be told so.
+      expect(await refusalAt(tls.url)).toMatch(/certificate/);
+      await tls.redis.kill();
+      await tls.redis.start();
+      await eventually(async () => expect((await api.get("/readyz")).json.status).toBe("ready"));
+      // Its memory is empty: until it is settled again, an act may be durable only.
+      expect((await api.put("/v1/subjects/article/tls/likes/8")).status).toBeOneOf([200, 202]);
+      await eventually(async () => expect((await api.get("/v1/subjects/article/tls/likes")).json.count).toBe(2));
+      expect(await server.stop()).toEqual({ status: 0, signal: null });
+    } finally {
+      await TestServer.killAll();
+      await services.stop();
+      await tls.stop();
+    }
+  },
+  60_000,
+);

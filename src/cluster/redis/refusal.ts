@@ -1,4 +1,4 @@
-import { connect } from "node:net";
+import { connect, isIP } from "node:net";
 import { connect as connectTls } from "node:tls";
 import { ANSWER_MS_MAX } from "./driver.ts";
 
@@ -15,7 +15,8 @@ export function refusalAt(redisUrl: string): Promise<string | null> {
   if (password) words.push(["AUTH", ...(user ? [user] : []), password]);
   words.push(["PING"]);
   return new Promise((resolve) => {
-    const socket = url.protocol === "rediss:" ? connectTls({ host, port, servername: host }) : connect({ host, port });
+    const tls = () => connectTls({ host, port, ...(isIP(host) ? {} : { servername: host }) });
+    const socket = url.protocol === "rediss:" ? tls() : connect({ host, port });
     const done = (answer: string | null) => {
       socket.destroy();
       resolve(answer);
