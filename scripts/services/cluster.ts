@@ -10,6 +10,8 @@ export interface ClusterOptions {
   redis?: RedisOptions;
   mysql?: MysqlOptions;
   kafka?: Omit<KafkaOptions, "proxies">;
+  /** Of Kafka. The ways to several of them cannot be broken. */
+  brokers?: number;
 }
 
 /** One node's ways to the stores. */
@@ -25,6 +27,7 @@ export interface Cluster extends AsyncDisposable {
   readonly redis: RedisServer;
   readonly mysql: MysqlServer;
   readonly kafka: KafkaServer;
+  readonly brokers: readonly KafkaServer[];
   /** What `tally` needs to use them directly. */
   readonly flags: string[];
   /** As many as were asked for. */
@@ -43,18 +46,20 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
   const starting = [
     RedisServer.start(options.redis),
     MysqlServer.start(options.mysql),
-    KafkaServer.start({ ...options.kafka, proxies: options.nodes ?? 0 }),
+    KafkaServer.startMany(options.brokers ?? 1, { ...options.kafka, proxies: options.nodes ?? 0 }),
   ] as const;
   const opened: { close(): Promise<void> }[] = [];
-  for (const result of await Promise.allSettled<Server>(starting)) {
-    if (result.status === "fulfilled") opened.push(result.value);
+  for (const result of await Promise.allSettled<Server | Server[]>(starting)) {
+    if (result.status === "fulfilled") opened.push(...[result.value].flat());
   }
   const stop = async () => {
     await Promise.all(opened.reverse().map((one) => one.close()));
     opened.length = 0;
   };
   try {
-    const [redis, mysql, kafka] = await Promise.all(starting);
+    const [redis, mysql, brokers] = await Promise.all(starting);
+    const kafka = brokers[0] as KafkaServer;
+    const allBrokers = brokers.map((broker) => broker.brokers).join(",");
     const ways: Ways[] = [];
     for (const way of kafka.proxies) {
       const proxies = { redis: await TcpProxy.start(redis.port), mysql: await TcpProxy.start(mysql.port), kafka: way };
@@ -62,12 +67,12 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
       const urls = {
         redis: proxies.redis.via(redis.url),
         mysql: proxies.mysql.via(mysql.url),
-        kafka: way.address,
+        kafka: brokers.length > 1 ? allBrokers : way.address,
       };
       ways.push({ ...proxies, flags: flagsFor(urls) });
     }
-    const flags = flagsFor({ redis: redis.url, mysql: mysql.url, kafka: kafka.brokers });
-    return { redis, mysql, kafka, flags, ways, stop, [Symbol.asyncDispose]: stop };
+    const flags = flagsFor({ redis: redis.url, mysql: mysql.url, kafka: allBrokers });
+    return { redis, mysql, kafka, brokers, flags, ways, stop, [Symbol.asyncDispose]: stop };
   } catch (error) {
     await stop();
     throw error;

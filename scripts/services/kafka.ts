@@ -37,29 +37,48 @@ interface KafkaPorts {
   secure: number;
 }
 
-/** One Kafka in KRaft mode, broker and controller in one. Topics are not made by themselves. */
+/** Which of the brokers it is, from 0, and where all of them have their controllers. */
+interface KafkaPlace {
+  index: number;
+  controllers: readonly number[];
+}
+
+/** A Kafka in KRaft mode, or one broker of several, each its own controller. Topics are not made by themselves. */
 export class KafkaServer extends Server {
   readonly #options: KafkaOptions;
-  readonly #controller: number;
+  readonly #place: KafkaPlace;
   readonly #secure: number;
   /** Each with the listener that it leads to. */
   readonly proxies: readonly TcpProxy[];
 
-  private constructor(ports: KafkaPorts, proxies: TcpProxy[], options: KafkaOptions) {
+  private constructor(ports: KafkaPorts, place: KafkaPlace, proxies: TcpProxy[], options: KafkaOptions) {
     super("kafka", ports.broker);
-    this.#controller = ports.controller;
+    this.#place = place;
     this.#secure = ports.secure;
     this.proxies = proxies;
     this.#options = options;
   }
 
   static async start(options: KafkaOptions = {}): Promise<KafkaServer> {
+    const [server] = await KafkaServer.startMany(1, options);
+    return server as KafkaServer;
+  }
+
+  /** Brokers of one Kafka, each of them a controller, too: of three one may be lost. The proxies lead to the first. */
+  static async startMany(brokers: number, options: KafkaOptions = {}): Promise<KafkaServer[]> {
     const proxies: TcpProxy[] = [];
     for (let i = 0; i < (options.proxies ?? 0); i++) proxies.push(await TcpProxy.start(await freePort()));
-    const ports = { broker: await freePort(), controller: await freePort(), secure: await freePort() };
-    const server = new KafkaServer(ports, proxies, options);
-    await server.start();
-    return server;
+    const ports: KafkaPorts[] = [];
+    for (let i = 0; i < brokers; i++) {
+      ports.push({ broker: await freePort(), controller: await freePort(), secure: await freePort() });
+    }
+    const controllers = ports.map(({ controller }) => controller);
+    const servers = ports.map((each, index) => {
+      return new KafkaServer(each, { index, controllers }, index === 0 ? proxies : [], options);
+    });
+    // Together: one alone is no majority, and answers nothing.
+    await Promise.all(servers.map((server) => server.start()));
+    return servers;
   }
 
   /** As `--kafka-brokers` takes it. */
@@ -101,6 +120,8 @@ export class KafkaServer extends Server {
 
   #properties(): Record<string, string | number> {
     const { authority } = this.#options;
+    const { index, controllers } = this.#place;
+    const [replicas, inSync] = controllers.length < 3 ? [1, 1] : [3, 2];
     const listeners = [
       { name: "DIRECT", port: this.port, advertised: this.port },
       ...(authority ? [{ name: SECURE, port: this.#secure, advertised: this.#secure }] : []),
@@ -108,13 +129,13 @@ export class KafkaServer extends Server {
     ];
     return {
       "process.roles": "broker,controller",
-      "node.id": 1,
-      "controller.quorum.voters": `1@${HOST}:${this.#controller}`,
+      "node.id": index + 1,
+      "controller.quorum.voters": controllers.map((port, i) => `${i + 1}@${HOST}:${port}`).join(","),
       "controller.listener.names": "CONTROLLER",
       "inter.broker.listener.name": "DIRECT",
       listeners: [
         ...listeners.map(({ name, port }) => `${name}://${HOST}:${port}`),
-        `CONTROLLER://${HOST}:${this.#controller}`,
+        `CONTROLLER://${HOST}:${controllers[index]}`,
       ].join(","),
       "advertised.listeners": listeners.map(({ name, advertised }) => `${name}://${HOST}:${advertised}`).join(","),
       "listener.security.protocol.map": ["CONTROLLER", ...listeners.map(({ name }) => name)]
@@ -123,13 +144,13 @@ export class KafkaServer extends Server {
       "log.dirs": this.data,
       "auto.create.topics.enable": "false",
       "offsets.topic.num.partitions": 1,
-      "offsets.topic.replication.factor": 1,
+      "offsets.topic.replication.factor": replicas,
       "transaction.state.log.num.partitions": 1,
-      "transaction.state.log.replication.factor": 1,
-      "transaction.state.log.min.isr": 1,
+      "transaction.state.log.replication.factor": replicas,
+      "transaction.state.log.min.isr": inSync,
       "share.coordinator.state.topic.num.partitions": 1,
-      "share.coordinator.state.topic.replication.factor": 1,
-      "share.coordinator.state.topic.min.isr": 1,
+      "share.coordinator.state.topic.replication.factor": replicas,
+      "share.coordinator.state.topic.min.isr": inSync,
       "group.initial.rebalance.delay.ms": 0,
       "group.min.session.timeout.ms": 500,
       "num.network.threads": 2,
@@ -144,7 +165,8 @@ export class KafkaServer extends Server {
 
   protected override async fill(data: string): Promise<void> {
     const { version } = await kafkaPrograms();
-    const name = `kafka-${version}-formatted-with-users`;
+    const { index, controllers } = this.#place;
+    const name = `kafka-${version}-formatted-with-users-${index + 1}-of-${controllers.length}`;
     await copyTemplate(name, data, async (folder) => {
       const path = join(this.folder, "format.properties");
       writeFileSync(path, lines({ ...this.#properties(), "log.dirs": folder }));

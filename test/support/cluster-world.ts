@@ -14,6 +14,8 @@ export interface WorldOptions {
   nodes?: number;
   /** The projector in a process of its own, so many of them; 0: each node has one. */
   consumers?: number;
+  /** Of Kafka: with three, one may be lost. */
+  brokers?: number;
   /** Whether Redis keeps its data when it is killed. */
   isRedisKept?: boolean;
   args?: string[];
@@ -50,6 +52,7 @@ export class ClusterWorld implements AsyncDisposable {
     const consumers = options.consumers ?? 0;
     const stores = await startCluster({
       nodes: nodes + consumers,
+      ...(options.brokers && { brokers: options.brokers }),
       mysql: { durable: false },
       redis: options.isRedisKept ? { aof: "always" } : {},
     });
