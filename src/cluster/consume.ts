@@ -4,13 +4,15 @@ import { log } from "../telemetry/log.ts";
 import type { Reading } from "../telemetry/prometheus.ts";
 import type { Webhooks } from "../webhooks/webhooks.ts";
 import { Asking } from "./asking.ts";
+import { isAway } from "./away.ts";
 import { logTopic } from "./kafka/client.ts";
 import { ensureTopics, partitionsOf } from "./kafka/topics.ts";
 import { recordedLog, recordPartitions } from "./mysql/log-partitions.ts";
 import { prepareLedger } from "./mysql/open-ledger.ts";
 import { ProjectorLink } from "./projector-link.ts";
+import { refusedSetting } from "./refused.ts";
 import { StoreStates } from "./store-states.ts";
-import { openWebhooks, storesOf } from "./stores.ts";
+import { openHot, openWebhooks, storesOf } from "./stores.ts";
 import { untilThere } from "./until-there.ts";
 
 const LOG_EVERY_MS = 30_000;
@@ -31,6 +33,7 @@ export class Consumer {
   static async start(settings: Settings, events: NodeEvents): Promise<Consumer> {
     const stores = new StoreStates(events.changed);
     const asking = new Asking(settings, stores, events);
+    await checkRedis(settings);
     const partitions = await untilThere(events.stopping, () => prepare(settings, asking));
     const projector = new ProjectorLink(
       { settings: { ...settings, kafkaPartitions: partitions }, partitions },
@@ -50,6 +53,20 @@ export class Consumer {
   async stop(): Promise<void> {
     await this.#webhooks?.stop();
     await this.#projector.stop();
+  }
+}
+
+/** Redis is only told of what is stored, so it may be away; one that keeps us out, or drops keys, is for a person to mend. */
+async function checkRedis(settings: Settings): Promise<void> {
+  const hot = openHot(settings);
+  try {
+    await hot.checkServer();
+  } catch (error) {
+    const refused = refusedSetting(error, settings);
+    if (refused !== null) throw refused;
+    if (!isAway(error)) throw error;
+  } finally {
+    await hot.close();
   }
 }
 

@@ -59,7 +59,7 @@ test(
     const one = (problem: RegExp) => new RegExp(`^tally: wrong setting: ${problem.source}.*\\n$`);
     const every = [["serve"], ["consume"], ["migrate"], ["verify"], ["export"], ["import"]];
     const cases: [commands: string[][], flags: string[], says: RegExp][] = [
-      [[["serve"]], redisWrong, one(REDIS)],
+      [[["serve"], ["consume"]], redisWrong, one(REDIS)],
       [every, mysqlWrong, one(MYSQL)],
       [every, noDatabase, one(MYSQL)],
       [every, notAllowed, one(MYSQL)],
