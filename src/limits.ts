@@ -120,12 +120,13 @@ export const RETIRE_MARGIN_MS = 24 * 60 * 60 * 1000;
  */
 export const ON_THE_WAY_MAX = 50_000;
 /**
- * What a node shows of its own acts while Redis is away: the newest that are in the last so many bytes of its outbox (60 MB in
- * memory), and of a subject or an actor the newest of these: each read looks them all up in MySQL.
+ * What a node shows of its own acts while Redis is away: the newest that are in the last so many bytes of its outbox (some 100 MB
+ * in memory). Of a subject or an actor the newest of these, which are looked up in MySQL; a count that more are on their way to
+ * is shown without them.
  */
-export const OWN_ACTS_MAX = 100_000;
+export const OWN_ACTS_MAX = 50_000;
 export const OWN_ACTS_BYTES = 8 * MiB;
-export const OWN_ACTS_LISTED = 500;
+export const OWN_ACTS_LISTED = 5_000;
 /** An upload counts block by block, cut by its bytes alone, so that whoever sends it again cuts at the same lines. */
 export const UPLOAD_BLOCK_LINES = 4_096;
 export const UPLOAD_BLOCK_BYTES = 256 * KiB;

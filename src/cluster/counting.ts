@@ -263,7 +263,7 @@ export class ClusterCounting implements Counting {
         }),
       ...stale.map(async (place) => {
         const count = await this.#refreshed(idOf(place), subject);
-        counts[place] = count ?? ((await this.#withoutRedis.counts(subject, [idOf(place)]))[0] as number);
+        counts[place] = count ?? (await this.#withoutRedis.count({ metric: idOf(place), subject }));
       }),
     ]);
     return counts;
@@ -287,7 +287,7 @@ export class ClusterCounting implements Counting {
       if (!isAway(error)) throw error;
     }
     const stamps = await this.#withoutRedis.registers(registers);
-    return { counts: await this.#withoutRedis.counts(subject, metrics), stamps };
+    return { counts: await Promise.all(counts.map((name) => this.#withoutRedis.count(name))), stamps };
   }
 
   // Lists

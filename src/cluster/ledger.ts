@@ -21,6 +21,16 @@ export interface KnownQuestion {
   registers: readonly RegisterName[];
 }
 
+/** Counts, and of acts on the way to them all that says what they will add. */
+export interface LedgerMoment {
+  bases: { count: number; incarnation: string; version: number }[];
+  stamps: Stamp[];
+  /** Whether the key has been taken. */
+  stored: boolean[];
+  /** What is decided of the sources. */
+  last: SourceState[];
+}
+
 /**
  * What a node asks of the shared ledger. Each call sees one snapshot; all reject with LedgerAway where it cannot be asked.
  */
@@ -39,6 +49,13 @@ export interface SharedLedger {
   bases(
     counts: readonly (CountName & { shard: number })[],
   ): Promise<{ count: number; incarnation: string; version: number }[]>;
+  /** All of it at one moment. */
+  moment(asked: {
+    counts: readonly (CountName & { shard: number })[];
+    registers: readonly RegisterName[];
+    keys: readonly string[];
+    sources: readonly string[];
+  }): Promise<LedgerMoment>;
   /** Of `sources` it has the last numbers though they may have retired, of others only where they have not. */
   versionOf(
     shard: number,

@@ -16,6 +16,7 @@ export interface OwnQuestion {
 /** An act that this node has logged and the ledger did not have when it was looked at last. */
 export interface OwnAct {
   source: string;
+  shard: number;
   n: number;
   metric: number;
   subject: string;
@@ -64,19 +65,22 @@ export class OwnActs {
     this.#durable = Math.max(this.#durable, end);
   }
 
-  /** The newest ones, newest first. */
+  /** Of each register the newest one, and every one of a tally, newest first; of too many none of the oldest. */
   find({ metric, subject, actor }: OwnQuestion): OwnAct[] {
     this.#catchUp();
-    const found: OwnAct[] = [];
+    const found = new Map<string, OwnAct>();
     for (const { onSubject, ofActor } of this.#stretches.toReversed()) {
       const acts =
         actor !== undefined ? ofActor.get(nameOf(metric, actor)) : onSubject.get(nameOf(metric, subject ?? ""));
       for (const act of acts?.toReversed() ?? []) {
-        if (found.length === OWN_ACTS_LISTED) return found;
-        if (subject === undefined || act.subject === subject) found.push(act);
+        if (found.size === OWN_ACTS_LISTED) return [...found.values()];
+        if ((subject !== undefined && act.subject !== subject) || this.#isDecided(act)) continue;
+        const name = act.actor === "" ? numberOf(act) : `${act.subject}\n${act.actor}`;
+        const newer = found.get(name);
+        if (!newer || act.stamp > newer.stamp) found.set(name, act);
       }
     }
-    return found;
+    return [...found.values()];
   }
 
   /** The counts that acts are about, each once. */
@@ -84,7 +88,10 @@ export class OwnActs {
     this.#catchUp();
     const found = new Map<string, CountName>();
     for (const { onSubject } of this.#stretches) {
-      for (const [name, [act]] of onSubject) if (act) found.set(name, { metric: act.metric, subject: act.subject });
+      for (const [name, acts] of onSubject) {
+        const act = found.has(name) ? undefined : acts.find((each) => !this.#isDecided(each));
+        if (act) found.set(name, { metric: act.metric, subject: act.subject });
+      }
     }
     return [...found.values()];
   }
@@ -97,6 +104,10 @@ export class OwnActs {
   forget(): void {
     this.#stretches = [];
     this.#at = 0;
+  }
+
+  #isDecided({ source, shard, n }: OwnAct): boolean {
+    return this.#index.isDecided(source, shard, n);
   }
 
   #catchUp(): void {
@@ -120,9 +131,8 @@ export class OwnActs {
     const stretch = this.#lastStretch();
     stretch.end = end;
     for (const record of records) {
-      if (this.#index.isDecided(source, record.shard, record.n)) continue;
       const act = actOf(source, record);
-      if (!act) continue;
+      if (!act || this.#isDecided(act)) continue;
       stretch.acts++;
       add(stretch.onSubject, nameOf(act.metric, act.subject), act);
       if (act.actor !== "") add(stretch.ofActor, nameOf(act.metric, act.actor), act);
@@ -140,10 +150,15 @@ export class OwnActs {
 
 function actOf(source: string, record: LogRecord): OwnAct | null {
   if (record.kind !== "relation" && record.kind !== "tally") return null;
-  const { n, metric, subject } = record;
-  const about = { source, n, metric, subject, key: record.once?.key ?? null };
+  const { shard, n, metric, subject } = record;
+  const about = { source, shard, n, metric, subject, key: record.once?.key ?? null };
   if (record.kind === "relation") return { ...about, actor: record.actor, stamp: record.stamp, amount: 0 };
   return { ...about, actor: "", stamp: 0, amount: record.amount };
+}
+
+/** A body that is sent again is logged again under the same numbers, and counts once. */
+function numberOf({ source, shard, n }: OwnAct): string {
+  return `${source} ${shard} ${n}`;
 }
 
 function add(map: Map<string, OwnAct[]>, name: string, act: OwnAct): void {

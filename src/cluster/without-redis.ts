@@ -1,46 +1,51 @@
 import { newestFirst, type Place } from "../arithmetic/place.ts";
-import { countDelta } from "../arithmetic/register.ts";
+import { countDelta, merge } from "../arithmetic/register.ts";
 import { shardOf } from "../arithmetic/shard-of.ts";
 import type { Stamp } from "../arithmetic/stamp.ts";
-import { type Actor, COUNT_MAX, type Subject } from "../model.ts";
+import { Batcher } from "../lib/batcher.ts";
+import { LOOKS_AT_ONCE, OWN_ACTS_LISTED } from "../limits.ts";
+import { type Actor, COUNT_MAX } from "../model.ts";
 import type { CountName, RegisterName } from "../ports/hot-store.ts";
 import type { CounterTable } from "../tallies/table.ts";
 import { fromLedger } from "./away.ts";
 import type { Freshness } from "./freshness.ts";
-import type { SharedLedger } from "./ledger.ts";
+import type { LedgerMoment, SharedLedger } from "./ledger.ts";
 import type { LogClient } from "./log-client.ts";
 import type { OwnAct, OwnQuestion } from "./own-acts.ts";
 
-/** The two readings of the ledger are of one version as a rule: it has four or so in a second. */
-const ROUNDS = 5;
+/** A count of the ledger, and what acts on the way there will add to a tally. */
+interface Stored {
+  count: number;
+  added: number;
+}
 
 /**
  * What a node shows while Redis is away: the ledger, with this node's own acts that are on their way there laid over. What the
  * other nodes have on theirs it cannot know.
  *
  * Own acts first, the ledger second: what moves from one to the other in between is seen in both. Of a register the higher
- * stamp holds, so that does no harm; what adds to a count is compared with what that very version of the ledger has decided.
- * An actor whom another node has erased may be shown until the ledger has refused what is on its way of him.
+ * stamp holds, so that does no harm; what adds to a count is compared with what that very moment of the ledger has decided.
+ * What is asked for while two answers are under way is asked for together: a subject on everyone's lips costs no more than
+ * another one, and a page of a thousand one transaction or two.
  */
 export class WithoutRedis {
   readonly #ledger: SharedLedger;
   readonly #log: LogClient;
   readonly #table: CounterTable;
   readonly #freshness: Freshness;
+  readonly #counts: Batcher<CountName, number>;
 
   constructor(parts: { ledger: SharedLedger; log: LogClient; table: CounterTable; freshness: Freshness }) {
     this.#ledger = parts.ledger;
     this.#log = parts.log;
     this.#table = parts.table;
     this.#freshness = parts.freshness;
+    this.#counts = new Batcher((names) => this.#countAll(names), { itemsMax: LOOKS_AT_ONCE, flightsMax: 2 });
   }
 
-  /** Counts of one subject; of tallies at least what this node has shown or has added. Rejects with `unavailable` where MySQL is away, too. */
-  async counts(subject: Subject, metrics: readonly number[]): Promise<number[]> {
-    if (metrics.length === 0) return [];
-    const own = (await Promise.all(metrics.map((metric) => this.#log.own({ metric, subject })))).flat();
-    const counts = await fromLedger(() => this.#countsWith(subject, metrics, own));
-    return metrics.map((metric, i) => Math.min(Math.max(counts[i] as number, this.#shown(metric, subject)), COUNT_MAX));
+  /** What a count shows; of a tally at least what this node has shown or has added. `unavailable` where MySQL is away, too. */
+  count(name: CountName): Promise<number> {
+    return fromLedger(() => this.#counts.submit(name));
   }
 
   /** Every register's newest stamp, 0 where it never was. */
@@ -67,62 +72,77 @@ export class WithoutRedis {
   }
 
   async #places(question: OwnQuestion, idOf: (act: OwnAct) => string, type?: string): Promise<Place[]> {
-    const newest = new Map<string, Stamp>();
-    for (const act of await this.#log.own(question)) {
-      const id = idOf(act);
-      if (type !== undefined && !id.startsWith(`${type}/`)) continue;
-      newest.set(id, Math.max(act.stamp, newest.get(id) ?? 0));
-    }
-    return Array.from(newest, ([id, stamp]) => ({ id, stamp })).sort(newestFirst);
+    const own = (await this.#log.own(question)).filter((act) => type === undefined || idOf(act).startsWith(`${type}/`));
+    if (own.length === 0) return [];
+    // The ledger may have newer ones: they are inactive, or the list would have them itself.
+    const stored = await fromLedger(() => this.#ledger.hints(own));
+    return own.map((act, i) => ({ id: idOf(act), stamp: merge(stored[i]?.stamp ?? 0, act.stamp) })).sort(newestFirst);
   }
 
-  /** The ledger's counts, and what of the acts it has not counted at that version. */
-  async #countsWith(subject: Subject, metrics: readonly number[], own: readonly OwnAct[]): Promise<number[]> {
-    const shard = shardOf(subject);
-    const names = metrics.map((metric) => ({ shard, metric, subject }));
+  async #countAll(asked: readonly CountName[]): Promise<number[]> {
+    const names = [...new Map(asked.map((name) => [nameOf(name), name])).values()];
+    const found = await Promise.all(names.map((name) => this.#log.own(name)));
+    const own = found.filter(({ length }) => length < OWN_ACTS_LISTED).flat();
+    const counts = own.length === 0 ? await this.#stored(names) : await this.#storedWith(names, own);
+    return asked.map((name) => Math.min(this.#withTable(name, counts.get(nameOf(name)) as Stored), COUNT_MAX));
+  }
+
+  async #stored(names: readonly CountName[]): Promise<Map<string, Stored>> {
+    return this.#take(names, await this.#ledger.bases(names.map(inShard)));
+  }
+
+  /** The ledger's counts, and what of the acts it has not counted at that moment. */
+  async #storedWith(names: readonly CountName[], own: readonly OwnAct[]): Promise<Map<string, Stored>> {
     const registers = own.filter(({ actor }) => actor !== "");
     const tallies = own.filter(({ actor }) => actor === "");
     const keys = tallies.map(({ key }) => key).filter((key) => key !== null);
     const sources = [...new Set(own.map(({ source }) => source))];
-    for (let round = 0; ; round++) {
-      const bases = await this.#ledger.bases(names);
-      for (const { version } of bases) this.#freshness.shownAt(shard, version);
-      const counts = new Map(metrics.map((metric, i) => [metric, bases[i]?.count ?? 0]));
-      // Without a moment of rest between two commits the ledger's counts must do.
-      if (own.length === 0 || round === ROUNDS) return [...counts.values()];
-      const { version, stamps, stored } = await this.#ledger.versionOf(shard, registers, keys, sources);
-      if (version.version !== bases[0]?.version) continue;
-      const last = new Map(version.last);
-      const isDecided = ({ source, n }: OwnAct) => n <= (last.get(source) ?? 0);
-      const known = new Map<string, Stamp>(registers.map((name, i) => [nameOf(name), stamps[i] as Stamp]));
-      const taken = new Set(keys.filter((_, i) => stored[i]));
-      const add = (metric: number, by: number) => counts.set(metric, (counts.get(metric) ?? 0) + by);
-      for (const act of own.filter((act) => !isDecided(act))) {
-        if (act.actor !== "") {
-          const before = known.get(nameOf(act)) as Stamp;
-          add(act.metric, countDelta(before, act.stamp));
-          known.set(nameOf(act), Math.max(before, act.stamp));
-        } else if (act.key === null || !taken.has(act.key)) {
-          add(act.metric, act.amount);
-          if (act.key !== null) taken.add(act.key);
-        }
-      }
-      return metrics.map((metric) => counts.get(metric) ?? 0);
+    const moment = await this.#ledger.moment({ counts: names.map(inShard), registers, keys, sources });
+    const counts = this.#take(names, moment.bases);
+    const last = new Map(moment.last.map(({ source, shard, last }) => [`${source} ${shard}`, last]));
+    // What is decided may have been merged or erased since.
+    const isDecided = ({ source, shard, n }: OwnAct) => n <= (last.get(`${source} ${shard}`) ?? 0);
+    for (const [i, act] of registers.entries()) {
+      if (isDecided(act)) continue;
+      (counts.get(nameOf(act)) as Stored).count += countDelta(moment.stamps[i] as Stamp, act.stamp);
     }
+    const taken = new Set(keys.filter((_, i) => moment.stored[i]));
+    for (const act of tallies) {
+      if (isDecided(act) || (act.key !== null && taken.has(act.key))) continue;
+      if (act.key !== null) taken.add(act.key);
+      (counts.get(nameOf(act)) as Stored).added += act.amount;
+    }
+    return counts;
   }
 
-  #shown(metric: number, subject: Subject): number {
+  #take(names: readonly CountName[], bases: LedgerMoment["bases"]): Map<string, Stored> {
+    const counts = new Map<string, Stored>();
+    for (const [i, name] of names.entries()) {
+      const { count, version } = bases[i] as LedgerMoment["bases"][number];
+      this.#freshness.shownAt(shardOf(name.subject), version);
+      counts.set(nameOf(name), { count, added: 0 });
+    }
+    return counts;
+  }
+
+  /** The slot's count is that of the others too, as far as it is known, or else what was added to it, which no key named. */
+  #withTable({ metric, subject }: CountName, { count, added }: Stored): number {
     this.#table.enter();
     try {
       const slot = this.#table.find(metric, subject);
-      const isSound = slot >= 0 && this.#table.isLoaded(slot) && this.#freshness.isSound(slot);
-      return isSound ? this.#table.shown(slot) : 0;
+      if (slot < 0 || !this.#table.isLoaded(slot) || !this.#freshness.isSound(slot)) return count + added;
+      const shown = this.#table.shown(slot);
+      return this.#freshness.isKnown(slot) ? Math.max(count + added, shown) : Math.max(count, shown) + added;
     } finally {
       this.#table.leave();
     }
   }
 }
 
-function nameOf({ metric, actor }: { metric: number; actor: Actor }): string {
-  return `${metric} ${actor}`;
+function inShard(name: CountName): CountName & { shard: number } {
+  return { ...name, shard: shardOf(name.subject) };
+}
+
+function nameOf({ metric, subject }: CountName): string {
+  return `${metric} ${subject}`;
 }

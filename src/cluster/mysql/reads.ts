@@ -11,13 +11,14 @@ import type { LedgerReader, ShardState, SourceState, StoredKey } from "../../por
 import type { Position } from "../../ports/log.ts";
 import type { TopList } from "../../ports/rankings.ts";
 import type { ListName } from "../../rankings/messages.ts";
-import type { KnownQuestion, SharedLedger } from "../ledger.ts";
+import type { KnownQuestion, LedgerMoment, SharedLedger } from "../ledger.ts";
 import { KEYS, keyOf } from "./apply.ts";
 import type { LedgerConnection, Row } from "./connection.ts";
 import { type CountedRange, countedRows, countedSql } from "./counted.ts";
 import { Floors, highestFloor } from "./floors.ts";
 import { nameOf, sorted } from "./found.ts";
 import { knownRows, knownSql } from "./known.ts";
+import { basesOf, stampsOf, storedKeys } from "./moment.ts";
 import { type PoolOptions, ReadPool, UNHURRIED } from "./pool.ts";
 import { behind, countOf, inParts, ofActor, pagesOf, registersIn, sourceOf } from "./read-sql.ts";
 import { retiredOf, statesOf, statesSql } from "./retired.ts";
@@ -103,24 +104,19 @@ export class MysqlLedgerReader implements LedgerReader, SharedLedger {
     return this.#pool.use(highestFloor);
   }
 
-  async bases(
+  bases(
     counts: readonly (CountName & { shard: number })[],
   ): Promise<{ count: number; incarnation: string; version: number }[]> {
-    return inParts(counts, async (part) => {
-      const shards = new Set(part.map(({ shard }) => shard));
-      const names = rowsSql(part, ({ subject, metric }) => `(${idSql(subject)},${wholeSql(metric)})`);
-      const rows = await this.#ask(
-        `SELECT name, NULL, NULL FROM incarnations WHERE id = 1
-         UNION ALL SELECT NULL, shard, version FROM shards WHERE shard IN (${numbersSql(shards)})
-         UNION ALL SELECT subject, metric, count FROM counts FORCE INDEX (PRIMARY)
-         WHERE (subject, metric) IN (${names})`,
-      );
-      const incarnation = idOf(rows.find(([name, second]) => name !== null && second === null)?.[0] as Buffer);
-      const { versions, found } = sorted(rows, 1);
-      return part.map((name) => {
-        return { count: found.get(nameOf(name)) ?? 0, incarnation, version: versions.get(name.shard) ?? 0 };
-      });
-    });
+    return basesOf((sql) => this.#ask(sql), counts);
+  }
+
+  moment({ counts, registers, keys, sources }: Parameters<SharedLedger["moment"]>[0]): Promise<LedgerMoment> {
+    return this.#snapshot(async (connection) => ({
+      bases: await basesOf((sql) => connection.ask(sql), counts),
+      stamps: await stampsOf(connection, registers),
+      stored: await storedKeys(connection, keys),
+      last: await inParts(sources, async (part) => statesOf(await connection.ask(statesSql(part)))),
+    }));
   }
 
   /**
@@ -145,15 +141,8 @@ export class MysqlLedgerReader implements LedgerReader, SharedLedger {
       const unknown = sources.filter((source) => !last.has(source));
       const retired = await retiredOf(connection, unknown);
       for (const source of unknown) last.set(source, retired.get(source)?.[shard] ?? 0);
-      const stamps = await inParts(registers, async (part) => {
-        const { found } = sorted(await connection.ask(registersIn(part)), 2);
-        return part.map((register) => found.get(nameOf(register)) ?? 0);
-      });
-      const stored = await inParts(keys, async (part) => {
-        const rows = await connection.ask(`${KEYS} WHERE \`key\` IN (${rowsSql(part, hexSql)})`);
-        const found = new Set(rows.map((it) => keyOf(it).key));
-        return part.map((key) => found.has(key));
-      });
+      const stamps = await stampsOf(connection, registers);
+      const stored = await storedKeys(connection, keys);
       const version: ShardVersion = {
         shard,
         incarnation: idOf(row[0] as Buffer),
