@@ -13,9 +13,12 @@ export class Refresher {
   readonly #table: CounterTable;
   readonly #freshness: Freshness;
   readonly #looks: Looks;
+  readonly #isShown: () => boolean;
   readonly #flights = new SingleFlight<string, number>();
 
-  constructor(parts: { table: CounterTable; freshness: Freshness; looks: Looks }) {
+  /** `isShown`: whether Redis is there, for all that is known. */
+  constructor(parts: { table: CounterTable; freshness: Freshness; looks: Looks; isShown: () => boolean }) {
+    this.#isShown = parts.isShown;
     this.#table = parts.table;
     this.#freshness = parts.freshness;
     this.#looks = parts.looks;
@@ -28,7 +31,7 @@ export class Refresher {
 
   async #refresh(shard: number, name: CountName): Promise<number> {
     const deadline = performance.now() + LOOK_MS_MAX;
-    while (performance.now() < deadline) {
+    while (this.#isShown() && performance.now() < deadline) {
       const seq = this.#freshness.seq(shard);
       if (seq % 2 === 0) {
         const asked = this.#freshness.tick();
