@@ -10,7 +10,7 @@ export const NO_BODY = "0".repeat(16);
  *
  * Redis and the ledger know keys for all nodes, but a look into a store that is away finds nothing, and then an act with a key
  * that named another body would be logged, answered 202, and dropped by the ledger, which takes a key once. So this node's own
- * keys are known here, whatever is away. An act with the same body is logged again: the ledger skips it.
+ * keys are known here, whatever is away. An act with the same body is logged again, and changes nothing.
  *
  * A key that was taken on another node, or by this one before it was started anew and the ledger had it, may not be known
  * while a store is away. An act with another body is logged then, as nobody can tell it from a first one: to refuse it would be
@@ -27,6 +27,11 @@ export class ActKeys {
   /** Whether the key is that of another body. */
   isReused(once: OnceKey, nowMs: number): boolean {
     return this.#keys.look(once, nowMs) === "other-body";
+  }
+
+  /** Whether the key, with this body, has named an act before. */
+  isRepeated(once: OnceKey, nowMs: number): boolean {
+    return once.body !== NO_BODY && this.#keys.look(once, nowMs) === "repeat";
   }
 
   /** The act is being logged; whether that is what made the key known. Where there is no room the oldest one goes. */

@@ -50,6 +50,15 @@ test("the keys of relations too", () => {
   expect(disk.records).toMatchObject([{ kind: "relation" }, { kind: "relation" }]);
 });
 
+test("a repeat has no stamp of its own: somebody may have acted since", () => {
+  const { disk, answers } = world();
+  expect(answers(like("1", "a"), { ...like("2", "b"), active: false }, like("1", "a"))).toEqual([1, 2, 3]);
+  expect(answers({ ...like("1", "a"), seen: 2_000_001 })).toEqual([4]);
+  const stamps = disk.records.map((record) => record.kind === "relation" && record.stamp);
+  expect(stamps).toEqual([expect.any(Number), expect.any(Number), 0, 2_000_001]);
+  expect(stamps[1]).toBeGreaterThan(Number(stamps[0]));
+});
+
 test("of those that come together exactly one body is logged", () => {
   const { disk, answers } = world();
   expect(answers(view("1", 5), view("1", 6), view("1", 5), view("1", 7))).toEqual([1, "key-reused", 2, "key-reused"]);

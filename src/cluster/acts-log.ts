@@ -102,7 +102,9 @@ export class ActsLog {
     }
     try {
       const acted = () => (atMs === null ? this.#clock.stamp(nowMs, seen ?? 0, active) : stampAt(atMs, active));
-      const stamp = actor === "" ? 0 : isKept ? (seen ?? 0) : acted();
+      // Where nobody else can tell that it is a repeat its register may have changed since, and must stay as it is.
+      const isRepeated = once !== undefined && this.#keys.isRepeated(once, nowMs);
+      const stamp = actor === "" ? 0 : isKept || isRepeated ? (seen ?? 0) : acted();
       const about = { metric, subject };
       const what = { ...about, once, past: atMs !== null };
       const times = { atMs: atMs ?? nowMs };

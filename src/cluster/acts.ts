@@ -119,14 +119,16 @@ export class Acts {
 
   /**
    * When the key was first taken. Of several who take it at once the log has one first, and only the ledger knows which; what
-   * is on its way may be another one's. Where the ledger does not say in time, it must do.
+   * is on its way may be another one's. Where the ledger does not say in time, or cannot, as Kafka is away, it must do.
    */
   async claimedAt(name: CountName, key: string): Promise<number | null> {
     const shard = shardOf(name.subject);
-    for (const until = performance.now() + LAG_MS_MAX; performance.now() < until; ) {
+    const until = performance.now() + ((await this.#log.canShip()) ? LAG_MS_MAX : 0);
+    for (;;) {
       const stored = await this.#ledger.keyHint(shard, key).catch(storeAway);
       if (stored === AWAY) break;
       if (stored.known) return stored.known.atMs;
+      if (performance.now() > until) break;
       await Bun.sleep(CLAIM_PAUSE_MS);
     }
     const onTheWay = await this.#findKey(shard, key).catch(storeAway);
@@ -164,13 +166,17 @@ export class Acts {
     const above = seen && (isRepeat ? seen.stamp : Math.max(seen.stamp, seen.floor));
     const act = { shard, ...name, active, by: 0, seen: above, isKept: isRepeat };
     const logged = await this.#log.append({ ...act, once: once ?? null, atMs: atMs ?? null, visitor: null });
+    // This node's log knows the key, and nobody who was asked: the register stays, or has yet to show what it named.
+    const isKnownHere = !isRepeat && logged.stamp === (seen?.stamp ?? 0);
+    const at = isKnownHere ? null : msOf(logged.stamp);
     const later = async (): Promise<Related> => {
       await this.leave(shard, logged);
-      return { active, changed: null, count: null, at: msOf(logged.stamp) };
+      return { active, changed: null, count: null, at };
     };
     if (seen === null) return later();
     if (once && key) await this.#putKey(shard, { ...name, ...logged, ...once, amount: 0, version: key.version });
-    if (isRepeat) return this.#repeated(shard, name, seen.stamp);
+    if (isKnownHere && isActive(seen.stamp) !== active) return later();
+    if (isRepeat || isKnownHere) return this.#repeated(shard, name, seen.stamp);
     // Both before the answer, in any order: the actor's lists find the act by the hint, the subject's by the entry.
     const [isHinted, put] = await Promise.all([
       this.#actorHints.submit({ ...name, stamp: logged.stamp }).catch(storeAway),
@@ -178,7 +184,7 @@ export class Acts {
     ]);
     if (isHinted === AWAY || put === null) return later();
     // Shown, and if Redis lost it now others could take what they see for all there is.
-    if (!logged.isTold) return { active, changed: null, count: null, at: msOf(logged.stamp) };
+    if (!logged.isTold) return { active, changed: null, count: null, at };
     // Redis has lost what was seen: what this act has changed cannot be said.
     if (put.seen !== null && put.seen < seen.stamp) return later();
     const hasWon = put.stamp === logged.stamp;
@@ -305,6 +311,7 @@ export class Acts {
         }
         // The log thread tells soon, unless Kafka is away.
         if (performance.now() - began > (isHidden ? LOOK_MS_MAX : LAG_MS_MAX)) return null;
+        if (isHidden && !(await this.#log.canShip())) return null;
         if (!isHidden) await this.#shards.repair(shard);
         await Bun.sleep(PAUSE_MS);
       }

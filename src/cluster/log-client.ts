@@ -92,6 +92,11 @@ export class LogClient {
     return this.#ask<"own-counts">({ kind: "own-counts" });
   }
 
+  /** Whether what waits in the log thread may go on: Kafka is there, for all that is known. */
+  canShip(): Promise<boolean> {
+    return this.#ask<"kafka">({ kind: "kafka" });
+  }
+
   close(): void {
     this.#port.close();
   }

@@ -178,6 +178,8 @@ class LogThread {
         return question.questions.map((each) => this.#own.find(each));
       case "own-counts":
         return this.#own.counts();
+      case "kafka":
+        return this.#producers.trouble === null;
     }
   }
 

@@ -80,7 +80,8 @@ export type LogQuestion =
   | { kind: "distinct"; metric: number; subject: string }
   | { kind: "bulk"; source: string; events: StampedEvent[] }
   | { kind: "own"; questions: OwnQuestion[] }
-  | { kind: "own-counts" };
+  | { kind: "own-counts" }
+  | { kind: "kafka" };
 
 export type ToLog = LogQuestion & { id: number };
 
@@ -96,6 +97,8 @@ export interface LogAnswers {
   bulk: BulkLogged | null;
   own: OwnAct[][];
   "own-counts": CountName[];
+  /** Whether Kafka is there, for all that is known. */
+  kafka: boolean;
 }
 
 export interface FromLog {

@@ -88,4 +88,50 @@ describe("a node without Redis", () => {
     await untilReady(here());
     await untilEqual(nodes(), subject, { likes, views });
   }, 120_000);
+
+  test.each([
+    ["Redis", ["redis"]],
+    ["Redis and Kafka", ["redis", "kafka"]],
+  ] as const)(
+    "without %s a key that is used again does not undo what came since",
+    async (_, stores) => {
+      const { path, subject } = freshSubject();
+      const once = { headers: { "idempotency-key": `since ${subject}` } };
+      const inactive = { active: false, count: 0 };
+      await cut(...stores);
+      for (let turn = 0; turn < 2; turn++) {
+        expect((await soon(here().put(`${path}/likes/7`, once))).status).toBe(202);
+        if (turn === 0) expect((await soon(here().delete(`${path}/likes/7`))).status).toBe(202);
+        expect((await soon(here().get(`${path}/likes/7`))).json).toMatchObject(inactive);
+      }
+      const headers = { "idempotency-key": `views ${subject}`, "content-type": "text/plain" };
+      const views = { headers, body: `views ${subject} 10` };
+      for (let turn = 0; turn < 3; turn++) {
+        expect((await soon(here().post("/v1/events", views))).status).toBe(202);
+        expect((await soon(here().get(path))).json.counts).toMatchObject({ likes: 0, views: 10 });
+      }
+      await heal();
+      await untilReady(here());
+      await untilEqual(nodes(), subject, { likes: 0, views: 10 });
+      expect((await here().get(`${path}/likes/7`)).json).toMatchObject(inactive);
+    },
+    120_000,
+  );
+
+  test("bodies of relations take no longer though Kafka is away", async () => {
+    const { subject, path } = freshSubject();
+    await here().put(`${path}/likes/7`);
+    await cut("redis", "kafka");
+    await untilDegraded(here(), "redis", "kafka");
+    const lines = Array.from({ length: 10 }, (_, i) => ({ metric: "likes", subject, actor: `line ${i % 3}` }));
+    const body = lines.map((line) => JSON.stringify(line)).join("\n");
+    for (const key of [{}, { "idempotency-key": `lines ${subject}` }] as Record<string, string>[]) {
+      const headers = { ...key, "content-type": "application/x-ndjson" };
+      const reply = await soon(here().post("/v1/events", { headers, body }));
+      expect([reply.status, reply.json]).toEqual([202, { accepted: 10, rejected: 0, errors: [] }]);
+    }
+    await heal();
+    await untilReady(here());
+    await untilEqual(nodes(), subject, { likes: 4 });
+  }, 120_000);
 });
