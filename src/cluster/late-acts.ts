@@ -16,6 +16,21 @@ interface Late {
  */
 export class LateActs {
   readonly #waiting: Late[] = [];
+  /** Where the outbox ended at each look: the newest one that is long enough ago, and those behind it. */
+  readonly #ends: { end: Position; atMs: number }[] = [];
+
+  /** Now and again: all up to `end` has been answered. */
+  answered(end: Position): void {
+    const atMs = performance.now();
+    this.#ends.push({ end, atMs });
+    while (this.#ends[1] && this.#ends[1].atMs <= atMs - PUT_MS_MAX) this.#ends.shift();
+  }
+
+  /** Up to here nobody puts his acts himself any more; 0 where that is not known yet. */
+  get leftUpTo(): Position {
+    const [oldest] = this.#ends;
+    return oldest && oldest.atMs <= performance.now() - PUT_MS_MAX ? oldest.end : 0;
+  }
 
   add(shards: ReadonlySet<number>, upTo: Position): void {
     this.#waiting.push({ upTo, dueMs: performance.now() + PUT_MS_MAX, shards });

@@ -291,6 +291,7 @@ class LogThread {
     tellStore("mysql", isAway(mysql) ? (mysql as Error).message : null);
     tellStore("redis", this.#hot.state.up && hidden === null ? null : this.#hot.state.reason || "has just come back");
     if (this.#hot.state.up) this.#own.forget();
+    this.#late.answered(this.#own.durableUpTo);
     if (!this.#actLane.isEmpty) void this.#spool.tell();
     const { trouble } = this.#producers;
     if (trouble !== undefined) tellStore("kafka", trouble);
@@ -343,7 +344,7 @@ class LogThread {
     // The new epoch's end may be read before the rest of the spool is in Kafka.
     if (!this.#actLane.isEmpty) for (const shard of shardsDue) this.#freshness.hide(shard);
     await this.#resend.notes(this.#dueFor(shardsDue));
-    await this.#resend.acts(this.#dueFor(shardsDue), this.#beganAt);
+    await this.#resend.acts(this.#dueFor(shardsDue), Math.max(this.#beganAt, this.#late.leftUpTo));
     this.#late.add(shardsDue, this.#head.position);
     for (const [shard, last] of due) {
       const epoch = epochs.get(shard);

@@ -65,6 +65,10 @@ export class OwnActs {
     this.#durable = Math.max(this.#durable, end);
   }
 
+  get durableUpTo(): Position {
+    return this.#durable;
+  }
+
   /** Of each register the newest one, and every one of a tally, newest first; of too many none of the oldest. */
   find({ metric, subject, actor }: OwnQuestion): OwnAct[] {
     this.#catchUp();

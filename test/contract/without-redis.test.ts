@@ -1,5 +1,7 @@
 import { afterEach, describe, expect, test } from "bun:test";
+import { LAG_MS_MAX, LOOK_MS_MAX } from "../../src/limits.ts";
 import { freshSubject, useOpened } from "../support/contract.ts";
+import { eventually } from "../support/eventually.ts";
 import { soon, TIME, untilAsked, untilDegraded, untilEqual, untilReady } from "../support/stores-away.ts";
 import { TwoNodes } from "../support/two-nodes.ts";
 
@@ -133,5 +135,30 @@ describe("a node without Redis", () => {
     await heal();
     await untilReady(here());
     await untilEqual(nodes(), subject, { likes: 4 });
+  }, 120_000);
+
+  test("what it has shown is there soon after Redis is back, though Kafka is not", async () => {
+    const { path } = freshSubject();
+    await cut("redis", "kafka");
+    await soon(here().put(`${path}/likes/7`));
+    await soon(here().post(`${path}/views`, { json: { by: 5 }, headers: { "idempotency-key": `back ${path}` } }));
+    // So long somebody may be putting them himself.
+    await Bun.sleep(LAG_MS_MAX + 2 * LOOK_MS_MAX);
+    await nodes().ways(0).redis.heal();
+    await eventually(async () => {
+      expect((await here().get("/readyz")).json.parts).toMatchObject({
+        redis: { status: "up" },
+        kafka: { status: "down" },
+      });
+    });
+    await Bun.sleep(1_500);
+    for (const until = performance.now() + 2_000; performance.now() < until; ) {
+      // Of any thread, by connections of their own.
+      const { counts } = (await (await fetch(new URL(path, here().url), { keepalive: false })).json()) as {
+        counts: object;
+      };
+      expect(counts).toMatchObject({ likes: 1, views: 5 });
+      await Bun.sleep(20);
+    }
   }, 120_000);
 });
