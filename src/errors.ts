@@ -58,6 +58,10 @@ export function keyReused(): Problem {
   return new Problem("key-reused", "this Idempotency-Key came with another body before");
 }
 
+export function isKeyReused(error: unknown): boolean {
+  return error instanceof Problem && error.code === "key-reused";
+}
+
 /** 503 with Retry-After: a bound is full, or nothing can make it durable. */
 export function unavailable(detail: string, retryAfterS = 1): Problem {
   return new Problem("unavailable", detail, { headers: { "retry-after": String(retryAfterS) } });

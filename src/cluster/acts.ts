@@ -1,7 +1,7 @@
 import { shardOf } from "../arithmetic/shard-of.ts";
 import { isActive, msOf, type Stamp, stampAt } from "../arithmetic/stamp.ts";
 import type { Code } from "../distinct/code.ts";
-import { keyReused, unavailable } from "../errors.ts";
+import { isKeyReused, keyReused, unavailable } from "../errors.ts";
 import { Batcher } from "../lib/batcher.ts";
 import { Turns } from "../lib/turns.ts";
 import { LAG_MS_MAX, LOOK_MS_MAX, LOOKS_AT_ONCE, SHARED_ACTS_MAX } from "../limits.ts";
@@ -16,13 +16,14 @@ import {
   type RelationAnswer,
   type RelationPut,
 } from "../ports/hot-store.ts";
-import { isAway } from "./away.ts";
+import { AWAY, isAway, storeAway } from "./away.ts";
 import { FloorWatch } from "./floor-watch.ts";
 import type { Freshness } from "./freshness.ts";
 import type { SharedLedger } from "./ledger.ts";
 import type { LogClient } from "./log-client.ts";
 import type { Looks } from "./looks.ts";
-import type { Logged } from "./messages.ts";
+import type { Act, Logged } from "./messages.ts";
+import { type Put, putAll } from "./put-all.ts";
 import type { Shards } from "./shards.ts";
 
 const PAUSE_MS = 5;
@@ -35,11 +36,6 @@ interface Seen {
   hint: RelationPut["hint"];
   /** The actor was erased up to here: what happens now is stamped above it. */
   floor: Stamp;
-}
-
-interface Put {
-  shard: number;
-  event: RelationPut;
 }
 
 /**
@@ -59,6 +55,7 @@ export class Acts {
   readonly #log: LogClient;
   readonly #freshness: Freshness;
   readonly #floors: FloorWatch;
+  readonly #isShown: () => boolean;
   readonly #turns = new Turns();
   readonly #puts: Batcher<Put, RelationAnswer | Missing>;
   readonly #actorHints: Batcher<RegisterName & { stamp: Stamp }, undefined>;
@@ -72,7 +69,10 @@ export class Acts {
     looks: Looks;
     log: LogClient;
     freshness: Freshness;
+    /** Whether Redis is there, for all that is known. */
+    isShown(): boolean;
   }) {
+    this.#isShown = parts.isShown;
     this.#freshness = parts.freshness;
     this.#hot = parts.hot;
     this.#ledger = parts.ledger;
@@ -81,7 +81,7 @@ export class Acts {
     this.#floors = new FloorWatch(parts.ledger);
     this.#log = parts.log;
     const bounds = { itemsMax: LOOKS_AT_ONCE, flightsMax: 4 };
-    this.#puts = new Batcher((puts) => this.#putAll(puts), bounds);
+    this.#puts = new Batcher((puts) => putAll(this.#hot, puts), bounds);
     this.#actorHints = new Batcher(async (names) => {
       await this.#hot.hintActors(names);
       return names.map(() => undefined);
@@ -112,7 +112,8 @@ export class Acts {
       const key = await this.#lookKey(shard, once);
       if (key.isKnown) return true;
       const act = { shard, ...name, actor: "", active: false, by: 0, seen: null, isKept: false };
-      const logged = await this.#log.append({ ...act, once, atMs: null, visitor: null });
+      const logged = await this.#logOnce({ ...act, once, atMs: null, visitor: null });
+      if (logged === null) return true;
       return this.#putKey(shard, { ...name, ...logged, ...once, amount: 0, version: key.version });
     });
   }
@@ -165,7 +166,8 @@ export class Acts {
 
     const above = seen && (isRepeat ? seen.stamp : Math.max(seen.stamp, seen.floor));
     const act = { shard, ...name, active, by: 0, seen: above, isKept: isRepeat };
-    const logged = await this.#log.append({ ...act, once: once ?? null, atMs: atMs ?? null, visitor: null });
+    const logged = await this.#logOnce({ ...act, once: once ?? null, atMs: atMs ?? null, visitor: null });
+    if (logged === null) return this.#relate(name, active, { ...(once && { once }), ...(atMs && { atMs }) });
     // This node's log knows the key, and nobody who was asked: the register stays, or has yet to show what it named.
     const isKnownHere = !isRepeat && logged.stamp === (seen?.stamp ?? 0);
     const at = isKnownHere ? null : msOf(logged.stamp);
@@ -216,12 +218,29 @@ export class Acts {
     const key = await this.#lookKey(shard, once);
     if (!key.isKnown) {
       const act = { shard, ...name, actor: "", active: false, by, seen: null, isKept: false, once, ...more };
-      const logged = await this.#log.append(act);
-      const put = { ...name, ...logged, ...once, amount: by, version: key.version };
-      if (!(await this.#putKey(shard, put))) return null;
+      const logged = await this.#logOnce(act);
+      const put = logged && { ...name, ...logged, ...once, amount: by, version: key.version };
+      if (put && !(await this.#putKey(shard, put))) return null;
     }
     const looked = await this.#looks.look({ shard, counts: [name], registers: [] }).catch(storeAway);
     return looked === AWAY ? null : (looked.counts[0] as number);
+  }
+
+  /**
+   * Null where the key has named the act already. Of two bodies that come at once to two nodes each node's log may take another
+   * one; which of them the key names is what Redis is told first, by those who are about to.
+   */
+  async #logOnce(act: Act): Promise<Logged | null> {
+    for (const until = performance.now() + LOOK_MS_MAX; ; ) {
+      try {
+        return await this.#log.append(act);
+      } catch (error) {
+        if (!isKeyReused(error) || act.once === null) throw error;
+        if ((await this.#lookKey(act.shard, act.once)).isKnown) return null;
+        if (!this.#isShown() || performance.now() > until) throw error;
+      }
+      await Bun.sleep(PAUSE_MS);
+    }
   }
 
   /**
@@ -361,34 +380,4 @@ export class Acts {
     const { counts } = await this.#looks.look({ shard, counts: [{ metric, subject }], registers: [] });
     return counts[0] as number;
   }
-
-  async #putAll(puts: Put[]): Promise<(RelationAnswer | Missing)[]> {
-    const byShard = new Map<number, { shard: number; events: RelationPut[]; places: number[] }>();
-    for (const [i, { shard, event }] of puts.entries()) {
-      let there = byShard.get(shard);
-      if (!there) {
-        there = { shard, events: [], places: [] };
-        byShard.set(shard, there);
-      }
-      there.events.push(event);
-      there.places.push(i);
-    }
-    const groups = [...byShard.values()];
-    const answers = await this.#hot.putRelations(groups);
-    const results: (RelationAnswer | Missing)[] = new Array(puts.length);
-    for (const [g, { places }] of groups.entries()) {
-      const answer = answers[g] as RelationAnswer[] | Missing;
-      for (const [i, place] of places.entries()) {
-        results[place] = typeof answer === "string" ? answer : (answer[i] as RelationAnswer);
-      }
-    }
-    return results;
-  }
-}
-
-const AWAY: unique symbol = Symbol("away");
-
-function storeAway(error: unknown): typeof AWAY {
-  if (isAway(error)) return AWAY;
-  throw error;
 }

@@ -8,6 +8,14 @@ export function isAway(error: unknown): boolean {
   return error instanceof HotStoreAway || error instanceof LedgerUnavailable;
 }
 
+export const AWAY: unique symbol = Symbol("away");
+
+/** For `catch`: what a store that is away answers. */
+export function storeAway(error: unknown): typeof AWAY {
+  if (isAway(error)) return AWAY;
+  throw error;
+}
+
 /** A look at the stores that will come again: null, or what it failed with. */
 export async function tried(look: () => Promise<void>): Promise<unknown> {
   try {
