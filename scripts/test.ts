@@ -1,6 +1,6 @@
 // `npm test`: every test there is. `npm test -- src/lib launcher` runs the files whose path holds one of the words.
-// Each file runs in a process of its own, so that a crash or something left open by one is not the next one's trouble;
-// one after the other, as many of them measure time. The last line is `N passed, N failed`.
+// Each file runs in a process of its own, so that a crash or something left open by one is not the next one's trouble.
+// The last line is `N passed, N failed`.
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -9,6 +9,11 @@ import { type Cluster, startCluster } from "./services/cluster.ts";
 import { sharedEnvironment } from "./services/shared.ts";
 
 const ROOT = join(import.meta.dir, "..");
+/**
+ * Files run one after the other, as many of them measure time, in two lanes side by side, as two thirds of it is waiting:
+ * these, and all others.
+ */
+const SECOND_LANE = /^test\/(contract|cluster|e2e)\//;
 /** For one test that says nothing else: a machine that builds beside it is slow. */
 const TEST_TIMEOUT_MS = 30_000;
 /** For a file: longer than any of them, to end one that hangs. */
@@ -84,19 +89,12 @@ function judge(status: string, report: ReturnType<typeof readReport>): Outcome {
   return { passed: tests - failures - skipped, failed, troubles };
 }
 
-/** Redis, MariaDB and Kafka for all files that share them, from the first such file on. */
-class Shared {
-  #cluster: Promise<Cluster> | null = null;
-
-  async prepareFor(file: string): Promise<void> {
-    if (!readFileSync(join(ROOT, file), "utf8").includes("sharedServices")) return;
-    this.#cluster ??= startCluster({ mysql: { durable: false } });
-    Object.assign(process.env, sharedEnvironment(await this.#cluster));
-  }
-
-  async stop(): Promise<void> {
-    await (await this.#cluster?.catch(() => null))?.stop();
-  }
+/** Redis, MariaDB and Kafka for all files that share them; before any test, as this installs what is missing. */
+async function startShared(files: string[]): Promise<Cluster | null> {
+  if (!files.some((file) => readFileSync(join(ROOT, file), "utf8").includes("sharedServices"))) return null;
+  const cluster = await startCluster({ mysql: { durable: false } });
+  Object.assign(process.env, sharedEnvironment(cluster));
+  return cluster;
 }
 
 const words = process.argv.slice(2).map((word) => word.replace(/^\.\//, ""));
@@ -116,19 +114,24 @@ if (files.length === 0) {
   total.troubles.push("there is no such test");
 }
 const reports = mkdtempSync(join(tmpdir(), "tally-test-"));
-const shared = new Shared();
-try {
-  for (const file of files) {
-    const { passed, failed, troubles } = await shared.prepareFor(file).then(
-      () => testFile(file, reports),
-      (error) => ({ passed: 0, failed: 1, troubles: [`${file}: ${error.message}`] }),
-    );
+const testAll = async (lane: string[]) => {
+  for (const file of lane) {
+    const { passed, failed, troubles } = await testFile(file, reports);
     total.passed += passed;
     total.failed += failed;
     total.troubles.push(...troubles);
   }
+};
+const shared = await startShared(files).catch((error) => {
+  total.failed += 1;
+  total.troubles.push(`Redis, MariaDB or Kafka: ${error.message}`);
+  return null;
+});
+try {
+  const second = new Set(files.filter((file) => SECOND_LANE.test(file)));
+  await Promise.all([testAll(files.filter((file) => !second.has(file))), testAll([...second])]);
 } finally {
-  await shared.stop();
+  await shared?.stop();
   rmSync(reports, { recursive: true, force: true });
 }
 if (total.troubles.length > 0) console.log(`\n${total.troubles.join("\n")}`);
