@@ -13,7 +13,7 @@ import retiredByTimeSql from "../../../drizzle/mysql/0010_retired_by_time.sql" w
 import journal from "../../../drizzle/mysql/meta/_journal.json" with { type: "json" };
 import { EXIT, StartError } from "../../errors.ts";
 import type { LedgerConnection } from "./connection.ts";
-import { hexSql, wholeSql } from "./sql.ts";
+import { hexSql, lockSql, wholeSql } from "./sql.ts";
 
 /** The SQL of drizzle/mysql/, by the tag in its journal. Imported as text, so that the executable carries it. */
 const SQL_BY_TAG: Record<string, string> = {
@@ -65,7 +65,7 @@ export async function migrate(
   mayChange = true,
   all: readonly Step[] = steps(),
 ): Promise<void> {
-  const lock = "CONCAT('tally.migrate.', MD5(DATABASE()))";
+  const lock = lockSql("migrate");
   if ((await missing(connection, all)).length === 0) return;
   if (!mayChange) throw new StartError("the MySQL ledger's schema is not up to date: run `tally migrate`");
   const [got] = await connection.ask(`SELECT GET_LOCK(${lock}, ${LOCK_WAIT_S})`, (LOCK_WAIT_S + 5) * 1000);

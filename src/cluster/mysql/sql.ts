@@ -49,3 +49,8 @@ export function idOf(bytes: Buffer | string): string {
 export function ofTypeSql(type: string): string {
   return `subject >= ${idSql(`${type}/`)} AND subject < ${idSql(`${type}0`)}`;
 }
+
+/** The name of a lock of this database: a session's locks are the server's, and a name is at most 64 characters long. */
+export function lockSql(name: string): string {
+  return `CONCAT('tally.${name}.', LEFT(SHA2(DATABASE(), 256), 32))`; // MySQL 9.6 has no MD5 any more
+}

@@ -2,12 +2,10 @@ import { TOP_LISTS_MAX } from "../../limits.ts";
 import type { TopList } from "../../ports/rankings.ts";
 import type { ListName } from "../../rankings/messages.ts";
 import type { LedgerConnection } from "./connection.ts";
-import { hexSql, idOf, idSql, rowsSql, wholeSql } from "./sql.ts";
+import { hexSql, idOf, idSql, lockSql, rowsSql, wholeSql } from "./sql.ts";
 
 /** A list that no node was asked for so long is not worked out any more. */
 const WANTED_S = 60;
-/** Session locks are the server's, not the database's. */
-const LOCK = "CONCAT('tally.ranker.', MD5(DATABASE()))";
 
 /**
  * Whether this connection is the ranker's that leads, from now on and for as long as it lives: the server gives the lock to one
@@ -15,7 +13,7 @@ const LOCK = "CONCAT('tally.ranker.', MD5(DATABASE()))";
  * can write no more.
  */
 export async function lead(connection: LedgerConnection): Promise<boolean> {
-  const [row] = await connection.ask(`SELECT GET_LOCK(${LOCK}, 0)`);
+  const [row] = await connection.ask(`SELECT GET_LOCK(${lockSql("ranker")}, 0)`);
   return row?.[0] === 1;
 }
 
