@@ -9,11 +9,11 @@ import { type Cluster, startCluster } from "./services/cluster.ts";
 import { sharedEnvironment } from "./services/shared.ts";
 
 const ROOT = join(import.meta.dir, "..");
-/**
- * Files run one after the other, as many of them measure time, in two lanes side by side, as two thirds of it is waiting:
- * these, and all others.
- */
+/** As most of a test is waiting, files run in two lanes side by side: these, and all others. */
 const SECOND_LANE = /^test\/(contract|cluster|e2e)\//;
+/** Afterwards, with nothing beside them: they measure how long answers take, or count on stores that are never slow. */
+const ALONE =
+  /(stores|stores-away|visitors-away|without-redis.*|cluster-(chaos|hot|redis-lost)|redis-faults|mysql-reader|kafka-producer)\.test/;
 /** For one test that says nothing else: a machine that builds beside it is slow. */
 const TEST_TIMEOUT_MS = 30_000;
 /** For a file: longer than any of them, to end one that hangs. */
@@ -73,6 +73,11 @@ async function testFile(file: string, reports: string): Promise<Outcome> {
   return outcome;
 }
 
+function laneOf(file: string): "first" | "second" | "last" {
+  if (ALONE.test(file)) return "last";
+  return SECOND_LANE.test(file) ? "second" : "first";
+}
+
 /** Nothing counts as passed that did not run to its end: no report, no test, a skipped one is a failure. */
 function judge(status: string, report: ReturnType<typeof readReport>): Outcome {
   if (!report || Number.isNaN(report.tests + report.failures + report.skipped)) {
@@ -128,8 +133,9 @@ const shared = await startShared(files).catch((error) => {
   return null;
 });
 try {
-  const second = new Set(files.filter((file) => SECOND_LANE.test(file)));
-  await Promise.all([testAll(files.filter((file) => !second.has(file))), testAll([...second])]);
+  const { first = [], second = [], last = [] } = Object.groupBy(files, laneOf);
+  await Promise.all([testAll(first), testAll(second)]);
+  await testAll(last);
 } finally {
   await shared?.stop();
   rmSync(reports, { recursive: true, force: true });
