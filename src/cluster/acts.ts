@@ -175,7 +175,11 @@ export class Acts {
       await this.leave(shard, logged);
       return { active, changed: null, count: null, at };
     };
-    if (seen === null) return later();
+    if (seen === null) {
+      // Left, it would hide the shard from the next one, too, for as long as acts come and Kafka is away.
+      const isShown = this.#freshness.hidden(shard) > 0 && (await this.show(shard, { ...name, ...logged, hint: null }));
+      return isShown ? { active, changed: null, count: null, at } : later();
+    }
     if (once && key) await this.#putKey(shard, { ...name, ...logged, ...once, amount: 0, version: key.version });
     if (isKnownHere && isActive(seen.stamp) !== active) return later();
     if (isRepeat || isKnownHere) return this.#repeated(shard, name, seen.stamp);

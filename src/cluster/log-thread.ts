@@ -26,7 +26,7 @@ import { OutboxIndex } from "./outbox-index.ts";
 import { OwnActs } from "./own-acts.ts";
 import { type Parcel, parcelsOf } from "./parcels.ts";
 import type { RedisHotStore } from "./redis/hot-store.ts";
-import { type Due, Resend } from "./resend.ts";
+import { Resend } from "./resend.ts";
 import { Shards } from "./shards.ts";
 import type { Spool } from "./spool.ts";
 import { Standstill } from "./standstill.ts";
@@ -104,8 +104,9 @@ class LogThread {
     this.#noteLane = this.#lane((name) => !isActs(name));
     this.#spool = openSpool(data, () => this.#actLane.isEmpty);
     const end = (shard: number) => this.#ends.of(shard);
-    this.#shards = new Shards({ hot: this.#hot, ledger: this.#ledger, end });
-    this.#resend = new Resend({ hot: this.#hot, ledger: this.#ledger, shards: this.#shards });
+    const stores = { hot: this.#hot, ledger: this.#ledger };
+    this.#shards = new Shards({ ...stores, end });
+    this.#resend = new Resend({ ...stores, shards: this.#shards, outbox: this.#reader, index: this.#index });
     const table = CounterTable.attach(data.table, LOG_THREAD);
     this.#freshness = new Freshness(data.freshness);
     this.#notes = new Notes({ table, freshness: this.#freshness });
@@ -284,7 +285,7 @@ class LogThread {
     if (mysql === null && redis === null) {
       if (!this.#isCaughtUp) tell({ kind: "caught-up" });
       this.#isCaughtUp = true;
-      await tried(() => this.#putLate());
+      await tried(() => this.#putLeft());
     }
     const hidden = await tried(() => this.#hidden.tell(() => this.#actLane.isEmpty));
     if (this.#isStopping) return;
@@ -343,8 +344,10 @@ class LogThread {
     for (const shard of shardsDue) this.#freshness.shownAt(shard, versions[shard]?.version ?? 0);
     // The new epoch's end may be read before the rest of the spool is in Kafka.
     if (!this.#actLane.isEmpty) for (const shard of shardsDue) this.#freshness.hide(shard);
-    await this.#resend.notes(this.#dueFor(shardsDue));
-    await this.#resend.acts(this.#dueFor(shardsDue), Math.max(this.#beganAt, this.#late.leftUpTo));
+    await this.#resend.notes(shardsDue);
+    const leftUpTo = Math.max(this.#beganAt, this.#late.leftUpTo);
+    await this.#resend.acts(shardsDue, leftUpTo);
+    if (due.size === shards.length) this.#hidden.allPut(leftUpTo);
     this.#late.add(shardsDue, this.#head.position);
     for (const [shard, last] of due) {
       const epoch = epochs.get(shard);
@@ -354,16 +357,14 @@ class LogThread {
     }
   }
 
-  #putLate(): Promise<void> {
-    return this.#late.each((shards, upTo) => {
+  /** Acts that nobody puts himself any more. */
+  async #putLeft(): Promise<void> {
+    const put = (shards: ReadonlySet<number>, upTo: Position, from?: Position) => {
       this.#outbox.sync();
-      return this.#resend.acts(this.#dueFor(shards), upTo);
-    });
-  }
-
-  #dueFor(wanted: ReadonlySet<number>): Due {
-    const isDecided = (source: string, shard: number, n: number) => this.#index.isDecided(source, shard, n);
-    return { outbox: this.#reader, from: this.#index.applied, wanted, isDecided };
+      return this.#resend.acts(shards, upTo, from);
+    };
+    await this.#late.each(put);
+    await this.#hidden.put({ answeredUpTo: this.#own.durableUpTo, leftUpTo: this.#late.leftUpTo }, put);
   }
 
   #lane(isMine: (source: string) => boolean): Lane {

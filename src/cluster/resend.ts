@@ -4,60 +4,62 @@ import type { LogReader, Position } from "../ports/log.ts";
 import { type LogRecord, readFrame, type TallyRecord, type VoidRecord } from "../records.ts";
 import type { SharedLedger } from "./ledger.ts";
 import { groupsOf } from "./notes.ts";
+import type { OutboxIndex } from "./outbox-index.ts";
 import type { Shards } from "./shards.ts";
 
 const ROUNDS = 20;
 const EVENTS_AT_ONCE = 256;
-
-type IsDecided = (source: string, shard: number, n: number) => boolean;
-
-/** What stands in the outbox from `from` on for the shards wanted, and is not decided. */
-export interface Due {
-  outbox: LogReader;
-  from: Position;
-  wanted: ReadonlySet<number>;
-  isDecided: IsDecided;
-}
 
 /**
  * Puts into the hot store, once more, what stands in the outbox and not in the ledger: after Redis has lost data, and for
  * what an earlier run of this node had not put. Everything in it may be there already; repeats change nothing.
  */
 export class Resend {
+  readonly #outbox: LogReader;
+  readonly #index: OutboxIndex;
   readonly #hot: HotStore;
   readonly #ledger: SharedLedger;
   readonly #shards: Shards;
 
-  constructor(parts: { hot: HotStore; ledger: SharedLedger; shards: Shards }) {
+  constructor(parts: {
+    outbox: LogReader;
+    index: OutboxIndex;
+    hot: HotStore;
+    ledger: SharedLedger;
+    shards: Shards;
+  }) {
+    this.#outbox = parts.outbox;
+    this.#index = parts.index;
     this.#hot = parts.hot;
     this.#ledger = parts.ledger;
     this.#shards = parts.shards;
   }
 
-  /** Notes from `from` to the outbox's end. Rejects, as `acts` does, where a store is away or a shard does not rest. */
-  notes(due: Due): Promise<void> {
-    return this.#each(due, Number.POSITIVE_INFINITY, async (source, records) => {
+  /** All notes of these shards. Rejects, as `acts` does, where a store is away or a shard does not rest. */
+  notes(wanted: ReadonlySet<number>): Promise<void> {
+    const put = async (source: string, records: LogRecord[]) => {
       for (const { shard, group } of groupsOf(source, records)) await this.#group(shard, group);
-    });
+    };
+    return this.#each(wanted, { from: 0, upTo: Number.POSITIVE_INFINITY }, put);
   }
 
-  /** Acts from `from` to `upTo`: those behind it have somebody who puts them. */
-  acts(due: Due, upTo: Position): Promise<void> {
-    return this.#each(due, upTo, (source, records) => this.#acts(source, records));
+  /** Acts on these shards from `from` to `upTo`: those behind it have somebody who puts them. */
+  acts(wanted: ReadonlySet<number>, upTo: Position, from: Position = 0): Promise<void> {
+    return this.#each(wanted, { from, upTo }, (source, records) => this.#acts(source, records));
   }
 
   async #each(
-    { outbox, from, wanted, isDecided }: Due,
-    upTo: Position,
+    wanted: ReadonlySet<number>,
+    { from, upTo }: { from: Position; upTo: Position },
     put: (source: string, records: LogRecord[]) => Promise<void>,
   ): Promise<void> {
-    for (let at = from; ; ) {
-      const frames = outbox.read(at, NOTE_BYTES_MAX);
+    for (let at = Math.max(from, this.#index.applied); ; ) {
+      const frames = this.#outbox.read(at, NOTE_BYTES_MAX);
       for (const { bytes, next } of frames) {
         if (next > upTo) return;
         at = next;
         const { source, records } = readFrame(bytes);
-        const due = records.filter(({ shard, n }) => wanted.has(shard) && !isDecided(source, shard, n));
+        const due = records.filter(({ shard, n }) => wanted.has(shard) && !this.#index.isDecided(source, shard, n));
         if (due.length > 0) await put(source, due);
       }
       if (frames.length === 0) return;

@@ -161,4 +161,25 @@ describe("a node without Redis", () => {
       await Bun.sleep(20);
     }
   }, 120_000);
+
+  test("what met a moment without Redis is there soon, though Kafka stays away, and acts are 200 again", async () => {
+    const { path } = freshSubject();
+    await here().put(`${path}/likes/6`);
+    await cut("kafka");
+    await untilDegraded(here(), "kafka");
+    const { redis } = nodes().ways(0);
+    await redis.cut();
+    expect((await soon(here().put(`${path}/likes/7`))).status).toBe(202);
+    await redis.heal();
+    // What came before it may be missing: what it changes is not said.
+    expect((await soon(here().put(`${path}/likes/8`))).status).toBe(202);
+    expect((await here().get(`${path}?actor=8`)).json.mine).toEqual(["likes"]);
+    for (const node of [0, 1]) {
+      await eventually(async () => expect((await nodes().api(node).get(path)).json.counts.likes).toBe(3));
+    }
+    // Those who go on trying meanwhile do not put it off.
+    await eventually(async () => expect((await here().put(`${path}/likes/9`)).status).toBe(200));
+    expect((await nodes().api(1).put(`${path}/likes/10`)).json).toMatchObject({ changed: true, count: 5 });
+    expect((await here().get("/readyz")).json.parts.kafka.status).toBe("down");
+  }, 120_000);
 });
