@@ -114,7 +114,7 @@ export class Acts {
       const act = { shard, ...name, actor: "", active: false, by: 0, seen: null, isKept: false };
       const logged = await this.#logOnce({ ...act, once, atMs: null, visitor: null });
       if (logged === null) return true;
-      return this.#putKey(shard, { ...name, ...logged, ...once, amount: 0, version: key.version });
+      return (await this.#putKey(shard, { ...name, ...logged, ...once, amount: 0, version: key.version })) !== null;
     });
   }
 
@@ -224,7 +224,9 @@ export class Acts {
       const act = { shard, ...name, actor: "", active: false, by, seen: null, isKept: false, once, ...more };
       const logged = await this.#logOnce(act);
       const put = logged && { ...name, ...logged, ...once, amount: by, version: key.version };
-      if (put && !(await this.#putKey(shard, put))) return null;
+      const shown = put && (await this.#putKey(shard, put));
+      if (put && !shown) return null;
+      if (typeof shown?.count === "number") return shown.count;
     }
     const looked = await this.#looks.look({ shard, counts: [name], registers: [] }).catch(storeAway);
     return looked === AWAY ? null : (looked.counts[0] as number);
@@ -272,8 +274,11 @@ export class Acts {
     throw new HotStoreAway(`shard ${shard} does not come to rest`);
   }
 
-  /** Makes the key, and what it adds, known to the others; false where that cannot be now: the ledger will. */
-  async #putKey(shard: number, put: Omit<KeyedPut, "atMs">): Promise<boolean> {
+  /**
+   * Makes the key, and what it adds, known to the others, and says what the count is then, if it is at hand; null where that
+   * cannot be now: the ledger will.
+   */
+  async #putKey(shard: number, put: Omit<KeyedPut, "atMs">): Promise<{ count: number | null } | null> {
     const deadline = performance.now() + LAG_MS_MAX;
     let isNew = false;
     try {
@@ -286,18 +291,19 @@ export class Acts {
           const { known, version } = await this.#ledger.keyHint(shard, put.key);
           // The ledger has counted it: the copy must have that before anyone is told.
           if (known) await this.#shards.repair(shard);
-          if (known) return true;
+          if (known) return { count: null };
           put.version = version;
           isNew = true;
         } else {
-          if (answer.status === "ok" && answer.body !== put.body) throw keyReused();
-          return true;
+          if (answer.status === "decided") return { count: null };
+          if (answer.body !== put.body) throw keyReused();
+          return { count: answer.count };
         }
       }
     } catch (error) {
       if (!isAway(error)) throw error;
     }
-    return false;
+    return null;
   }
 
   /**

@@ -132,9 +132,11 @@ export class ClusterCounting implements Counting {
     visitor?: Code,
   ): Promise<number | null> {
     const more = { atMs: atMs ?? null, visitor: visitor ?? null };
-    const count = await this.#acts.addOnce({ metric, subject }, by, once, more);
+    const added = await this.#acts.addOnce({ metric, subject }, by, once, more);
     this.#counters.expire(metric, subject);
-    return count === null ? null : this.#refreshed(metric, subject);
+    const now = added === null ? null : await this.#refreshed(metric, subject);
+    // Lower only where Redis has lost data in between.
+    return added === null || now === null ? null : Math.max(added, now);
   }
 
   visit({ id }: Metric, subject: Subject, visitor: Code): undefined | Promise<undefined> {
