@@ -175,12 +175,14 @@ export class Acts {
       await this.leave(shard, logged);
       return { active, changed: null, count: null, at };
     };
+    // Left, it would hide the shard from the next one, too, for as long as acts come and Kafka is away.
+    const isPut = seen !== null || (this.#freshness.hidden(shard) > 0 && !isKnownHere);
+    if (!isPut) return later();
+    if (once && key) await this.#putKey(shard, { ...name, ...logged, ...once, amount: 0, version: key.version });
     if (seen === null) {
-      // Left, it would hide the shard from the next one, too, for as long as acts come and Kafka is away.
-      const isShown = this.#freshness.hidden(shard) > 0 && (await this.show(shard, { ...name, ...logged, hint: null }));
+      const isShown = await this.show(shard, { ...name, ...logged, hint: null });
       return isShown ? { active, changed: null, count: null, at } : later();
     }
-    if (once && key) await this.#putKey(shard, { ...name, ...logged, ...once, amount: 0, version: key.version });
     if (isKnownHere && isActive(seen.stamp) !== active) return later();
     if (isRepeat || isKnownHere) return this.#repeated(shard, name, seen.stamp);
     // Both before the answer, in any order: the actor's lists find the act by the hint, the subject's by the entry.
