@@ -121,9 +121,11 @@ test("a full disk: a visitor whom it knows counts, a new one is refused and coun
 
     disk.free();
     await eventually(async () => expect(await post(refused)).toBe(200));
+    // One more visitor may be less than the estimate's last digit.
+    for (let i = 0; i < 50; i++) expect(await post(`later ${i}`)).toBe(200);
     const after = await read();
-    expect(after.count).toBe(visitors + 2);
-    expect(after.distinct.all).toBeGreaterThan(distinct.all);
+    expect(after.count).toBe(visitors + 52);
+    expect(after.distinct.all).toBeWithin(distinct.all + 25, distinct.all + 100);
     expect(await server.stop()).toEqual({ status: 0, signal: null });
   } finally {
     await TestServer.killAll();
