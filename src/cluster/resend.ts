@@ -1,10 +1,11 @@
 import { NOTE_BYTES_MAX } from "../limits.ts";
-import type { HotStore, RelationPut, TallyGroup } from "../ports/hot-store.ts";
+import type { HotStore, Missing, RelationAnswer, TallyGroup } from "../ports/hot-store.ts";
 import type { LogReader, Position } from "../ports/log.ts";
 import { type LogRecord, readFrame, type TallyRecord, type VoidRecord } from "../records.ts";
 import type { SharedLedger } from "./ledger.ts";
 import { groupsOf } from "./notes.ts";
 import type { OutboxIndex } from "./outbox-index.ts";
+import { type Put, putAll } from "./put-all.ts";
 import type { Shards } from "./shards.ts";
 
 const ROUNDS = 20;
@@ -67,7 +68,7 @@ export class Resend {
   }
 
   async #acts(source: string, records: readonly LogRecord[]): Promise<void> {
-    let events: { shard: number; event: RelationPut }[] = [];
+    let events: Put[] = [];
     for (const record of records) {
       if ((record.kind === "tally" || record.kind === "void") && record.once) {
         await this.#keyed(source, record);
@@ -106,20 +107,17 @@ export class Resend {
     throw new Error(`shard ${shard} does not come to rest`);
   }
 
-  async #relations(events: { shard: number; event: RelationPut }[]): Promise<void> {
+  async #relations(events: Put[]): Promise<void> {
     await this.#hot.hintActors(events.map(({ event }) => event));
     let due = events;
     for (let round = 0; due.length > 0; round++) {
       if (round === ROUNDS) throw new Error(`shard ${due[0]?.shard} does not come to rest`);
       const hints = await this.#ledger.hints(due.map(({ shard, event }) => ({ shard, ...event })));
       for (const [i, { event }] of due.entries()) event.hint = hints[i] ?? null;
-      const answers = await this.#hot.putRelations(due.map(({ shard, event }) => ({ shard, events: [event] })));
-      const again: typeof due = [];
-      for (const [i, each] of due.entries()) {
-        const answer = answers[i];
-        const isDone = Array.isArray(answer) && (answer[0]?.status === "ok" || answer[0]?.status === "decided");
-        if (!isDone) again.push(each);
-      }
+      const answers = await putAll(this.#hot, due);
+      const isDone = (answer: RelationAnswer | Missing | undefined) =>
+        typeof answer === "object" && (answer.status === "ok" || answer.status === "decided");
+      const again = due.filter((_, i) => !isDone(answers[i]));
       for (const shard of new Set(again.map((each) => each.shard))) await this.#shards.repair(shard);
       due = again;
     }
