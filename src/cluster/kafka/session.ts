@@ -46,6 +46,11 @@ const STOP_MS_MAX = 3_000;
 const FETCH_WAIT_MS = 500;
 const FETCH_BYTES_MAX = 8 * 1024 * 1024;
 const PARTITION_BYTES_MAX = 1024 * 1024;
+/**
+ * Between two fetches at the end of the log: without it each send of a node is fetched by itself, and answering that takes the
+ * broker as long as the send. Measured: 10 to 20 % more likes a second. What was read is gathered for longer anyway.
+ */
+const FETCH_REST_MS = 50;
 const ROOM_WAIT_MS = 200;
 const PLACE_RETRY_MS = 500;
 /** A new leader may not know the end yet. */
@@ -75,6 +80,8 @@ export class Session {
   readonly #readings = new Map<number, Reading>();
   #generation = 0;
   #isOver = false;
+  /** Since the last fetch began. */
+  #isRested = false;
 
   constructor(settings: KafkaSettings, applier: Applier, handlers: SessionHandlers, times: SessionTimes) {
     this.#topic = logTopic(settings.prefix);
@@ -92,8 +99,11 @@ export class Session {
       allowAutoTopicCreation: false,
       retry: { retries: 5, initialRetryTime: 100, maxRetryTime: 1_000, restartOnFailure: async () => false },
     });
-    const { CRASH, GROUP_JOIN } = this.#consumer.events;
+    const { CRASH, GROUP_JOIN, FETCH_START } = this.#consumer.events;
     this.#consumer.on(CRASH, ({ payload }) => this.#end(payload.error));
+    this.#consumer.on(FETCH_START, () => {
+      this.#isRested = false;
+    });
     this.#consumer.on(GROUP_JOIN, ({ payload }) => this.#joined(payload.memberAssignment[this.#topic] ?? []));
   }
 
@@ -226,6 +236,9 @@ export class Session {
     reading.end = Number(batch.highWatermark);
     reading.strays = 0;
     resolveOffset(last);
+    if (this.#isRested || reading.next < reading.end) return;
+    this.#isRested = true;
+    await this.#stopping.wait(FETCH_REST_MS);
   }
 
   /**
