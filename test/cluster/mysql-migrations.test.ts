@@ -151,16 +151,16 @@ describe("the MySQL ledger's schema", () => {
 
   test("how many partitions a log has: who is first decides, and the topic overrules it", async () => {
     await prepareLedger(url);
-    expect(await recordedLog(url, "t.log")).toEqual({ partitions: null, isUsed: false });
+    expect(await recordedLog(url, "t.log")).toEqual({ partitions: null, isUsed: false, others: [] });
     const decided = await Promise.all([4, 6, 8].map((each) => decidePartitions(url, "t.log", each)));
     expect(new Set(decided).size).toBe(1);
-    expect(await recordedLog(url, "t.log")).toEqual({ partitions: decided[0] as number, isUsed: false });
+    expect(await recordedLog(url, "t.log")).toEqual({ partitions: decided[0] as number, isUsed: false, others: [] });
     await recordPartitions(url, "t.log", 12);
     expect(await decidePartitions(url, "t.log", 4)).toBe(12);
     expect(await decidePartitions(url, "other.log", 4)).toBe(4);
     await ask("INSERT INTO partitions (number, position, topic) VALUES (3, 7, 't.log 8a0e'), (4, 7, 'tXlog')");
-    expect(await recordedLog(url, "t.log")).toEqual({ partitions: 12, isUsed: true });
-    expect(await recordedLog(url, "other.log")).toEqual({ partitions: 4, isUsed: false });
+    expect(await recordedLog(url, "t.log")).toEqual({ partitions: 12, isUsed: true, others: ["other.log"] });
+    expect(await recordedLog(url, "other.log")).toEqual({ partitions: 4, isUsed: false, others: ["t.log"] });
   });
 
   test("what the server's own settings say does not matter", async () => {

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { freshSubject } from "../support/contract.ts";
 import { eventually } from "../support/eventually.ts";
-import { apiOf, type NewCluster, NewClusters, untilReady } from "../support/new-cluster.ts";
+import { apiOf, messagesIn, type NewCluster, NewClusters, untilReady } from "../support/new-cluster.ts";
 import { inFolder, runTally } from "../support/server.ts";
 
 const TEST_MS_MAX = 60_000;
@@ -132,6 +132,24 @@ test(
     expect(await ends(commands, cluster.flags())).toEqual(refused);
     expect(await runTally(["migrate", ...cluster.flags()])).toMatchObject({ status: 0, stderr: "" });
     expect(await runTally(["verify", ...cluster.flags()])).toMatchObject({ status: 0 });
+  },
+  TEST_MS_MAX,
+);
+
+test(
+  "a prefix that no node of the ledger has is a wrong setting: nothing is made under it, and nothing found right",
+  async () => {
+    await using cluster = await clusters.make();
+    const node = await cluster.start("first");
+    await untilReady(node);
+    await node.stop();
+    const flags = cluster.flags().map((flag) => (flag === cluster.prefix ? `${flag}typo` : flag));
+    const stderr = `tally: wrong setting: --prefix = ${cluster.prefix}typo: must be that of the nodes on this ledger: ${cluster.prefix}\n`;
+    const commands = [["verify"], ["verify", "--repair"], ["export"], ["import"]];
+    const refused = commands.map((command) => ({ command, status: 78, stdout: "", stderr }));
+    expect(await ends(commands, flags)).toEqual(refused);
+    await expect(messagesIn(clusters.stores.kafka.brokers, `${cluster.prefix}typo.log`)).rejects.toThrow("topic");
+    expect(await cluster.verify()).toMatchObject({ status: 0 });
   },
   TEST_MS_MAX,
 );

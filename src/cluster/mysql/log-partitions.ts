@@ -9,16 +9,20 @@ export interface RecordedLog {
   partitions: number | null;
   /** Something of it is in the ledger, so it was made once, whether or not its number is recorded. */
   isUsed: boolean;
+  /** Topics of other logs that were written for this ledger. */
+  others: string[];
 }
 
 export function recordedLog(url: string, topic: string): Promise<RecordedLog> {
   return withConnection(url, async ({ client }) => {
     const orm = drizzle({ client });
-    const [recorded] = await orm.select().from(schema.logs).where(eq(schema.logs.topic, topic));
+    const logs = await orm.select().from(schema.logs);
+    const recorded = logs.find((each) => each.topic === topic);
+    const others = logs.flatMap((each) => (each.topic === topic ? [] : each.topic));
     const read = await orm.select({ of: schema.partitions.topic }).from(schema.partitions);
     // A log that was made again has another name behind the topic's (see ProjectorThread).
     const isUsed = read.some(({ of }) => of === topic || of.startsWith(`${topic} `));
-    return { partitions: recorded?.partitions ?? null, isUsed };
+    return { partitions: recorded?.partitions ?? null, isUsed, others };
   });
 }
 
