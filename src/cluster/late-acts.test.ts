@@ -24,7 +24,7 @@ test("acts are left when they were answered long ago", () => {
   expect(late.leftUpTo).toBe(40);
 });
 
-test("who waits is put when his time has come, in order, and again where that failed", async () => {
+test("who waits is put once nobody puts himself, in order, and again where that failed", async () => {
   const late = new LateActs();
   const put: number[] = [];
   const each = (fails = false) =>
@@ -33,6 +33,7 @@ test("who waits is put when his time has come, in order, and again where that fa
       put.push(upTo);
     });
   late.add(new Set([1]), 10);
+  late.answered(10);
   nowMs += PUT_MS_MAX / 2;
   late.add(new Set([2]), 20);
   await each();
@@ -41,7 +42,12 @@ test("who waits is put when his time has come, in order, and again where that fa
   expect(each(true)).rejects.toThrow("away");
   await each();
   expect(put).toEqual([10]);
+  // Not answered before now, however long he has been waiting.
+  late.answered(20);
+  await each();
+  expect(put).toEqual([10]);
   nowMs += PUT_MS_MAX;
+  late.answered(20);
   await each();
   expect(put).toEqual([10, 20]);
   clock.mockRestore();

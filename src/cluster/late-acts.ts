@@ -5,9 +5,8 @@ import type { Position } from "../ports/log.ts";
 const PUT_MS_MAX = LAG_MS_MAX + LOOK_MS_MAX;
 
 interface Late {
-  upTo: Position;
-  dueMs: number;
   shards: ReadonlySet<number>;
+  upTo: Position;
 }
 
 /**
@@ -32,13 +31,14 @@ export class LateActs {
     return oldest && oldest.atMs <= performance.now() - PUT_MS_MAX ? oldest.end : 0;
   }
 
+  /** `upTo`: whatever is not answered yet is put into the new copies. */
   add(shards: ReadonlySet<number>, upTo: Position): void {
-    this.#waiting.push({ upTo, dueMs: performance.now() + PUT_MS_MAX, shards });
+    this.#waiting.push({ shards, upTo });
   }
 
   /** What fails is tried again by the next call. */
   async each(put: (shards: ReadonlySet<number>, upTo: Position) => Promise<void>): Promise<void> {
-    for (let [first] = this.#waiting; first && first.dueMs <= performance.now(); [first] = this.#waiting) {
+    for (let [first] = this.#waiting; first && first.upTo <= this.leftUpTo; [first] = this.#waiting) {
       await put(first.shards, first.upTo);
       this.#waiting.shift();
     }

@@ -348,7 +348,7 @@ class LogThread {
     const leftUpTo = Math.max(this.#beganAt, this.#late.leftUpTo);
     await this.#resend.acts(shardsDue, leftUpTo);
     if (due.size === shards.length) this.#hidden.allPut(leftUpTo);
-    this.#late.add(shardsDue, this.#head.position);
+    this.#late.add(shardsDue, this.#own.durableUpTo);
     for (const [shard, last] of due) {
       const epoch = epochs.get(shard);
       // A note that came meanwhile confirms itself only: those before it are put once more.
