@@ -108,3 +108,20 @@ test("what the ledger took while Redis was away from all who knew of it shows on
   await eventually(async () => expect(await views(1)).toBe(2));
   expect(await views(0)).toBe(2);
 }, 60_000);
+
+test("acts of just now are there again some seconds after Redis has lost them, though no projector runs", async () => {
+  await using world = await ClusterWorld.start({ seed: SEED, nodes: 1, consumers: 1 });
+  const subject = "/v1/subjects/article/lately";
+  const act = actsOn(world, `${subject}/likes/ann`);
+  await eventually(async () => expect((await act(0, "DELETE")).status).toBe(200), 30_000);
+  await world.settle();
+  await world.stopConsumer(0);
+  expect(await act(0, "PUT")).toMatchObject({ status: 200, changed: true });
+  await world.stores.redis.ask("FLUSHALL");
+  const likes = async () => (await world.node(0).json<{ counts: { likes: number } }>(subject)).counts.likes;
+  await eventually(async () => expect(await likes()).toBe(1), 15_000);
+  await world.startConsumer(0);
+  await world.settle();
+  expect(await likes()).toBe(1);
+  expect(await world.verify()).toEqual([]);
+}, 60_000);
