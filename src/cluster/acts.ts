@@ -1,21 +1,12 @@
 import { shardOf } from "../arithmetic/shard-of.ts";
 import { isActive, msOf, type Stamp, stampAt } from "../arithmetic/stamp.ts";
 import type { Code } from "../distinct/code.ts";
-import { isKeyReused, keyReused, unavailable } from "../errors.ts";
+import { isKeyReused, unavailable } from "../errors.ts";
 import { Batcher } from "../lib/batcher.ts";
 import { Turns } from "../lib/turns.ts";
 import { LAG_MS_MAX, LOOK_MS_MAX, LOOKS_AT_ONCE, SHARED_ACTS_MAX } from "../limits.ts";
 import type { OnceKey, Related } from "../ports/counting.ts";
-import {
-  type CountName,
-  type HotStore,
-  HotStoreAway,
-  type KeyedPut,
-  type Missing,
-  type RegisterName,
-  type RelationAnswer,
-  type RelationPut,
-} from "../ports/hot-store.ts";
+import type { CountName, HotStore, Missing, RegisterName, RelationAnswer, RelationPut } from "../ports/hot-store.ts";
 import { AWAY, isAway, storeAway } from "./away.ts";
 import { FloorWatch } from "./floor-watch.ts";
 import type { Freshness } from "./freshness.ts";
@@ -25,6 +16,7 @@ import type { Looks } from "./looks.ts";
 import type { Act, Logged } from "./messages.ts";
 import { type Put, putAll } from "./put-all.ts";
 import type { Shards } from "./shards.ts";
+import { SharedKeys } from "./shared-keys.ts";
 
 const PAUSE_MS = 5;
 /** The projector takes a tenth of a second at least. */
@@ -52,6 +44,7 @@ export class Acts {
   readonly #ledger: SharedLedger;
   readonly #shards: Shards;
   readonly #looks: Looks;
+  readonly #keys: SharedKeys;
   readonly #log: LogClient;
   readonly #freshness: Freshness;
   readonly #floors: FloorWatch;
@@ -78,6 +71,7 @@ export class Acts {
     this.#ledger = parts.ledger;
     this.#shards = parts.shards;
     this.#looks = parts.looks;
+    this.#keys = new SharedKeys(parts);
     this.#floors = new FloorWatch(parts.ledger);
     this.#log = parts.log;
     const bounds = { itemsMax: LOOKS_AT_ONCE, flightsMax: 4 };
@@ -109,12 +103,12 @@ export class Acts {
   async claim(name: CountName, once: OnceKey): Promise<boolean> {
     return this.#inTurn(once.key, async () => {
       const shard = shardOf(name.subject);
-      const key = await this.#lookKey(shard, once);
+      const key = await this.#keys.look(shard, once);
       if (key.isKnown) return true;
       const act = { shard, ...name, actor: "", active: false, by: 0, seen: null, isKept: false };
       const logged = await this.#logOnce({ ...act, once, atMs: null, visitor: null });
       if (logged === null) return true;
-      return (await this.#putKey(shard, { ...name, ...logged, ...once, amount: 0, version: key.version })) !== null;
+      return (await this.#keys.put(shard, { ...name, ...logged, ...once, amount: 0, version: key.version })) !== null;
     });
   }
 
@@ -132,7 +126,7 @@ export class Acts {
       if (performance.now() > until) break;
       await Bun.sleep(CLAIM_PAUSE_MS);
     }
-    const onTheWay = await this.#findKey(shard, key).catch(storeAway);
+    const onTheWay = await this.#keys.find(shard, key).catch(storeAway);
     return onTheWay === AWAY ? null : (onTheWay?.atMs ?? null);
   }
 
@@ -154,7 +148,7 @@ export class Acts {
     { once, atMs }: { once?: OnceKey; atMs?: number },
   ): Promise<Related> {
     const shard = shardOf(name.subject);
-    const key = once && (await this.#lookKey(shard, once));
+    const key = once && (await this.#keys.look(shard, once));
     const isRepeatedKey = key?.isKnown === true;
     const seen = await this.#see(shard, name);
     const erased = atMs === undefined ? 0 : await this.#erasedUpTo(shard, name.actor);
@@ -178,7 +172,7 @@ export class Acts {
     // Left, it would hide the shard from the next one, too, for as long as acts come and Kafka is away.
     const isPut = seen !== null || (this.#freshness.hidden(shard) > 0 && !isKnownHere);
     if (!isPut) return later();
-    if (once && key) await this.#putKey(shard, { ...name, ...logged, ...once, amount: 0, version: key.version });
+    if (once && key) await this.#keys.put(shard, { ...name, ...logged, ...once, amount: 0, version: key.version });
     if (seen === null) {
       const isShown = await this.show(shard, { ...name, ...logged, hint: null });
       return isShown ? { active, changed: null, count: null, at } : later();
@@ -221,12 +215,12 @@ export class Acts {
     more: { atMs: number | null; visitor: Code | null },
   ): Promise<number | null> {
     const shard = shardOf(name.subject);
-    const key = await this.#lookKey(shard, once);
+    const key = await this.#keys.look(shard, once);
     if (!key.isKnown) {
       const act = { shard, ...name, actor: "", active: false, by, seen: null, isKept: false, once, ...more };
       const logged = await this.#logOnce(act);
       const put = logged && { ...name, ...logged, ...once, amount: by, version: key.version };
-      const shown = put && (await this.#putKey(shard, put));
+      const shown = put && (await this.#keys.put(shard, put));
       if (put && !shown) return null;
       if (typeof shown?.count === "number") return shown.count;
     }
@@ -244,68 +238,11 @@ export class Acts {
         return await this.#log.append(act);
       } catch (error) {
         if (!isKeyReused(error) || act.once === null) throw error;
-        if ((await this.#lookKey(act.shard, act.once)).isKnown) return null;
+        if ((await this.#keys.look(act.shard, act.once)).isKnown) return null;
         if (!this.#isShown() || performance.now() > until) throw error;
       }
       await Bun.sleep(PAUSE_MS);
     }
-  }
-
-  /**
-   * Whether the key has named an act already; throws where that was another one. Where it cannot be asked for it counts as
-   * new: the ledger decides, which takes a key once.
-   */
-  async #lookKey(shard: number, once: OnceKey): Promise<{ isKnown: boolean; version: number }> {
-    const onTheWay = await this.#findKey(shard, once.key).catch(storeAway);
-    const stored = await this.#ledger.keyHint(shard, once.key).catch(storeAway);
-    const version = stored === AWAY ? -1 : stored.version;
-    for (const known of [onTheWay === AWAY ? null : onTheWay, stored === AWAY ? null : stored.known]) {
-      if (known === null) continue;
-      if (known.body !== once.body) throw keyReused();
-      return { isKnown: true, version };
-    }
-    return { isKnown: false, version };
-  }
-
-  async #findKey(shard: number, key: string): Promise<{ body: string; atMs: number } | null> {
-    for (let round = 0; round < 3; round++) {
-      const found = await this.#hot.findKey(shard, key);
-      if (found !== "none" && found !== "foreign") return found;
-      await this.#shards.repair(shard);
-    }
-    throw new HotStoreAway(`shard ${shard} does not come to rest`);
-  }
-
-  /**
-   * Makes the key, and what it adds, known to the others, and says what the count is then, if it is at hand; null where that
-   * cannot be now: the ledger will.
-   */
-  async #putKey(shard: number, put: Omit<KeyedPut, "atMs">): Promise<{ count: number | null } | null> {
-    const deadline = performance.now() + LAG_MS_MAX;
-    let isNew = false;
-    try {
-      while (performance.now() < deadline) {
-        const answer = await this.#hot.putKeyed(shard, { ...put, atMs: Date.now() });
-        if (answer === "none" || answer === "foreign") {
-          await this.#shards.repair(shard);
-        } else if (answer.status === "behind") {
-          if (isNew) await this.#shards.repair(shard);
-          const { known, version } = await this.#ledger.keyHint(shard, put.key);
-          // The ledger has counted it: the copy must have that before anyone is told.
-          if (known) await this.#shards.repair(shard);
-          if (known) return { count: null };
-          put.version = version;
-          isNew = true;
-        } else {
-          if (answer.status === "decided") return { count: null };
-          if (answer.body !== put.body) throw keyReused();
-          return { count: answer.count };
-        }
-      }
-    } catch (error) {
-      if (!isAway(error)) throw error;
-    }
-    return null;
   }
 
   /**
