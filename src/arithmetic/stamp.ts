@@ -96,10 +96,6 @@ export class HybridClock {
     this.#last = last;
   }
 
-  get last(): Time {
-    return this.#last;
-  }
-
   /** A stamp above every one given before and above the register seen. */
   stamp(nowMs: number, seen: Stamp, active: boolean): Stamp {
     const stamp = nextStamp(tick(this.#last, nowMs), seen, active);

@@ -86,10 +86,6 @@ export class Notes {
     return this.#shards.get(shard)?.since ?? 0;
   }
 
-  isSettled(shard: number): boolean {
-    return !this.#shards.has(shard);
-  }
-
   unsettled(): number[] {
     return [...this.#shards.keys()];
   }

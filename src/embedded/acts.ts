@@ -46,13 +46,6 @@ export const REFUSED: ReplyStatus = 4;
 /** An erasure or a merge of what it is about is not in the ledger yet: send it again in a moment. */
 export const HELD: ReplyStatus = 5;
 
-export interface Reply {
-  id: number;
-  status: ReplyStatus;
-  count: number;
-  stamp: number;
-}
-
 const WRITTEN = 0; // bytes of acts, ever (wraps at 2^32)
 const READ = 1;
 const REPLIED = 2; // replies, ever
@@ -65,7 +58,6 @@ const REPLY_WORDS = 3; // doubles: id and status, count, stamp
 export class Act {
   readonly words: Int32Array;
   readonly bytes: Buffer;
-  #at = 0;
   id = 0;
   kind = 0;
   metric = 0;
@@ -88,7 +80,6 @@ export class Act {
   load(at: number): void {
     const { words, bytes } = this;
     const word = at >> 2;
-    this.#at = at;
     this.id = words[word] as number;
     this.kind = bytes[at + 4] as number;
     this.metric = bytes[at + 5] as number;
@@ -135,10 +126,6 @@ export class Act {
   get size(): number {
     const more = (this.keyed ? ONCE_BYTES : 0) + (this.timed ? 8 : 0);
     return (HEAD_BYTES + this.subjectBytes + this.actorBytes + more + 3) & ~3;
-  }
-
-  get end(): number {
-    return this.#at + this.size;
   }
 }
 

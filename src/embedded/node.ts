@@ -233,10 +233,6 @@ export class EmbeddedNode {
     }
   }
 
-  get files(): Files {
-    return this.#files;
-  }
-
   /** Everything counted is in the ledger, or (false) in the log at least, from where the next start takes it. */
   async stop(): Promise<void> {
     this.#socket?.close();

@@ -23,10 +23,6 @@ export class Batcher<T, R> {
     });
   }
 
-  get waiting(): number {
-    return this.#waiting.length;
-  }
-
   #plan(): void {
     if (this.#isPlanned || this.#flights >= this.#flightsMax || this.#waiting.length === 0) return;
     this.#isPlanned = true;

@@ -47,8 +47,4 @@ export class OnceKeys {
       return;
     }
   }
-
-  get size(): number {
-    return this.#seen.size;
-  }
 }

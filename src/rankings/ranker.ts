@@ -78,11 +78,6 @@ export class Ranker {
     this.#options = options;
   }
 
-  /** The running minute of the lists. */
-  get second(): number {
-    return this.#second;
-  }
-
   /** There are no lists until it was asked to `step` with somebody who wants them. */
   get isResting(): boolean {
     return this.#isResting;

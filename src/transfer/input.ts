@@ -28,10 +28,6 @@ export class Input {
     return new Input(fd);
   }
 
-  get bytes(): number {
-    return fstatSync(this.#fd).size;
-  }
-
   /** From the first byte to the last. Each chunk is its own. */
   *chunks(): Generator<Buffer> {
     for (let at = 0; ; ) {

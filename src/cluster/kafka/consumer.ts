@@ -78,10 +78,6 @@ export class LogConsumer {
     );
   }
 
-  get isUp(): boolean {
-    return this.#isUp;
-  }
-
   /** The partitions that are being read. */
   get partitions(): number[] {
     return [...(this.#session?.ends.keys() ?? [])];
