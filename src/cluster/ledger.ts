@@ -3,10 +3,7 @@ import type { Stamp } from "../arithmetic/stamp.ts";
 import type { SketchName, StoredPair } from "../distinct/sketches.ts";
 import type { Actor, Subject } from "../model.ts";
 import type { CountName, RegisterName, ShardVersion } from "../ports/hot-store.ts";
-import { LedgerUnavailable, type SourceState } from "../ports/ledger.ts";
-
-/** The ledger could not be asked in time. */
-export class LedgerAway extends LedgerUnavailable {}
+import type { SourceState } from "../ports/ledger.ts";
 
 /** Of some lists of actors, those whom one actor follows: whose `relation` he has active on `type/…`. */
 export interface KnownQuestion {
@@ -32,7 +29,7 @@ export interface LedgerMoment {
 }
 
 /**
- * What a node asks of the shared ledger. Each call sees one snapshot; all reject with LedgerAway where it cannot be asked.
+ * What a node asks of the shared ledger. Each call sees one snapshot; all reject with LedgerUnavailable where it cannot be asked.
  */
 export interface SharedLedger {
   /** Registers (0: never was) and the version of their shards. */

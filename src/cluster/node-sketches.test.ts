@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { SketchBoard } from "../distinct/board.ts";
 import { codeOf } from "../distinct/code.ts";
 import { Sketch } from "../distinct/sketch.ts";
-import { LedgerAway } from "./ledger.ts";
+import { LedgerUnavailable } from "../ports/ledger.ts";
 import { NodeSketches } from "./node-sketches.ts";
 
 const NAME = { metric: 1, subject: "article/1" };
@@ -23,7 +23,7 @@ function world({ bytesMax = 10_000_000 } = {}) {
     ledger: {
       async sketches(names) {
         state.reads++;
-        if (state.isAway) throw new LedgerAway("away");
+        if (state.isAway) throw new LedgerUnavailable("away");
         return names.map(({ metric, subject, day }) => {
           return { today: row(`${metric} ${subject} ${day}`), all: row(`${metric} ${subject} 0`) };
         });
