@@ -250,7 +250,7 @@ export class OverlayWriter extends Overlay {
     this.#free = Array.from(share.generations.keys()).reverse();
   }
 
-  /** How many records of at most `bytesEach` can surely be put now. */
+  /** How many records can surely be put now, of those whose ids together fit a generation (limits.ts sees to that). */
   room(): number {
     return this.#free.length > 0 ? OVERLAY_GENERATION_RECORDS : 0;
   }

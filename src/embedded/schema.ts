@@ -3,7 +3,7 @@ import { blob, check, index, integer, primaryKey, sqliteTable, text } from "driz
 
 /*
  * The ledger's tables. Ids are TEXT compared byte by byte (BINARY, the default). Every table with a key of its own is
- * WITHOUT ROWID; drizzle-kit cannot say that, so it is added to the generated SQL by hand (migrations.test.ts checks it).
+ * WITHOUT ROWID; drizzle-kit cannot say that, so it is added to the generated SQL by hand (ledger.test.ts checks it).
  */
 
 /** The numbers that stand for metrics in all other tables; handed out once, never again. */
