@@ -11,10 +11,10 @@ const ROWS: readonly (readonly string[])[] = [
   ["model", "errors", "limits", "version", "arithmetic", "distinct"],
   ["ports", "records"],
   ["config", "telemetry"],
-  ["tallies", "visitors", "relations", "projector", "rankings", "streams", "webhooks", "transfer"],
+  ["tallies", "visitors", "projector", "rankings", "streams", "webhooks", "transfer"],
   ["local"],
   ["embedded", "cluster"],
-  ["http", "grpc", "web"],
+  ["http"],
   ["workers"],
   ["open"],
   ["commands"],
@@ -55,7 +55,7 @@ export function importProblems(root: string): string[] {
 }
 
 /** The specifiers a source names, types included. */
-export function importsOf(source: string): string[] {
+function importsOf(source: string): string[] {
   return [...source.matchAll(IMPORT)].map((match) => match[1] ?? match[2] ?? match[3] ?? "");
 }
 

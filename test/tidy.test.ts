@@ -84,7 +84,7 @@ describe("imports", () => {
   test("are allowed: below, beside, both in open.ts, from a thread's start, anything in a test", () => {
     const sources = {
       "src/open.ts": 'import "./embedded/a.ts";\nimport "./cluster/a.ts";\nimport { z } from "zod";',
-      "src/http/a.ts": 'import "../relations/a.ts";\nimport "../config.ts";\nimport "./b.ts";\nimport "node:fs";',
+      "src/http/a.ts": 'import "../visitors/a.ts";\nimport "../config.ts";\nimport "./b.ts";\nimport "node:fs";',
       "src/workers/thread.ts": 'import "../open.ts";',
       "src/main.ts": 'import { version } from "../package.json" with { type: "json" };',
       "src/lib/a.test.ts": 'import "../../test/support/x.ts";\nimport "../main.ts";',
