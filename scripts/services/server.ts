@@ -234,7 +234,7 @@ export abstract class Server {
 }
 
 /** Rejects when `promise` takes longer. */
-export async function within<T>(ms: number, promise: Promise<T>): Promise<T> {
+async function within<T>(ms: number, promise: Promise<T>): Promise<T> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const late = new Promise<never>((_, reject) => {
     timer = setTimeout(() => reject(new Error(`nothing within ${ms} ms`)), ms);

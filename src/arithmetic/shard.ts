@@ -123,7 +123,7 @@ export function settled(shard: Shard): boolean {
 }
 
 /** Drops from the overlay what the shard's new version has decided and rests the others on the ledger's registers. */
-export function cover(shard: Shard, registers: ReadonlyMap<string, Stamp>): void {
+function cover(shard: Shard, registers: ReadonlyMap<string, Stamp>): void {
   for (const [name, entry] of shard.tallies) {
     if (!isDecided(shard, entry)) continue;
     shard.tallies.delete(name);

@@ -9,7 +9,7 @@ import { keysOf, readSegments, type Segment, type StoredSegment, withOverfill } 
  * is what a row costs: for a million likes in batches of 25,000, segments of 125,000 rows took 6.2 µs of processor a row and
  * wrote 1 GB, those of 1,000,000 rows 12.2 µs and 4.6 GB.
  */
-export const SEGMENT_ROWS = 125_000;
+const SEGMENT_ROWS = 125_000;
 /** Later ones take a 64th of all rows, since a list may have to ask each segment: about 120 at 20 million rows. */
 const SEGMENT_SHARE = 64;
 

@@ -9,7 +9,7 @@ const SECOND = 1_000;
 const MINUTE = 60 * SECOND;
 const HOUR = 60 * MINUTE;
 /** Pauses after each failure; behind the last one it is given up: after three days and some hours. */
-export const RETRY_MS = [
+const RETRY_MS = [
   SECOND,
   5 * SECOND,
   30 * SECOND,

@@ -5,7 +5,7 @@ import type { LedgerConnection } from "./connection.ts";
 import { hexSql, rowsSql, wholeSql } from "./sql.ts";
 
 /** The row that stands for those of all shards. */
-export const ALL_SHARDS = 256;
+const ALL_SHARDS = 256;
 const LOOK_ROWS = 500;
 
 /** Until when nothing an actor did counts any more, by shard. */
@@ -36,7 +36,7 @@ export class Floors {
   }
 }
 
-export function hashOf(actor: string): string {
+function hashOf(actor: string): string {
   return actorHash(actor).toString("hex");
 }
 

@@ -7,7 +7,7 @@ export type Info = ReadonlyMap<string, string>;
 /** ZADD GT (6.2) is the youngest thing the scripts use. */
 const VERSION_MIN = [6, 2] as const;
 
-export function parseInfo(text: string): Info {
+function parseInfo(text: string): Info {
   const info = new Map<string, string>();
   for (const line of text.split(/\r?\n/)) {
     const colon = line.indexOf(":");
@@ -33,7 +33,7 @@ export function passingProblem(info: Info): string | null {
 }
 
 /** What keeps us from using the server at all, or null. `policy`: where INFO does not have it. */
-export function lastingProblem(info: Info, policy = info.get("maxmemory_policy")): string | null {
+function lastingProblem(info: Info, policy = info.get("maxmemory_policy")): string | null {
   const version = info.get("redis_version");
   if (version !== undefined) {
     const [major = 0, minor = 0] = version.split(".").map(Number);
