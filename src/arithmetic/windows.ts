@@ -38,6 +38,11 @@ export function minuteAt(ms: number): number {
   return Math.floor(ms / 60_000) * MINUTE_S;
 }
 
+/** The hour that a second is in. */
+export function hourOf(second: number): number {
+  return stepAt(second, HOUR_S);
+}
+
 /** The step that a second is in. */
 export function stepAt(second: number, stepS: number): number {
   return second - (second % stepS);

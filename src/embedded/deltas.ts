@@ -1,4 +1,5 @@
 import type { Database } from "bun:sqlite";
+import { hourOf } from "../arithmetic/windows.ts";
 import type { TallyChange } from "../ports/ledger.ts";
 
 /**
@@ -11,7 +12,6 @@ const SEGMENT_SHARE = 64;
 /** Closed segments are folded when there are so many and nothing else is to do, or so many that it cannot wait. */
 const FOLD_FROM = 8;
 const FOLD_AT_LATEST = 32;
-export const HOUR_S = 3_600;
 /** Rows of each segment in one slice of folding. */
 const SLICE_ROWS = 500;
 
@@ -162,11 +162,6 @@ export class Deltas {
   get #target(): number {
     return this.#rolls ? this.#current : (this.#segments.at(-1) as number);
   }
-}
-
-/** The hour of a second. */
-export function hourOf(second: number): number {
-  return second - (second % HOUR_S);
 }
 
 function prepare(db: Database) {

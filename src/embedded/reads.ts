@@ -2,11 +2,12 @@ import { Database, type Statement } from "bun:sqlite";
 import { newestFirst, type Place } from "../arithmetic/place.ts";
 import { SHARDS } from "../arithmetic/shard.ts";
 import type { Stamp } from "../arithmetic/stamp.ts";
+import { HOUR_S } from "../arithmetic/windows.ts";
 import { Sketch } from "../distinct/sketch.ts";
 import { actorHash } from "../local/actor-hash.ts";
 import { type Actor, COUNT_MAX, type Subject } from "../model.ts";
 import type { LedgerReader, ShardState, SourceState, StoredKey } from "../ports/ledger.ts";
-import { COUNT, HOUR_S } from "./deltas.ts";
+import { COUNT } from "./deltas.ts";
 import { type FilterShare, Filters } from "./filters.ts";
 import { KEY_STEPS, keyStep } from "./keys.ts";
 

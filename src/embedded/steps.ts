@@ -1,5 +1,5 @@
 import type { Database } from "bun:sqlite";
-import { HOUR_S } from "../arithmetic/windows.ts";
+import { HOUR_S, hourOf } from "../arithmetic/windows.ts";
 import { LedgerUnavailable } from "../ports/ledger.ts";
 import type { Beginning, Renamed, StepFrame, Steps, StoredFrame } from "../ports/steps.ts";
 import { openWriting } from "./ledger.ts";
@@ -94,8 +94,8 @@ export class SqliteSteps implements Steps {
   }
 
   oldHour(before: number): number | null {
-    const at = this.#sql.oldest.get(before - (before % HOUR_S))?.at ?? null;
-    return at === null ? null : at - (at % HOUR_S);
+    const at = this.#sql.oldest.get(hourOf(before))?.at ?? null;
+    return at === null ? null : hourOf(at);
   }
 
   replaceHour(hour: number, frames: readonly Buffer[]): void {

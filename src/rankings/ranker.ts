@@ -1,4 +1,4 @@
-import { HOUR_S, MINUTE_S, rangeOf, SLIDING, stepAt } from "../arithmetic/windows.ts";
+import { HOUR_S, hourOf, MINUTE_S, rangeOf, SLIDING, stepAt } from "../arithmetic/windows.ts";
 import type { Steps } from "../ports/steps.ts";
 import { log } from "../telemetry/log.ts";
 import { readChanges } from "./changes.ts";
@@ -204,7 +204,7 @@ export class Ranker {
       }
       const age = this.#second - at;
       if (age < HOURS_KEPT_S) {
-        const step = age < MINUTES_KEPT_S ? at : stepAt(at, HOUR_S);
+        const step = age < MINUTES_KEPT_S ? at : hourOf(at);
         this.#book.add(metric, step, bytes, start, end, amount);
       }
       this.#add(metric, bytes, start, end, { amount, at, hotAt: at, isCounted });

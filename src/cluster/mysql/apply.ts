@@ -1,5 +1,5 @@
 import { countDelta, tellChanges } from "../../arithmetic/register.ts";
-import { minuteAt } from "../../arithmetic/windows.ts";
+import { hourOf, minuteAt } from "../../arithmetic/windows.ts";
 import { fault } from "../../lib/fault.ts";
 import type { ShardCommit } from "../../ports/hot-store.ts";
 import type { Batch, RegisterChange, StoredKey } from "../../ports/ledger.ts";
@@ -222,7 +222,7 @@ function addTo(amounts: Map<number, number>, at: number, amount: number): void {
 function hoursOf(changes: readonly CountChange[]): { subject: string; metric: number; at: number; amount: number }[] {
   return changes.flatMap(({ subject, metric, minutes }) => {
     const hours = new Map<number, number>();
-    for (const [minute, amount] of minutes) addTo(hours, minute - (minute % 3600), amount);
+    for (const [minute, amount] of minutes) addTo(hours, hourOf(minute), amount);
     return Array.from(hours, ([at, amount]) => ({ subject, metric, at, amount })).filter(({ amount }) => amount !== 0);
   });
 }

@@ -1,6 +1,6 @@
 import { shardOf } from "../../arithmetic/shard-of.ts";
 import { isActive, msOf } from "../../arithmetic/stamp.ts";
-import { minuteAt } from "../../arithmetic/windows.ts";
+import { hourOf, minuteAt } from "../../arithmetic/windows.ts";
 import { COUNT_MAX } from "../../model.ts";
 import type { Batch, PlacedJob } from "../../ports/ledger.ts";
 import type { EraseRecord, MergeRecord } from "../../records.ts";
@@ -108,7 +108,7 @@ async function eraseActor(
          ON DUPLICATE KEY UPDATE count = count - 1`,
       );
       const minute = (stamp: number) => minuteAt(msOf(stamp));
-      const at = (stamp: number) => wholeSql(minute(stamp) - (minute(stamp) % 3600));
+      const at = (stamp: number) => wholeSql(hourOf(minute(stamp)));
       for (const { subject, metric, stamp } of active) {
         effects.counts.push({ shard: shardOf(subject), metric, subject, minute: minute(stamp), amount: -1 });
       }
@@ -170,7 +170,7 @@ async function merge(
   );
   for (const [metric, minute, actors] of twice) {
     const [id, at, less] = [Number(metric), Number(minute), -Number(actors)] as const;
-    const [idText, hour, lessText] = [id, at - (at % 3600), less].map(wholeSql);
+    const [idText, hour, lessText] = [id, hourOf(at), less].map(wholeSql);
     await connection.write(
       `INSERT INTO counts (subject, metric, count) VALUES (${into},${idText},${lessText}) ${add("count")}`,
     );

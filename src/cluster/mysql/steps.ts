@@ -1,4 +1,4 @@
-import { HOUR_S } from "../../arithmetic/windows.ts";
+import { HOUR_S, hourOf } from "../../arithmetic/windows.ts";
 import type { Beginning, Renamed, StepFrame, Steps, StoredFrame } from "../../ports/steps.ts";
 import type { LedgerConnection, Row } from "./connection.ts";
 import { hexSql, idOf, idSql, wholeSql } from "./sql.ts";
@@ -110,10 +110,10 @@ export class MysqlSteps implements Steps {
 
   async oldHour(before: number): Promise<number | null> {
     const [row] = await this.#connection.ask(
-      `SELECT MIN(at) FROM steps WHERE is_hour = 0 AND at < ${wholeSql(before - (before % HOUR_S))}`,
+      `SELECT MIN(at) FROM steps WHERE is_hour = 0 AND at < ${wholeSql(hourOf(before))}`,
     );
     const at = row?.[0] ?? null;
-    return at === null ? null : Number(at) - (Number(at) % HOUR_S);
+    return at === null ? null : hourOf(Number(at));
   }
 
   async replaceHour(hour: number, frames: readonly Buffer[]): Promise<void> {
