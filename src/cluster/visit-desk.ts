@@ -1,7 +1,8 @@
+import { dayOf } from "../arithmetic/days.ts";
 import { shardOf } from "../arithmetic/shard-of.ts";
 import { SketchBoard } from "../distinct/board.ts";
 import type { Code } from "../distinct/code.ts";
-import { type Distinct, dayOf } from "../distinct/sketches.ts";
+import type { Distinct } from "../distinct/sketches.ts";
 import { wallMs } from "../lib/fault.ts";
 import type { Position } from "../ports/log.ts";
 import type { SharedLedger } from "./ledger.ts";

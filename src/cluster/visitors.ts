@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { DAY_MS, dayOf } from "../arithmetic/days.ts";
 import { shardOf } from "../arithmetic/shard-of.ts";
 import { keyReused, unavailable } from "../errors.ts";
 import { Batcher } from "../lib/batcher.ts";
@@ -6,7 +7,7 @@ import { LOOKS_AT_ONCE, SALTS_AGREE_MS, SHARED_ACTS_MAX } from "../limits.ts";
 import type { Metric, Subject } from "../model.ts";
 import type { Claim, ClaimingAct, Visitor, Visitors } from "../ports/visitors.ts";
 import { log } from "../telemetry/log.ts";
-import { ACTORS, DAY_MS, dayOf } from "../visitors/salts.ts";
+import { ACTORS } from "../visitors/salts.ts";
 import { AGAIN, type NodeVisitors, type Wanted } from "../visitors/visitors.ts";
 import { isAway } from "./away.ts";
 import type { SharedAnswer, SharedClaim, SharedVisitors } from "./redis/shared-visitors.ts";

@@ -1,7 +1,8 @@
 import { describe, expect, test } from "bun:test";
+import { dayOf } from "../arithmetic/days.ts";
 import { codeOf } from "./code.ts";
 import { Sketch } from "./sketch.ts";
-import { dayOf, distinctOf, hasSeen, type Pair, Sketches } from "./sketches.ts";
+import { distinctOf, hasSeen, type Pair, Sketches } from "./sketches.ts";
 
 const DAY = 20_000;
 const NOTHING = { today: null, all: null };

@@ -42,14 +42,8 @@ const PAIR_BYTES = 600;
 /** How many of the oldest are looked at for one that may leave. */
 const LOOKS = 64;
 
-const DAY_MS = 86_400_000;
 /** Among days: the sketch of all time. */
 export const ALL_TIME = 0;
-
-/** The UTC day, in days since 1970. */
-export function dayOf(ms: number): number {
-  return Math.floor(ms / DAY_MS);
-}
 
 /**
  * The sketches that one thread, their only owner, keeps in memory; the ledger is behind them. A pair may leave when the

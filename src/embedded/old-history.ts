@@ -1,6 +1,6 @@
 import type { Database } from "bun:sqlite";
+import { DAY_S, dayOf } from "../arithmetic/days.ts";
 
-const DAY_S = 86_400;
 /** Rows in one slice. */
 const SLICE_ROWS = 1_000;
 
@@ -21,8 +21,7 @@ export class OldHistory {
 
   /** False: there is nothing to fold. */
   step(nowMs: number): boolean {
-    const day = Math.floor(nowMs / 1000 / DAY_S);
-    const before = (day - this.#days) * DAY_S;
+    const before = (dayOf(nowMs) - this.#days) * DAY_S;
     const last = this.#sql.last.get(before, SLICE_ROWS - 1) ?? this.#sql.newest.get(before);
     if (!last) return false;
     const range = [last.at, last.subject, last.metric] as const;

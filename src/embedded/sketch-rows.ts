@@ -1,6 +1,7 @@
 import type { Database } from "bun:sqlite";
+import { dayOf } from "../arithmetic/days.ts";
 import { Sketch } from "../distinct/sketch.ts";
-import { ALL_TIME, dayOf } from "../distinct/sketches.ts";
+import { ALL_TIME } from "../distinct/sketches.ts";
 import type { VisitChange } from "../ports/ledger.ts";
 import type { JobRecord } from "../records.ts";
 

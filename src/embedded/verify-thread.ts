@@ -1,4 +1,5 @@
 import { parentPort, workerData } from "node:worker_threads";
+import { DAY_MS } from "../arithmetic/days.ts";
 import { ALL_TIME } from "../distinct/sketches.ts";
 import { SETTLE_MS_MAX } from "../limits.ts";
 import { FileLogReader, LogHead } from "../local/log.ts";
@@ -103,7 +104,7 @@ function describe(difference: Difference, names: ReadonlyMap<number, string>): s
     }
     case "sketch": {
       const { metric, subject, day, expected, found } = difference;
-      const of = day === ALL_TIME ? "all time" : new Date(day * 86_400_000).toISOString().slice(0, 10);
+      const of = day === ALL_TIME ? "all time" : new Date(day * DAY_MS).toISOString().slice(0, 10);
       return `sketch of ${nameOf(metric)} on ${subject} of ${of}: found ${found}, expected ${expected}`;
     }
     case "segment":

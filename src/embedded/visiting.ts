@@ -1,7 +1,8 @@
+import { dayOf } from "../arithmetic/days.ts";
 import type { SketchBoard } from "../distinct/board.ts";
 import type { Code } from "../distinct/code.ts";
 import { Known } from "../distinct/known.ts";
-import { type Distinct, dayOf } from "../distinct/sketches.ts";
+import type { Distinct } from "../distinct/sketches.ts";
 import { wallMs } from "../lib/fault.ts";
 import type { Subject } from "../model.ts";
 import { VISIT, VISITORS } from "./acts.ts";

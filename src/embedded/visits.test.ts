@@ -1,8 +1,9 @@
 import { describe, expect, test } from "bun:test";
+import { dayOf } from "../arithmetic/days.ts";
 import { SketchBoard } from "../distinct/board.ts";
 import { codeOf } from "../distinct/code.ts";
 import { Sketch } from "../distinct/sketch.ts";
-import { ALL_TIME, dayOf } from "../distinct/sketches.ts";
+import { ALL_TIME } from "../distinct/sketches.ts";
 import { rankIn, type Visit, Visits } from "./visits.ts";
 
 const MIDNIGHT = Date.UTC(2027, 0, 1);

@@ -1,7 +1,8 @@
+import { dayOf } from "../arithmetic/days.ts";
 import type { SketchBoard } from "../distinct/board.ts";
 import type { Code } from "../distinct/code.ts";
 import type { Sketch } from "../distinct/sketch.ts";
-import { ALL_TIME, type Distinct, dayOf, distinctOf, hasSeen, type Pair, Sketches } from "../distinct/sketches.ts";
+import { ALL_TIME, type Distinct, distinctOf, hasSeen, type Pair, Sketches } from "../distinct/sketches.ts";
 import { wallMs } from "../lib/fault.ts";
 import { SKETCHES_BYTES_MAX } from "../limits.ts";
 import type { Position } from "../ports/log.ts";

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { DAY_S } from "../arithmetic/days.ts";
 import { HOUR_S } from "../arithmetic/windows.ts";
 import { badInput } from "../errors.ts";
 import { HISTORY_POINTS_MAX } from "../limits.ts";
@@ -23,7 +24,7 @@ export const HistoryQuery = z.object({
 });
 export type HistoryInput = z.infer<typeof HistoryQuery>;
 
-const STEPS = { hour: { seconds: HOUR_S, count: 24 }, day: { seconds: 86_400, count: 30 } };
+const STEPS = { hour: { seconds: HOUR_S, count: 24 }, day: { seconds: DAY_S, count: 30 } };
 
 /** The whole steps that are asked for, in seconds since 1970. */
 export interface Steps {

@@ -1,4 +1,4 @@
-import { dayOf } from "../distinct/sketches.ts";
+import { dayOf } from "../arithmetic/days.ts";
 import type { VisitChange } from "../ports/ledger.ts";
 import type { VisitorRecord } from "../records.ts";
 

@@ -2,14 +2,8 @@ import { randomBytes } from "node:crypto";
 import { SALT_AT, SALT_BYTES, SALT_STEP, SALTS, SALTS_AT, SALTS_CHANGED_WORD } from "./claims-file.ts";
 import type { Locks } from "./locks.ts";
 
-export const DAY_MS = 86_400_000;
 /** Stands for a day that is never over: the salt of actors, whose claims may hold for a year. */
 export const ACTORS = 0x7fffffff;
-
-/** The day of a time: 1, 2, 3 … since 1970, in UTC. */
-export function dayOf(ms: number): number {
-  return Math.floor(ms / DAY_MS);
-}
 
 /**
  * The days' salts: random, in the head of the visitors' file, so that all threads have the same and a restart has them too.

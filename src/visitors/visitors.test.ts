@@ -2,12 +2,12 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { closeSync, mkdtempSync, openSync, readSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { DAY_MS, dayOf } from "../arithmetic/days.ts";
 import { VISITOR_WAYS } from "../limits.ts";
 import type { Metric } from "../model.ts";
 import type { OnceKey } from "../ports/counting.ts";
 import { Claims } from "./claims.ts";
 import type { Fingerprint } from "./fingerprint.ts";
-import { DAY_MS, dayOf } from "./salts.ts";
 import { NodeVisitors } from "./visitors.ts";
 
 const MINUTE = 60_000;

@@ -1,3 +1,4 @@
+import { DAY_MS, dayOf } from "../arithmetic/days.ts";
 import { keyReused } from "../errors.ts";
 import { fault, wallMs } from "../lib/fault.ts";
 import { KEYS_MS } from "../limits.ts";
@@ -8,7 +9,7 @@ import { log } from "../telemetry/log.ts";
 import type { Reading } from "../telemetry/prometheus.ts";
 import { Claims, NOBODYS } from "./claims.ts";
 import { actorClaim, type Fingerprint, keyName, ownerOf, strangerClaim, strangerOf } from "./fingerprint.ts";
-import { ACTORS, DAY_MS, dayOf } from "./salts.ts";
+import { ACTORS } from "./salts.ts";
 
 /** Nothing to give back: a repeat has what the act has. */
 export const AGAIN: Claim = { release: () => undefined };

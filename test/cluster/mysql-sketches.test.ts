@@ -1,10 +1,11 @@
 import { afterEach, beforeEach, expect, test } from "bun:test";
+import { dayOf } from "../../src/arithmetic/days.ts";
 import { checkSketches, type StoredSketchDifference } from "../../src/cluster/mysql/check-sketches.ts";
 import { LedgerConnection, PATIENT } from "../../src/cluster/mysql/connection.ts";
 import { MysqlLedgerWriter } from "../../src/cluster/mysql/ledger.ts";
 import { eraseSketches, mergeSketches } from "../../src/cluster/mysql/sketches.ts";
 import { codeOf } from "../../src/distinct/code.ts";
-import { ALL_TIME, dayOf } from "../../src/distinct/sketches.ts";
+import { ALL_TIME } from "../../src/distinct/sketches.ts";
 import type { LogRecord } from "../../src/records.ts";
 import { message, NOW_MS, OwnMysql, shardOf, TOPIC, VIEWS } from "./mysql-support.ts";
 

@@ -2,13 +2,14 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { DAY_MS, dayOf } from "../../src/arithmetic/days.ts";
 import { openDriver } from "../../src/cluster/redis/open-driver.ts";
 import { SharedVisitors } from "../../src/cluster/redis/shared-visitors.ts";
 import { ClusterVisitors } from "../../src/cluster/visitors.ts";
 import type { Metric } from "../../src/model.ts";
 import type { ClaimingAct, Visitor } from "../../src/ports/visitors.ts";
 import { Claims } from "../../src/visitors/claims.ts";
-import { ACTORS, DAY_MS, dayOf } from "../../src/visitors/salts.ts";
+import { ACTORS } from "../../src/visitors/salts.ts";
 import { NodeVisitors } from "../../src/visitors/visitors.ts";
 import { eventually } from "../support/eventually.ts";
 import { RedisServer, TcpProxy } from "../support/services.ts";

@@ -1,8 +1,9 @@
 import { afterEach, describe, expect, test } from "bun:test";
+import { dayOf } from "../../src/arithmetic/days.ts";
 import { type Place, TOP } from "../../src/arithmetic/place.ts";
 import { codeOf } from "../../src/distinct/code.ts";
 import { Sketch } from "../../src/distinct/sketch.ts";
-import { ALL_TIME, dayOf } from "../../src/distinct/sketches.ts";
+import { ALL_TIME } from "../../src/distinct/sketches.ts";
 import { KEYS_MS } from "../../src/limits.ts";
 import type { LedgerReader, StoredKey } from "../../src/ports/ledger.ts";
 import type { Frame } from "../../src/records.ts";

@@ -1,7 +1,7 @@
+import { DAY_S, dayOf } from "../../arithmetic/days.ts";
 import type { LedgerConnection } from "./connection.ts";
 import { idOf, idSql, rowsSql, wholeSql } from "./sql.ts";
 
-const DAY_S = 86_400;
 /** Rows that a slice looks at, and of these it folds at most. A slice a minute is through a hundred million rows in 33 hours. */
 const LOOK_ROWS = 50_000;
 const FOLD_ROWS = 2_000;
@@ -30,7 +30,7 @@ export class OldHistory {
 
   /** A slice, in the transaction that its caller ends. */
   async step(connection: LedgerConnection, nowMs: number): Promise<void> {
-    const before = (Math.floor(nowMs / 1000 / DAY_S) - this.#days) * DAY_S;
+    const before = (dayOf(nowMs) - this.#days) * DAY_S;
     const after = `subject > ${idSql(this.#after)}`;
     const [end] = await connection.ask(
       `SELECT subject FROM history FORCE INDEX (PRIMARY) WHERE ${after} ORDER BY subject LIMIT 1 OFFSET ${LOOK_ROWS}`,

@@ -1,5 +1,6 @@
+import { dayOf } from "../../arithmetic/days.ts";
 import { Sketch } from "../../distinct/sketch.ts";
-import { ALL_TIME, dayOf, type SketchName, type StoredPair } from "../../distinct/sketches.ts";
+import { ALL_TIME, type SketchName, type StoredPair } from "../../distinct/sketches.ts";
 import type { Subject } from "../../model.ts";
 import type { VisitChange } from "../../ports/ledger.ts";
 import type { LedgerConnection } from "./connection.ts";
