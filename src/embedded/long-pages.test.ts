@@ -97,7 +97,7 @@ test("many who are known are found a slice at a time, as they were at one moment
   // On its way: one more who is followed, the newest of all.
   const key = new RegisterKey();
   key.set("user/u1", "me", reader.seed);
-  overlay.put(FOLLOWS.id, key, 0, stampAt(NOW_MS + 200_000, true), 1_000_000);
+  overlay.put(FOLLOWS.id, key, stampAt(NOW_MS + 200_000, true), 1_000_000);
   let asked = 0;
   const counts = () => {
     asked++;

@@ -208,7 +208,7 @@ export class NumberedAppends {
     if (visit) this.#visits.publish(visit, end);
     if (record.kind !== "relation" || stamp === seen) return;
     this.#key.set(record.subject, record.actor, this.#overlay.seed);
-    this.#overlay.put(record.metric, this.#key, 0, stamp, end);
+    this.#overlay.put(record.metric, this.#key, stamp, end);
   }
 }
 

@@ -23,7 +23,7 @@ test("is a map of registers to their newest stamps, whichever generations they a
     const [metric, subject, actor] = [1 + below(3), pick(subjects), pick(actors)];
     stamp += 1 + below(4);
     key.set(subject, actor, reader.seed);
-    writer.put(metric, key, 0, stamp, i + 1);
+    writer.put(metric, key, stamp, i + 1);
     model.set(`${metric} ${subject} ${actor}`, { metric, subject, actor, stamp, end: i + 1 });
     if (i % 100_000 === 99_999) {
       applied = i - 70_000;
@@ -58,7 +58,7 @@ test("is empty once everything was applied, and may be filled again for ever", (
   for (let round = 0; round < 3 * OVERLAY_GENERATIONS; round++) {
     for (let i = 0; i < OVERLAY_GENERATION_RECORDS / 16; i++) {
       key.set("a/1", `u${i}`, reader.seed);
-      writer.put(1, key, 0, 2 * ++end + 1, end);
+      writer.put(1, key, 2 * ++end + 1, end);
     }
     writer.applied(end);
     expect(reader.records).toBe(0);
@@ -72,7 +72,7 @@ test("a look that generations left meanwhile is repeated", () => {
   const [x, other] = [new RegisterKey(), new RegisterKey()];
   x.set("a/1", "x", writer.seed);
   let end = 0;
-  const put = (key: RegisterKey) => writer.put(1, key, 0, 2 * ++end + 1, end);
+  const put = (key: RegisterKey) => writer.put(1, key, 2 * ++end + 1, end);
   let stepsLeft = 0;
   class Interrupted extends Overlay {
     protected override generationAt(i: number) {
@@ -102,7 +102,7 @@ test("says when there is no room, before it is too late", () => {
   const key = new RegisterKey();
   key.set(`a/${"x".repeat(128)}`, "y".repeat(128), reader.seed);
   let put = 0;
-  while (writer.room() > 0) for (let i = 0; i < 4096; i++) writer.put(1, key, 0, ++put, put);
+  while (writer.room() > 0) for (let i = 0; i < 4096; i++) writer.put(1, key, ++put, put);
   expect(put).toBeGreaterThan((OVERLAY_GENERATIONS - 1) * 10_000);
   expect(reader.find(1, key)).toBe(put);
   writer.applied(put);
@@ -130,7 +130,7 @@ test("a reader in another thread never sees a torn record, nor an old one, while
     // Every register gets the stamp of its round; the round is told only when all have it.
     for (let i = 0; i < 3000; i++) {
       key.set(`a/${i % 7}`, `u${i}`, writer.seed);
-      writer.put(1, key, 0, 2 * round + 1, ++end);
+      writer.put(1, key, 2 * round + 1, ++end);
     }
     Atomics.store(words, 0, round);
     // As if the ledger had everything up to two rounds ago.

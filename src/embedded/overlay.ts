@@ -256,7 +256,7 @@ export class OverlayWriter extends Overlay {
   }
 
   /** Call for each record of a durable frame that ends at `end`, in the frame's order. Needs `room()` asked before. */
-  put(metric: number, key: Omit<RegisterKey, "set">, keyAt: number, stamp: Stamp, end: Position): void {
+  put(metric: number, key: Omit<RegisterKey, "set">, stamp: Stamp, end: Position): void {
     const idBytes = key.subjectBytes + key.actorBytes;
     const size = IDS + ((idBytes + 3) >> 2);
     let last = this.#ends.at(-1);
@@ -276,7 +276,7 @@ export class OverlayWriter extends Overlay {
     words[at + SUBJECT_HASH] = key.subjectHash;
     words[at + ACTOR_HASH] = key.actorHash;
     words[at + SHAPE] = (metric << 16) | (key.subjectBytes << 8) | key.actorBytes;
-    copyBytes(key.bytes, keyAt, bytes, (at + IDS) * 4, idBytes);
+    copyBytes(key.bytes, 0, bytes, (at + IDS) * 4, idBytes);
     this.#publish(words, at, 0, BY_REGISTER + registerBucket(metric, key.subjectHash, key.actorHash));
     this.#publish(words, at, 1, BY_SUBJECT + listBucket(metric, key.subjectHash));
     this.#publish(words, at, 2, BY_ACTOR + listBucket(metric, key.actorHash));

@@ -329,7 +329,7 @@ export class Writer {
     const grown = decided.by > 0 ? decided.by : delta;
     this.#bases.move(slot, grown, decided);
     fault("writer.counted");
-    if (decided.key && stamp !== seen) this.#overlay.put(metric, decided.key, 0, stamp, end);
+    if (decided.key && stamp !== seen) this.#overlay.put(metric, decided.key, stamp, end);
     fault("writer.shown");
     receiver.reply(id, delta !== 0 ? CHANGED : DONE, this.#table.shown(slot), stamp);
   }
