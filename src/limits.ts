@@ -81,7 +81,10 @@ export const SHARED_JOB_MS_MAX = 60_000;
 /** Counts that the writer works out again between two batches of acts: about 3 ms. */
 export const RECOUNTS_AT_ONCE = 100;
 
-/** Records in the log that the ledger does not have yet, held in memory for reads: 24 generations, about 110 MiB when full. */
+/**
+ * Records in the log that the ledger does not have yet, held in memory for reads: 24 generations, about 110 MiB when full of
+ * short ids, and 138 at most.
+ */
 export const OVERLAY_GENERATIONS = 24;
 export const OVERLAY_GENERATION_RECORDS = 65_536;
 export const OVERLAY_GENERATION_BYTES = 5 * MiB;
