@@ -1,19 +1,17 @@
 import { after, countsJson, quoted, read } from "./answer.ts";
 import type { Call } from "./call.ts";
-import { actorOf } from "./catalog.ts";
+import { actorIn } from "./catalog.ts";
 import { placeOf } from "./cursor.ts";
 import type { HandlerDeps } from "./deps.ts";
 import { LIMIT_DEFAULT, type ListInput } from "./input.ts";
-import { idIn, pageJson } from "./subjects.ts";
+import { pageJson } from "./subjects.ts";
 
 /** What is asked of `/v1/actors/{actor}` and below. */
 export function actorHandlers({ catalog, counting }: HandlerDeps) {
-  const actorIn = (call: Call): string => actorOf(idIn(call, 3, "actor"), call.caller, "actor");
-
   return {
     /** GET /v1/actors/{actor} */
     actor(call: Call): Response | Promise<Response> {
-      const actor = actorIn(call);
+      const actor = actorIn(call, 3);
       const relations = catalog.relations;
       return after(counting.actorCounts(actor, relations), (counts) =>
         read(call, `{"actor":${quoted(actor)},"counts":${countsJson(relations, counts)}}`),
@@ -22,7 +20,7 @@ export function actorHandlers({ catalog, counting }: HandlerDeps) {
 
     /** GET /v1/actors/{actor}/{relation} */
     async subjects(call: Call, { limit = LIMIT_DEFAULT, cursor, type }: ListInput): Promise<Response> {
-      const actor = actorIn(call);
+      const actor = actorIn(call, 3);
       const metric = catalog.of("relation", call.part(4, "metric"));
       if (type !== undefined) catalog.type(type);
       const list = ["subjects", metric.name, actor, type ?? ""];

@@ -4,9 +4,8 @@ import type { Admin } from "../ports/admin.ts";
 import type { MergeInput, SetInput } from "./admin-input.ts";
 import { accepted, countsJson, done, quoted } from "./answer.ts";
 import type { Call } from "./call.ts";
-import { actorOf, type Catalog } from "./catalog.ts";
+import { actorIn, type Catalog } from "./catalog.ts";
 import { onceOf } from "./once.ts";
-import { idIn } from "./subjects.ts";
 
 /** What takes the role admin. `patient`: this request may take long, and nobody hangs up on it. */
 export function adminHandlers({
@@ -38,7 +37,7 @@ export function adminHandlers({
 
     /** DELETE /v1/actors/{actor} */
     async eraseActor(call: Call): Promise<Response> {
-      const actor = actorOf(idIn(call, 3, "actor"), call.caller, "actor");
+      const actor = actorIn(call, 3);
       const relations = catalog.relations;
       patient(call.request);
       const { counts, isShown } = await admin.eraseActor(actor, relations, onceOf(call, [actor]));

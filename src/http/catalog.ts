@@ -115,6 +115,13 @@ export class Catalog {
   }
 }
 
+/** The actor in the path. */
+export function actorIn(call: Call, index: number): string {
+  const id = call.part(index, "actor");
+  refuseDots(id);
+  return actorOf(id, call.caller, "actor");
+}
+
 /** The actor meant by a path, a query or a body; `me` is the caller's own. */
 export function actorOf(raw: string, caller: { actor: string | null }, at: string): string {
   if (raw === "me") {

@@ -3,13 +3,12 @@ import type { Metric, Subject } from "../model.ts";
 import type { ListPage } from "../ports/counting.ts";
 import { accepted, after, countsJson, done, namesJson, quoted, read, time } from "./answer.ts";
 import type { Call } from "./call.ts";
-import { actorOf } from "./catalog.ts";
+import { actorIn, actorOf } from "./catalog.ts";
 import { cursorOf, placeOf } from "./cursor.ts";
 import type { HandlerDeps } from "./deps.ts";
 import { type CountInput, LIMIT_DEFAULT, type ListInput, type RelateInput, type SubjectInput } from "./input.ts";
 import { allowAt } from "./moment.ts";
 import { onceOf } from "./once.ts";
-import { refuseDots } from "./path.ts";
 import { COUNTS } from "./rules.ts";
 import { addEvent, codeFor, type TallyEvent } from "./visitor.ts";
 
@@ -23,7 +22,6 @@ const RETURN = /(?:^|[,;])\s*return\s*=\s*"?([a-z]+)"?\s*(?:[,;]|$)/i;
 export function subjectHandlers({ catalog, counting, rules, stats }: HandlerDeps) {
   const subjectIn = (call: Call): Subject => catalog.subjectIn(call);
   const metricIn = (call: Call): string => call.part(5, "metric");
-  const actorIn = (call: Call): string => actorOf(idIn(call, 6, "actor"), call.caller, "actor");
 
   return {
     /** POST …/{tally} */
@@ -47,7 +45,7 @@ export function subjectHandlers({ catalog, counting, rules, stats }: HandlerDeps
     relate(call: Call, active: boolean, { at }: RelateInput = NONE): Promise<Response> {
       const subject = subjectIn(call);
       const metric = catalog.of("relation", metricIn(call));
-      const actor = actorIn(call);
+      const actor = actorIn(call, 6);
       allowAt(at, call.caller);
       const once = onceOf(call, [subject, metric.name, actor]);
       return counting.relate(metric, subject, actor, active, once, at).then(({ active, changed, count, at }) => {
@@ -62,7 +60,7 @@ export function subjectHandlers({ catalog, counting, rules, stats }: HandlerDeps
     relation(call: Call): Answer {
       const subject = subjectIn(call);
       const metric = catalog.of("relation", metricIn(call));
-      return after(counting.relation(metric, subject, actorIn(call)), ({ active, count, at }) =>
+      return after(counting.relation(metric, subject, actorIn(call, 6)), ({ active, count, at }) =>
         read(call, `{"active":${active},"count":${count},"at":${time(active ? at : null)}}`),
       );
     },
@@ -163,13 +161,6 @@ export function pageJson(page: ListPage, name: string, item: string, list: reado
   const last = page.items.at(-1);
   const next = page.more && last ? `"${cursorOf(list, last)}"` : "null";
   return `"${name}":[${items.join(",")}],"next":${next}`;
-}
-
-/** An id in the path. */
-export function idIn(call: Call, index: number, name: string): string {
-  const id = call.part(index, name);
-  refuseDots(id);
-  return id;
 }
 
 function counted(call: Call, count: number | null): Response {
