@@ -1,6 +1,7 @@
 import { closeSync, cpSync, existsSync, mkdirSync, openSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { Subprocess } from "bun";
+import { inTime } from "../../src/lib/deadline.ts";
 import { newFolder, removeFolder } from "./folders.ts";
 import { find } from "./install.ts";
 
@@ -234,14 +235,6 @@ export abstract class Server {
 }
 
 /** Rejects when `promise` takes longer. */
-async function within<T>(ms: number, promise: Promise<T>): Promise<T> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`nothing within ${ms} ms`)), ms);
-  });
-  try {
-    return await Promise.race([promise, late]);
-  } finally {
-    clearTimeout(timer);
-  }
+function within<T>(ms: number, promise: Promise<T>): Promise<T> {
+  return inTime(promise, ms, () => new Error(`nothing within ${ms} ms`));
 }

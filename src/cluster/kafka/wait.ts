@@ -1,18 +1,11 @@
+import { inTime } from "../../lib/deadline.ts";
+
 /** The time was up. What was waited for may still happen. */
 export class TimeUp extends Error {}
 
-/** `work`, or TimeUp after `ms`. What `work` does later, a failure too, is nobody's business any more. */
-export async function within<T>(work: Promise<T>, ms: number): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const timeUp = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new TimeUp(`no answer in ${Math.round(ms)} ms`)), ms);
-  });
-  try {
-    return await Promise.race([work, timeUp]);
-  } finally {
-    clearTimeout(timer);
-    work.catch(() => {});
-  }
+/** `work`, or TimeUp after `ms`. */
+export function within<T>(work: Promise<T>, ms: number): Promise<T> {
+  return inTime(work, ms, () => new TimeUp(`no answer in ${Math.round(ms)} ms`));
 }
 
 /** Waits that others can end. */

@@ -1,5 +1,6 @@
 import { drizzle } from "drizzle-orm/mysql2";
 import { SHARDS } from "../../arithmetic/shard.ts";
+import { inTime } from "../../lib/deadline.ts";
 import type { Metric, MetricSetting } from "../../model.ts";
 import { LedgerUnavailable } from "../../ports/ledger.ts";
 import { numberMetrics, type StoredMetric } from "../../ports/metric-numbers.ts";
@@ -65,17 +66,13 @@ export async function withConnection<T>(
   deadlineMs: number | null = PATIENT.queryMs,
 ): Promise<T> {
   const connection = await LedgerConnection.open(url, PATIENT);
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<never>((_, reject) => {
-    if (deadlineMs === null) return;
-    timer = setTimeout(() => reject(new LedgerUnavailable("MySQL: no answer in time")), deadlineMs);
-  });
   try {
-    return await Promise.race([use(connection), late]);
+    const work = use(connection);
+    if (deadlineMs === null) return await work;
+    return await inTime(work, deadlineMs, () => new LedgerUnavailable("MySQL: no answer in time"));
   } catch (error) {
     throw asUnavailable(error);
   } finally {
-    clearTimeout(timer);
     connection.close();
   }
 }

@@ -1,3 +1,4 @@
+import { inTime } from "../../lib/deadline.ts";
 import { HotStoreAway } from "../../ports/hot-store.ts";
 import type { Script } from "./scripts.ts";
 
@@ -115,16 +116,8 @@ export class StateKeeper {
 }
 
 /** `promise`, or HotStoreAway after ANSWER_MS_MAX. */
-export async function within<T>(promise: Promise<T>, what: string): Promise<T> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new HotStoreAway(`${what} took more than ${ANSWER_MS_MAX} ms`)), ANSWER_MS_MAX);
-  });
-  try {
-    return await Promise.race([promise, late]);
-  } finally {
-    clearTimeout(timer);
-  }
+export function within<T>(promise: Promise<T>, what: string): Promise<T> {
+  return inTime(promise, ANSWER_MS_MAX, () => new HotStoreAway(`${what} took more than ${ANSWER_MS_MAX} ms`));
 }
 
 export function messageOf(error: unknown): string {
