@@ -1,4 +1,4 @@
-import { badInput } from "./errors.ts";
+import { badInput, type Problem } from "./errors.ts";
 
 /** What a metric counts: events that add up, or distinct actors, one each. */
 export type MetricKind = "tally" | "relation";
@@ -41,6 +41,11 @@ export const ID_BYTES_MAX = 128;
 /** Metric names and types are ASCII, so bytes are characters: `type/` and the id. */
 export const SUBJECT_BYTES_MAX = 32 + 1 + ID_BYTES_MAX;
 export const COUNT_MAX = Number.MAX_SAFE_INTEGER;
+
+/** 400: more than a count can be. */
+export function countTooHigh(): Problem {
+  return badInput("/by", `the count would pass ${COUNT_MAX}`);
+}
 export const BY_MAX = 1_000_000;
 
 const ASCII_PRINTABLE = /^[\x20-\x7e]+$/;

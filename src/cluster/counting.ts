@@ -6,11 +6,11 @@ import { isActive, msOf, type Stamp } from "../arithmetic/stamp.ts";
 import type { SketchBoard } from "../distinct/board.ts";
 import type { Code } from "../distinct/code.ts";
 import type { Distinct } from "../distinct/sketches.ts";
-import { badInput, unavailable } from "../errors.ts";
+import { unavailable } from "../errors.ts";
 import { ON_THE_WAY_MAX } from "../limits.ts";
 import { ofRelations } from "../local/known.ts";
 import { listPage } from "../local/lists.ts";
-import { type Actor, COUNT_MAX, type Metric, type RelationState, type Subject } from "../model.ts";
+import { type Actor, COUNT_MAX, countTooHigh, type Metric, type RelationState, type Subject } from "../model.ts";
 import type {
   CountedPage,
   CountedQuery,
@@ -136,7 +136,7 @@ export class ClusterCounting implements Counting {
     this.#counters.expire(metric, subject);
     const now = added === null ? null : await this.#refreshed(metric, subject);
     // Lower only where Redis has lost data in between.
-    return added === null || now === null ? null : Math.max(added, now);
+    return added === null || now === null ? null : Math.min(Math.max(added, now), COUNT_MAX);
   }
 
   visit({ id }: Metric, subject: Subject, visitor: Code): undefined | Promise<undefined> {
@@ -237,7 +237,7 @@ export class ClusterCounting implements Counting {
     if (added.count !== TOO_HIGH) return;
     await this.#refreshed(metric, subject);
     const again = await this.#counters.addInTime(metric, subject, by);
-    if (again.count === TOO_HIGH) throw badInput("/by", `the count would pass ${COUNT_MAX}`);
+    if (again.count === TOO_HIGH) throw countTooHigh();
   }
 
   /** Null where a store is away. */

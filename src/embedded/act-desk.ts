@@ -3,7 +3,7 @@ import { isActive, msOf, type Stamp } from "../arithmetic/stamp.ts";
 import { keyReused, unavailable } from "../errors.ts";
 import { fault } from "../lib/fault.ts";
 import { ACT_WAIT_MS_MAX, ACTS_UNDER_WAY_MAX } from "../limits.ts";
-import type { Actor, RelationState, Subject } from "../model.ts";
+import { type Actor, countTooHigh, type RelationState, type Subject } from "../model.ts";
 import type { OnceKey } from "../ports/counting.ts";
 import {
   type ActSender,
@@ -16,6 +16,7 @@ import {
   REFUSED,
   type RELATE,
   type ReplyStatus,
+  TOO_MUCH,
   VISIT,
   VISITORS,
 } from "./acts.ts";
@@ -115,6 +116,8 @@ function settle({ kind, resolve, reject }: Waiting, status: ReplyStatus, count: 
     reject(keyReused());
   } else if (status === REFUSED) {
     reject(unavailable("the act could not be made durable; it was not done"));
+  } else if (status === TOO_MUCH) {
+    reject(countTooHigh());
   } else if (kind === ADD_ONCE) {
     (resolve as (count: number) => void)(count);
   } else if (kind === VISIT || kind === VISITORS) {

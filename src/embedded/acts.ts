@@ -34,7 +34,7 @@ const ONCE = 2;
 const AT = 4;
 const ONCE_BYTES = 24;
 
-export type ReplyStatus = 0 | 1 | 2 | 3 | 4 | 5;
+export type ReplyStatus = 0 | 1 | 2 | 3 | 4 | 5 | 6;
 export const DONE: ReplyStatus = 0;
 export const CHANGED: ReplyStatus = 1;
 /** The key was used with another body. */
@@ -45,6 +45,8 @@ export const NOT_LOADED: ReplyStatus = 3;
 export const REFUSED: ReplyStatus = 4;
 /** An erasure or a merge of what it is about is not in the ledger yet: send it again in a moment. */
 export const HELD: ReplyStatus = 5;
+/** Not done: the count would pass the largest there is. */
+export const TOO_MUCH: ReplyStatus = 6;
 
 const WRITTEN = 0; // bytes of acts, ever (wraps at 2^32)
 const READ = 1;

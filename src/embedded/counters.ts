@@ -1,7 +1,7 @@
-import { badInput, Problem, unavailable } from "../errors.ts";
+import { Problem, unavailable } from "../errors.ts";
 import { fault } from "../lib/fault.ts";
 import { untilRoom } from "../local/room.ts";
-import { COUNT_MAX, type Metric, type Subject } from "../model.ts";
+import { COUNT_MAX, countTooHigh, type Metric, type Subject } from "../model.ts";
 import { type CounterTable, OWING_TOO_MUCH, TOO_HIGH } from "../tallies/table.ts";
 import type { SqliteLedgerReader } from "./reads.ts";
 
@@ -43,7 +43,7 @@ export class Counters {
       const slot = this.#slot(metric, subject);
       if (slot < 0) return null;
       const count = this.#table.add(slot, by);
-      if (count === TOO_HIGH) throw badInput("/by", `the count would pass ${COUNT_MAX}`);
+      if (count === TOO_HIGH) throw countTooHigh();
       return count === OWING_TOO_MUCH ? null : count;
     } finally {
       this.#table.leave();
@@ -88,14 +88,19 @@ export class Counters {
    */
   #countInside(metric: number, subject: Subject): number {
     let slot = this.#table.find(metric, subject);
-    if (slot >= 0 && this.#table.isLoaded(slot)) return this.#table.shown(slot);
+    if (slot >= 0 && this.#table.isLoaded(slot)) return this.#shown(slot);
     if (slot < 0 && !this.#ledger.mayCount(metric, subject)) return 0;
     const count = reading(() => this.#ledger.count(metric, subject));
     if (slot < 0 && count === 0) return 0;
     if (slot < 0) slot = this.#table.claim(metric, subject);
     if (slot < 0) return count;
     this.#table.install(slot, count);
-    return this.#table.shown(slot);
+    return this.#shown(slot);
+  }
+
+  /** Of a keyed body or an import each line counts, whatever there was. */
+  #shown(slot: number): number {
+    return Math.min(this.#table.shown(slot), COUNT_MAX);
   }
 }
 

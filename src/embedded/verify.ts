@@ -1,6 +1,6 @@
 import { Worker } from "node:worker_threads";
 import { threadEntry } from "../lib/threads.ts";
-import type { Metric } from "../model.ts";
+import { COUNT_MAX, type Metric } from "../model.ts";
 import type { Say, Verified } from "../ports/verified.ts";
 import type { CounterTable } from "../tallies/table.ts";
 import { expectedCount } from "./expected.ts";
@@ -108,7 +108,7 @@ export class TableCheck {
   #look(metric: number, subject: string): { slot: number; found: number; expected: number } | null {
     const slot = this.#table.find(metric, subject);
     if (slot < 0 || !this.#table.isLoaded(slot)) return null;
-    const found = this.#table.shown(slot) - this.#table.owed(slot);
-    return { slot, found, expected: expectedCount(this.#parts, metric, subject) };
+    const found = Math.min(this.#table.shown(slot) - this.#table.owed(slot), COUNT_MAX);
+    return { slot, found, expected: Math.min(expectedCount(this.#parts, metric, subject), COUNT_MAX) };
   }
 }

@@ -132,7 +132,7 @@ export class WriterJobs {
     if (slot === undefined) return { status: "not-loaded" };
     const nowMs = wallMs();
     const named = this.#named(once, nowMs);
-    if (named === "repeat") return { status: "repeat", counts: [this.#table.shown(slot)] };
+    if (named === "repeat") return { status: "repeat", counts: [Math.min(this.#table.shown(slot), COUNT_MAX)] };
     if (typeof named === "string") return refusal(named);
     const end = this.#append({ kind: "set", metric, subject, count, atMs: nowMs, once: named });
     this.#table.addToBase(slot, count - this.#table.logged(slot));

@@ -7,6 +7,7 @@ import { fault, wallMs } from "../lib/fault.ts";
 import { ACT_WAIT_MS_MAX, BATCH_ACTS_MAX } from "../limits.ts";
 import type { LogWriter } from "../local/log.ts";
 import type { OnceKeys } from "../local/once-keys.ts";
+import { COUNT_MAX } from "../model.ts";
 import type { Position } from "../ports/log.ts";
 import { FrameWriter, NO_SLOT, type RecordOnce } from "../records.ts";
 import type { CounterTable } from "../tallies/table.ts";
@@ -22,6 +23,7 @@ import {
   REFUSED,
   RELATE,
   type ReplyStatus,
+  TOO_MUCH,
   VISIT,
   VISITORS,
 } from "./acts.ts";
@@ -205,7 +207,8 @@ export class Writer {
     const fresh = known === "new" ? once : undefined;
     if (act.kind === RELATE) this.#decideRelation(act, decided, { nowMs, isRepeat: known === "repeat", once: fresh });
     else if (known === "new") {
-      if (act.actorBytes > 0) this.#decideVisit(act, decided);
+      if (this.#table.shown(decided.slot) + act.by > COUNT_MAX) decided.status = TOO_MUCH;
+      else if (act.actorBytes > 0) this.#decideVisit(act, decided);
       if (decided.status === DONE) this.#decideTally(act, decided, act.atMs() ?? nowMs, fresh);
     }
     if (fresh && this.#frame.count > records) this.#keys.remember(fresh);
@@ -331,7 +334,7 @@ export class Writer {
     fault("writer.counted");
     if (decided.key && stamp !== seen) this.#overlay.put(metric, decided.key, stamp, end);
     fault("writer.shown");
-    receiver.reply(id, delta !== 0 ? CHANGED : DONE, this.#table.shown(slot), stamp);
+    receiver.reply(id, delta !== 0 ? CHANGED : DONE, Math.min(this.#table.shown(slot), COUNT_MAX), stamp);
   }
 
   #replyVisit({ receiver, id, metric, subject, visit }: Decided): void {

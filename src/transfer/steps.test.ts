@@ -1,4 +1,5 @@
 import { expect, test } from "bun:test";
+import { COUNT_MAX } from "../model.ts";
 import { STEPS_MAX, tidySteps, UNKNOWN_HOUR_S } from "./steps.ts";
 
 const HOUR = 3600;
@@ -35,4 +36,19 @@ test("of too many hours the oldest go together", () => {
   expect(tidy).toHaveLength(STEPS_MAX + 1);
   expect(tidy[0]).toEqual([UNKNOWN_HOUR_S, 2]);
   expect(tidySteps(tidy)).toEqual(tidy);
+});
+
+test("no more than the largest count", () => {
+  const at = (hour: number) => UNKNOWN_HOUR_S + hour * HOUR;
+  const tidy = tidySteps([
+    [at(1), COUNT_MAX - 1],
+    [at(2), -2],
+    [at(3), 5],
+    [at(4), 7],
+  ]);
+  expect(tidy).toEqual([
+    [at(1), COUNT_MAX - 1],
+    [at(2), -2],
+    [at(3), 3],
+  ]);
 });

@@ -58,6 +58,13 @@ function sets(api: Api): void {
       expect((await one.post(views)).json).toEqual({ count: MAX });
       expectBadInput(await one.post(views), "/by");
       expect(await counted()).toEqual([MAX, MAX]);
+      // What is more than a whole body may have said: each of its lines counts, and none shows.
+      const lines = { "Content-Type": "text/plain", "Idempotency-Key": crypto.randomUUID() };
+      await one.post("/v1/events", { headers: lines, body: `views ${subject} 5\n` });
+      expect(await counted()).toEqual([MAX, MAX]);
+      const keyed = await one.post(views, { headers: { "Idempotency-Key": crypto.randomUUID() }, json: { by: 5 } });
+      expect(keyed.status === 200 ? keyed.json.count : MAX).toBe(MAX);
+      expect(await counted()).toEqual([MAX, MAX]);
       for (let i = 0; i < api.urls.length; i++) {
         const { status, json } = await api.node(i).alone().post(views);
         // Another node has not seen this one's addition; nobody shows more than there can be.
