@@ -1,4 +1,4 @@
-import { EXIT } from "../errors.ts";
+import { constants } from "node:os";
 
 /** Why and when the process is to stop: a signal, or something that broke. A second signal ends it at once. */
 export class Stopping {
@@ -9,7 +9,8 @@ export class Stopping {
   constructor() {
     for (const signal of ["SIGTERM", "SIGINT"] as const) {
       process.on(signal, () => {
-        if (this.#controller.signal.aborted) process.exit(EXIT.bug);
+        // As shells tell of what a signal has ended.
+        if (this.#controller.signal.aborted) process.exit(128 + constants.signals[signal]);
         this.#controller.abort();
         this.#reason.resolve(signal);
       });
