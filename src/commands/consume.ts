@@ -56,7 +56,7 @@ export async function run(settings: Settings): Promise<number> {
       stopping.because("broken");
     },
   });
-  log.info("listening", { url, version: VERSION });
+  log.always("listening", { url, version: VERSION });
   log.info("stopping", { reason: await stopping.reason });
   if (broken !== null) return EXIT.bug;
   setTimeout(() => process.exit(EXIT.bug), STOP_MS_MAX).unref();

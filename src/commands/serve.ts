@@ -20,7 +20,7 @@ export async function run(settings: Settings): Promise<number> {
   const server = new Server(settings, stopping);
   const url = await server.start();
   const startMs = Math.round(performance.now() - began);
-  log.info("listening", { url, version: VERSION, workers: settings.workers, data: settings.data, startMs });
+  log.always("listening", { url, version: VERSION, workers: settings.workers, data: settings.data, startMs });
   const reason = await stopping.reason;
   log.info("stopping", { reason });
   return server.stop();

@@ -393,7 +393,7 @@ export const SETTINGS: Table = {
     value: "LEVEL",
     schema: schema.oneOf(LOG_LEVELS),
     default: "info",
-    doc: "debug, info, warn or error",
+    doc: "debug, info, warn or error; the line that says `listening` is written at any of them",
     reload: true,
   },
   logFormat: {

@@ -25,9 +25,11 @@ test("only what is at the level or above is written", () => {
   log.warn("c");
   log.error("d");
   expect(lines).toHaveLength(2);
+  log.child({ part: "x" }).always("e", { url: "http://a/" });
+  expect(lines.at(-1)).toContain('"level":"info","msg":"e","part":"x","url":"http://a/"}');
   setUp({ level: "debug" });
-  log.debug("e");
-  expect(lines).toHaveLength(3);
+  log.debug("f");
+  expect(lines).toHaveLength(4);
 });
 
 test("a child adds its fields, the line's own go before them", () => {

@@ -8,6 +8,8 @@ export interface Log {
   info(msg: string, fields?: Fields): void;
   warn(msg: string, fields?: Fields): void;
   error(msg: string, fields?: Fields): void;
+  /** A line of `info` that programs wait for: written at any level. */
+  always(msg: string, fields?: Fields): void;
   /** The same log; each line also has these fields. */
   child(fields: Fields): Log;
   /**
@@ -86,6 +88,8 @@ class LogOf implements Log {
   info = (msg: string, fields?: Fields) => this.#log("info", msg, fields);
   warn = (msg: string, fields?: Fields) => this.#log("warn", msg, fields);
   error = (msg: string, fields?: Fields) => this.#log("error", msg, fields);
+  always = (msg: string, fields: Fields = {}) =>
+    this.#shared.emit({ level: "info", msg, fields: { ...this.#fields, ...fields } });
 
   child(fields: Fields): Log {
     return new LogOf(this.#shared, { ...this.#fields, ...fields }, this.#limit);
