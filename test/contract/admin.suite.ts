@@ -45,38 +45,6 @@ function sets(api: Api): void {
       expect((await api.get(path)).json.count).toBe(7);
     });
 
-    test("up to the largest count, which no addition passes; set lower, additions are taken again at once", async () => {
-      const { subject, path } = freshSubject();
-      const views = `${path}/views`;
-      const MAX = 2 ** 53 - 1;
-      const one = api.node(0).alone();
-      const counted = async () => {
-        const { json } = await one.post("/v1/query", { json: { subjects: [subject], metrics: ["views"] } });
-        return [(await one.get(views)).json.count, json.items[0].counts.views];
-      };
-      expect((await one.put(views, { json: { count: MAX - 1 } })).json).toEqual({ count: MAX - 1 });
-      expect((await one.post(views)).json).toEqual({ count: MAX });
-      expectBadInput(await one.post(views), "/by");
-      expect(await counted()).toEqual([MAX, MAX]);
-      // What is more than a whole body may have said: each of its lines counts, and none shows.
-      const lines = { "Content-Type": "text/plain", "Idempotency-Key": crypto.randomUUID() };
-      await one.post("/v1/events", { headers: lines, body: `views ${subject} 5\n` });
-      expect(await counted()).toEqual([MAX, MAX]);
-      const keyed = await one.post(views, { headers: { "Idempotency-Key": crypto.randomUUID() }, json: { by: 5 } });
-      expect(keyed.status === 200 ? keyed.json.count : MAX).toBe(MAX);
-      expect(await counted()).toEqual([MAX, MAX]);
-      for (let i = 0; i < api.urls.length; i++) {
-        const { status, json } = await api.node(i).alone().post(views);
-        // Another node has not seen this one's addition; nobody shows more than there can be.
-        expect(status === 200 ? json.count : MAX).toBe(MAX);
-      }
-      expect((await one.put(views, { json: { count: 5 } })).json).toEqual({ count: 5 });
-      for (let i = 0; i < api.urls.length; i++) {
-        const { status, json } = await api.node(i).alone().post(views);
-        expect([status, json.count < 20]).toEqual([200, true]);
-      }
-    });
-
     test("refuses what is no count, a relation, and what is not configured", async () => {
       const { path } = freshSubject();
       for (const count of [-1, 1.5, "3", null, 2 ** 53]) {
