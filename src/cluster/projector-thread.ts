@@ -2,7 +2,7 @@ import { type MessagePort, parentPort, workerData } from "node:worker_threads";
 import type { Settings } from "../config.ts";
 import { fault } from "../lib/fault.ts";
 import { LedgerUnavailable } from "../ports/ledger.ts";
-import { log, setUpLog } from "../telemetry/log.ts";
+import { log, setLevel, setUpLog } from "../telemetry/log.ts";
 import { isAway, tried } from "./away.ts";
 import { FilterFiller } from "./filter-filler.ts";
 import { Poison } from "./kafka/applier.ts";
@@ -92,7 +92,8 @@ class ProjectorThread {
     this.#retirer = new Retirer({ ledger: retirement, hot: this.#hot, retentionMs: settings.logRetention });
     this.#consumer = this.#newConsumer();
     data.commands.on("message", (message: ProjectorCommand) => {
-      if (message.kind === "stop") void this.#stop(data.commands);
+      if (message.kind === "level") setLevel(message.level);
+      else void this.#stop(data.commands);
     });
     this.#timers.push(setInterval(() => this.#tell(), TELL_EVERY_MS));
     this.#timers.push(setInterval(() => void this.#tidy(), TIDY_EVERY_MS));

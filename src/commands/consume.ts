@@ -11,6 +11,7 @@ import { requestStatsMemory } from "../telemetry/requests.ts";
 import { VERSION } from "../version.ts";
 import { healthOnly } from "./health-only.ts";
 import { cannotListen, ownPort } from "./listening.ts";
+import { reloadOnSignal } from "./reloading.ts";
 import { Stopping } from "./stopping.ts";
 
 const ASK_A_SERVER = "this process only brings the log into the ledger: ask a server";
@@ -32,16 +33,25 @@ export async function run(settings: Settings): Promise<number> {
     if (stopping.signal.aborted) return { status: "draining", parts };
     return { status: consumer === null ? "starting" : isDegraded ? "degraded" : "ready", parts };
   };
-  const server = await listen(
-    settings,
-    healthOnly(settings, {
+  const answering = (now: Settings) =>
+    healthOnly(now, {
       health,
       scrape: () => prometheus.scrape(),
       requestStats,
       // It knows no metrics, and would tell of every event that there is none of this name.
       refuse: (path) => (path.startsWith("/v1/") ? unavailable(ASK_A_SERVER) : null),
-    }),
+    });
+  let current = settings;
+  let handler = answering(current);
+  reloadOnSignal(
+    () => current,
+    async (read) => {
+      current = read;
+      handler = answering(read);
+      consumer?.setLevel(read.logLevel);
+    },
   );
+  const server = await listen(settings, (request) => handler(request));
   const url = server.url.href;
   consumer = await openConsumer(settings, {
     stopping: stopping.signal,
@@ -56,6 +66,8 @@ export async function run(settings: Settings): Promise<number> {
       stopping.because("broken");
     },
   });
+  // It began with the settings of the start, which may have changed while it waited.
+  consumer.setLevel(current.logLevel);
   log.always("listening", { url, version: VERSION });
   log.info("stopping", { reason: await stopping.reason });
   if (broken !== null) return EXIT.bug;

@@ -1,8 +1,8 @@
-import { reload, type Settings } from "../config.ts";
+import type { Settings } from "../config.ts";
 import { EXIT, StartError } from "../errors.ts";
 import { STOP_MS_MAX } from "../limits.ts";
 import { type Node, openNode } from "../open.ts";
-import { log, setLevel } from "../telemetry/log.ts";
+import { log } from "../telemetry/log.ts";
 import { createPrometheus } from "../telemetry/prometheus.ts";
 import { requestStatsMemory } from "../telemetry/requests.ts";
 import { Usage } from "../telemetry/usage.ts";
@@ -10,6 +10,7 @@ import { VERSION } from "../version.ts";
 import type { Health } from "../workers/messages.ts";
 import { Pool } from "../workers/pool.ts";
 import { cannotListen, ownPort } from "./listening.ts";
+import { reloadOnSignal } from "./reloading.ts";
 import { StartingServer } from "./starting-server.ts";
 import { Stopping } from "./stopping.ts";
 
@@ -46,11 +47,11 @@ class Server {
 
   async start(): Promise<string> {
     const settings = this.#settings;
-    let reloaded = Promise.resolve();
-    // One after the other: the last one's settings are those that stay.
-    process.on("SIGHUP", () => {
-      reloaded = reloaded.then(() => this.#reload());
-    });
+    const started = Promise.withResolvers<{ node: Node; pool: Pool }>();
+    reloadOnSignal(
+      () => this.#settings,
+      async (read) => this.#configure(await started.promise, read),
+    );
     const opening = openNode(settings, {
       waits: (parts) => this.#wait(parts),
       changed: () => this.#tellHealth(),
@@ -101,6 +102,7 @@ class Server {
     const url = await pool.start().catch((error) => this.#refuse(error));
     await starting?.stop();
     this.#tellHealth();
+    started.resolve({ node, pool });
     return url;
   }
 
@@ -131,20 +133,10 @@ class Server {
     return EXIT.ok;
   }
 
-  async #reload(): Promise<void> {
-    if (!this.#node || !this.#pool) return;
-    try {
-      const { settings, changed, needsRestart } = reload(this.#settings, process.argv.slice(2), process.env);
-      const metrics = await this.#node.configure(settings);
-      this.#settings = settings;
-      setLevel(settings.logLevel);
-      await this.#pool.configure(settings, metrics);
-      log.info("settings read again", { changed });
-      if (needsRestart.length > 0) log.warn("these settings need a restart", { settings: needsRestart });
-    } catch (error) {
-      if (!(error instanceof StartError)) throw error;
-      log.error("the new settings are wrong, the old ones stay", { problem: error.message });
-    }
+  async #configure({ node, pool }: { node: Node; pool: Pool }, settings: Settings): Promise<void> {
+    const metrics = await node.configure(settings);
+    this.#settings = settings;
+    await pool.configure(settings, metrics);
   }
 
   #health(): Health {

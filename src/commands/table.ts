@@ -32,7 +32,9 @@ const COMMANDS = {
   },
   consume: {
     summary: "only the projector, for clusters that run it apart",
-    more: "The servers then run with --no-consumer. Has /healthz, /readyz and /metrics on --port, and no data directory.",
+    more:
+      "The servers then run with --no-consumer. Has /healthz, /readyz and /metrics on --port, and no data directory. " +
+      "Signals are as for serve.",
     listens: true,
     run: async ({ settings }) => (await import("./consume.ts")).run(settings()),
   },

@@ -1,4 +1,6 @@
 import { describe, expect, test } from "bun:test";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { type Api, freshSubject, useServer } from "../support/contract.ts";
 import { eventually } from "../support/eventually.ts";
 import { inFolder, runTally, TestServer } from "../support/server.ts";
@@ -77,6 +79,29 @@ describe("two nodes", () => {
       expect(await status("GET", "/")).toBe(404);
       const second = await runTally(["consume", ...stores, "--port", new URL(consumer.url).port]);
       expect([second.status, second.stderr]).toEqual([78, expect.stringContaining("is taken")]);
+      expect(await consumer.stop()).toEqual({ status: 0, signal: null });
+    });
+  }, 60_000);
+
+  test("tally consume reads tally.yaml again on SIGHUP", async () => {
+    await inFolder(async (data) => {
+      const config = join(data, "tally.yaml");
+      writeFileSync(config, "");
+      const args = [...stores, "--config", config];
+      const consumer = await TestServer.start({ command: "consume", data, args });
+      const said = (msg: string) => consumer.lines.filter((line) => line.msg === msg);
+      const hangUp = (text: string) => {
+        writeFileSync(config, text);
+        consumer.signal("SIGHUP");
+      };
+      hangUp("logLevel: debug\nhistoryDays: 7\ncorsOrigins: https://a.b\n");
+      await eventually(async () => expect(said("these settings need a restart")).toHaveLength(1));
+      expect(said("these settings need a restart")[0]).toMatchObject({ settings: ["historyDays"] });
+      expect(said("settings read again")[0]).toMatchObject({ changed: ["corsOrigins", "logLevel"] });
+      const ready = await fetch(new URL("/readyz", consumer.url), { headers: { origin: "https://a.b" } });
+      expect(ready.headers.get("access-control-allow-origin")).toBe("https://a.b");
+      hangUp("logLevel: loud\n");
+      await eventually(async () => expect(said("the new settings are wrong, the old ones stay")).toHaveLength(1));
       expect(await consumer.stop()).toEqual({ status: 0, signal: null });
     });
   }, 60_000);

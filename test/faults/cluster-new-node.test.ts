@@ -1,4 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { ensureTopics, partitionsOf } from "../../src/cluster/kafka/topics.ts";
 import { settingsFor } from "../cluster/kafka-support.ts";
 import { freshSubject } from "../support/contract.ts";
@@ -12,7 +14,7 @@ import {
   untilCounted,
   untilReady,
 } from "../support/new-cluster.ts";
-import type { TestServer } from "../support/server.ts";
+import { inFolder, type TestServer } from "../support/server.ts";
 
 const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/;
 const TEST_MS_MAX = 180_000;
@@ -229,6 +231,29 @@ describe("a cluster that nobody has used before", () => {
       // It has not waited for what it had asked MySQL.
       const why = third.lines.filter(({ msg }) => msg === "MySQL is away").map(({ reason }) => reason);
       expect(why).toEqual(["has not answered yet"]);
+    },
+    TEST_MS_MAX,
+  );
+
+  test(
+    "SIGHUP while it waits: its settings are read again once it has started",
+    async () => {
+      await inFolder(async (folder) => {
+        const config = join(folder, "tally.yaml");
+        writeFileSync(config, "metrics: {views: tally}\n");
+        await using cluster = await clusters.make();
+        await AWAY.killed.begin("mysql");
+        const node = cluster.spawn("first", { args: ["--config", config] });
+        await waitingAt(node);
+        writeFileSync(config, "metrics: {views: tally, claps: tally}\n");
+        node.signal("SIGHUP");
+        await AWAY.killed.end("mysql");
+        await node.listening();
+        await eventually(async () => {
+          expect(await node.json("/v1/subjects/a/1")).toMatchObject({ counts: { views: 0, claps: 0 } });
+        });
+        await node.stop();
+      });
     },
     TEST_MS_MAX,
   );
