@@ -83,6 +83,6 @@ async function listen(settings: Settings, fetch: Handler) {
     await ownPort(settings);
     return Bun.serve({ hostname: settings.host, port: settings.port, development: false, fetch });
   } catch (error) {
-    throw cannotListen(settings, error);
+    throw await cannotListen(settings, error);
   }
 }

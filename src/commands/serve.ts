@@ -113,8 +113,8 @@ class Server {
     this.#starting.catch(this.#cannotWait.reject);
   }
 
-  #refuse(error: unknown): never {
-    throw cannotListen(this.#settings, error);
+  async #refuse(error: unknown): Promise<never> {
+    throw await cannotListen(this.#settings, error);
   }
 
   /** First no more requests, then everything they did becomes durable. A second signal ends at once. */

@@ -40,7 +40,7 @@ export class StartingServer {
       });
       return new StartingServer(server);
     } catch (error) {
-      throw cannotListen(settings, error);
+      throw await cannotListen(settings, error);
     }
   }
 

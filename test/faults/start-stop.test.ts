@@ -220,6 +220,39 @@ test("a port that is taken: exit 78 and one line that names it", async () => {
   await other.stop(true);
 }, 30_000);
 
+test.each(["serve", "consume"])(
+  "%s on a name that leads nowhere: exit 78 and one line that says so",
+  async (command) => {
+    await inFolder(async (data) => {
+      for (const port of ["0", "18055"]) {
+        const args = [command, "--open", "--host", "nope.invalid", "--port", port, "--grpc-port", "0", "--data", data];
+        const { status, stdout, stderr } = await runTally(args);
+        const says = /^tally: wrong setting: --host = nope\.invalid: must be an address of this machine.*\n$/;
+        expect({ port, status, stdout, stderr }).toEqual({
+          port,
+          status: 78,
+          stdout: "",
+          stderr: expect.stringMatching(says),
+        });
+      }
+      const none = await runTally([
+        command,
+        "--open",
+        "--host",
+        "1.2.3.4",
+        "--port",
+        "0",
+        "--grpc-port",
+        "0",
+        "--data",
+        data,
+      ]);
+      expect(none).toMatchObject({ status: 78, stdout: "", stderr: expect.stringContaining("is no address of this") });
+    });
+  },
+  30_000,
+);
+
 test("the port of another Tally is taken too, though its threads share it", async () => {
   await inFolder(async (data) => {
     const server = await TestServer.start({ data: join(data, "one") });
