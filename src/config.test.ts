@@ -190,6 +190,15 @@ describe("wrong settings", () => {
     ]);
   });
 
+  test("a file that cannot be read is one of them", () => {
+    expect(problems({ argv: ["--port=x"], yaml: `kafkaCa: ${folder}/none.pem` })).toEqual([
+      "--port = x: must be a whole number from 0 to 65535",
+      expect.stringMatching(/^kafkaCa \(.*\) = .*none\.pem: must be a file that can be read: there is none$/),
+    ]);
+    expect(problems({ argv: [`--kafka-ca=${folder}`] })[0]).toEndWith("read: EISDIR: illegal operation on a directory");
+    expect(settings({ argv: [`--kafka-ca=${fileWith()}`] }).kafkaTls).toBe(true);
+  });
+
   test("secrets are hidden, whatever is wrong with them", () => {
     const secret = "geheim";
     const yamls = [

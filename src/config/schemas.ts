@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { isIP } from "node:net";
 import { parse as parseYaml } from "yaml";
 import { z } from "zod";
@@ -13,6 +14,18 @@ export const text = z.preprocess(
   (raw) => (typeof raw === "number" || typeof raw === "boolean" ? undefined : raw),
   z.string({ error: "must be text (in the file, put quotes around a number)" }).trim().min(1, "must not be empty"),
 );
+
+/** Read here only to be told with all that is wrong if that cannot be: who needs it does so again. */
+export const readableFile = text.superRefine((path, context) => {
+  try {
+    readFileSync(path);
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    // The system's message names the path behind the comma.
+    const why = code === "ENOENT" ? "there is none" : message.split(",")[0];
+    context.addIssue({ code: "custom", message: `must be a file that can be read: ${why}` });
+  }
+});
 
 export function count(min: number, max: number) {
   const error = `must be a whole number from ${min} to ${max}`;

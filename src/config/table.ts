@@ -323,7 +323,7 @@ export const SETTINGS: Table = {
   kafkaCa: {
     group: "cluster",
     value: "FILE",
-    schema: schema.text,
+    schema: schema.readableFile,
     default: null,
     doc: "authorities to trust for Kafka (PEM)",
     more: "Instead of the system's; turns `kafkaTls` on.",
