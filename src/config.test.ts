@@ -199,6 +199,18 @@ describe("wrong settings", () => {
     expect(settings({ argv: [`--kafka-ca=${fileWith()}`] }).kafkaTls).toBe(true);
   });
 
+  test("what is wrong inside a setting that has parts is shown, wherever it was written", () => {
+    const metrics = "{views: {kind: foo}, likes: {kind: tally, ignore: [10.0.0.0/8, here]}}";
+    const webhooks = "[{metric: likes, at: [1, x], url: 'ftp://u:p@h', secret: whsec_}]";
+    expect(problems({ argv: ["--metrics", metrics], env: { TALLY_WEBHOOKS: webhooks } })).toEqual([
+      "--metrics = foo: views.kind must be tally or relation",
+      expect.stringMatching(/^--metrics = here: likes\.ignore\[1\] must be an address/),
+      expect.stringMatching(/^TALLY_WEBHOOKS = x: \[0\]\.at\[1\] must be a whole number/),
+      expect.stringMatching(/^TALLY_WEBHOOKS = ftp:\/\/u:\*\*\*@h: \[0\]\.url must be a URL/),
+      "TALLY_WEBHOOKS = ***: [0].secret begins with whsec_, and what follows is not base64",
+    ]);
+  });
+
   test("secrets are hidden, whatever is wrong with them", () => {
     const secret = "geheim";
     const yamls = [

@@ -1,5 +1,6 @@
 import { StartError } from "../errors.ts";
-import { flagOf, SETTINGS, type SettingName } from "./table.ts";
+import { parsedStructure } from "./schemas.ts";
+import { flagOf, hasParts, SETTINGS, type SettingName } from "./table.ts";
 
 export interface SettingProblem {
   /** In the spelling that was used. */
@@ -47,18 +48,19 @@ const SHOWN_MAX = 120;
 
 /** A value as the report shows it: short, on one line, without secrets. `path` leads into a setting that has parts. */
 export function shown(name: SettingName, raw: unknown, path: readonly PropertyKey[] = []): string | undefined {
-  const part = partAt(raw, path);
+  const part = partAt(path.length > 0 && hasParts(name) ? parsedStructure(raw) : raw, path);
   if (part === null || !["string", "number", "boolean"].includes(typeof part)) return undefined;
   const text = String(part);
-  const shownText = hide(secrecy(name, path), text);
+  const shownText = hide(secrecy(name, path, text), text);
   const line = /\p{Cc}/u.test(shownText) ? JSON.stringify(shownText) : shownText;
   return line.length > SHOWN_MAX ? `${line.slice(0, SHOWN_MAX)}…` : line;
 }
 
-function secrecy(name: SettingName, path: readonly PropertyKey[]): "all" | "url" | "keys" | undefined {
+function secrecy(name: SettingName, path: readonly PropertyKey[], text: string): "all" | "url" | "keys" | undefined {
   if (name !== "webhooks") return SETTINGS[name].secret;
   const last = path.at(-1);
-  if (last === "url") return "url";
+  // What is no URL may be the secret, in the wrong place.
+  if (last === "url") return /^[a-z]+:\/\//i.test(text) ? "url" : "all";
   return last === "metric" || path.includes("at") ? undefined : "all";
 }
 

@@ -76,14 +76,17 @@ function splitList(raw: string): string[] {
 
 /** What has parts of its own is a mapping in the file, and the same in YAML's or JSON's short form elsewhere. */
 export function structure<T>(schema: z.ZodType<T>) {
-  return z.preprocess((raw) => {
-    if (typeof raw !== "string") return raw;
-    try {
-      return parseYaml(raw, { prettyErrors: false, logLevel: "silent" });
-    } catch {
-      return undefined;
-    }
-  }, schema);
+  return z.preprocess(parsedStructure, schema);
+}
+
+/** Undefined where the short form is none. */
+export function parsedStructure(raw: unknown): unknown {
+  if (typeof raw !== "string") return raw;
+  try {
+    return parseYaml(raw, { prettyErrors: false, logLevel: "silent" });
+  } catch {
+    return undefined;
+  }
 }
 
 /** A text that `check` accepts, as `check` returns it; undefined refuses. */

@@ -425,6 +425,11 @@ export function isSwitch(name: SettingName): boolean {
   return SETTINGS[name].value === "";
 }
 
+/** It is a mapping or a list of mappings, in YAML's short form on the command line. */
+export function hasParts(name: SettingName): boolean {
+  return SETTINGS[name].value === "YAML";
+}
+
 export function defaultOf<K extends SettingName>(name: K): Settings[K] {
   const value = SETTINGS[name].default;
   return (typeof value === "function" ? (value as () => Settings[K])() : value) as Settings[K];
