@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { type Files, filesOf } from "../local/files.ts";
 
-/** A directory that served one machine alone may become a node's: what is in it then stays as it is. */
+/** Log, counters and visitors have names of their own: none of them may be read as a server's that has no cluster. */
 export function clusterFilesOf(folder: string): Files {
   return {
     ...filesOf(folder),

@@ -1,12 +1,10 @@
 import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { agreedFileOf } from "../local/files.ts";
 import type { Agreed } from "./agreed.ts";
-
-const NAME = "cluster.json";
 
 /** What this node has agreed on before; null where this directory has never been part of a cluster. */
 export function readRemembered(folder: string): Agreed | null {
-  const path = join(folder, NAME);
+  const path = agreedFileOf(folder);
   if (!existsSync(path)) return null;
   const {
     incarnation = "",
@@ -17,7 +15,7 @@ export function readRemembered(folder: string): Agreed | null {
 }
 
 export function writeRemembered(folder: string, agreed: Agreed): void {
-  const path = join(folder, NAME);
+  const path = agreedFileOf(folder);
   writeFileSync(`${path}.new`, JSON.stringify(agreed));
   renameSync(`${path}.new`, path);
 }

@@ -45,7 +45,7 @@ export function startCluster(settings: Settings, events: NodeEvents): Promise<Cl
 
 async function start(configured: Settings, events: NodeEvents): Promise<ClusterNode> {
   const files = clusterFilesOf(configured.data);
-  const lock = takeFolder(configured.data, DataLock.takeOrRefuse);
+  const lock = takeFolder(configured.data, "cluster", DataLock.takeOrRefuse);
   const stores = new StoreStates(events.changed);
   const asking = new Asking(configured, stores, events);
   const isNew = readRemembered(configured.data) === null;

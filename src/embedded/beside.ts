@@ -109,7 +109,7 @@ async function ask(socket: string, request: string, body?: Uint8Array): Promise<
 
 function isServed(folder: string): boolean {
   if (!existsSync(folder)) return false;
-  const lock = takeFolder(folder, DataLock.take);
+  const lock = takeFolder(folder, "embedded", DataLock.take);
   lock?.release();
   return lock === null;
 }

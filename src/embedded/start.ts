@@ -79,7 +79,7 @@ async function changeUncounted(
   refuseCounted();
   const node = await start(settings, events, "read");
   await node.stop();
-  const lock = takeFolder(settings.data, DataLock.takeOrRefuse);
+  const lock = takeFolder(settings.data, "embedded", DataLock.takeOrRefuse);
   try {
     refuseCounted();
     changeKinds(ledger, contradiction.metrics);
@@ -92,7 +92,7 @@ async function changeUncounted(
 async function start(settings: Settings, events: NodeEvents, purpose: Purpose): Promise<EmbeddedNode> {
   const isReading = purpose === "read";
   const files = filesOf(settings.data);
-  const lock = takeFolder(settings.data, DataLock.takeOrRefuse);
+  const lock = takeFolder(settings.data, "embedded", DataLock.takeOrRefuse);
   const metrics = openMetrics(files.ledger, settings, isReading, lock);
   const head = new LogHead();
   const filters = shareLedger(files.ledger);
@@ -160,7 +160,7 @@ async function start(settings: Settings, events: NodeEvents, purpose: Purpose): 
 
 /** `tally verify`: asks the server that uses the folder, or, where there is none, is one without requests for a moment. */
 export async function verifyEmbedded(settings: Settings, repair: boolean, say: Say): Promise<Verified> {
-  const lock = takeFolder(settings.data, DataLock.take);
+  const lock = takeFolder(settings.data, "embedded", DataLock.take);
   if (lock === null) {
     for await (const line of askSocket(filesOf(settings.data).socket, repair ? "/repair" : "/verify")) {
       if (typeof line.difference === "string") say(line.difference, line.isMended === true);
@@ -199,7 +199,7 @@ export function archiveEmbedded(settings: Settings): {
 
 /** The schema alone. A server that runs has brought it up to date, or (--no-migrate) must not have it changed under it. */
 export function migrateEmbedded(folder: string): string {
-  const lock = takeFolder(folder, DataLock.take);
+  const lock = takeFolder(folder, "embedded", DataLock.take);
   try {
     prepareLedger(filesOf(folder).ledger, lock !== null);
     return `the schema in ${folder} is up to date`;

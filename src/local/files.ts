@@ -1,5 +1,10 @@
 import { join } from "node:path";
 
+/** A node's copy of what all nodes of its cluster agree on. Only nodes have it, each before it counts. */
+export function agreedFileOf(folder: string): string {
+  return join(folder, "cluster.json");
+}
+
 /** The files of a data directory. */
 export function filesOf(folder: string) {
   return {

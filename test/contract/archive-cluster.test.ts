@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
 import { withSites } from "../support/archive.ts";
 import { EMBEDDED } from "../support/contract.ts";
+import { runTally } from "../support/server.ts";
 import { sharedServices } from "../support/services.ts";
 import { archive, fill } from "./archive.suite.ts";
 
@@ -23,3 +24,20 @@ test("from one machine into a cluster and back: the same to the byte", async () 
     });
   });
 }, 180_000);
+
+test("without the stores' URLs the directory of a node is refused, while it runs and afterwards", async () => {
+  await withSites(CLUSTER, 1, async (cluster) => {
+    const server = await cluster.serve();
+    const data = cluster.flags.slice(-2);
+    const refused = { status: 78, stdout: "", stderr: expect.stringMatching(/^tally: .* of a cluster's node, .*\n$/) };
+    const refuseAll = async () => {
+      for (const command of ["serve", "verify", "export", "import", "migrate"])
+        expect(await runTally([command, ...data]), command).toEqual(refused);
+    };
+    await refuseAll();
+    await server.stop();
+    await refuseAll();
+    const again = await cluster.serve();
+    expect((await again.get("/readyz")).status).toBe(200);
+  });
+}, 60_000);

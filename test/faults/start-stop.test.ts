@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { DataLock } from "../../src/local/lock.ts";
 import { Book } from "../support/book.ts";
@@ -69,6 +69,73 @@ describe("one server for a data directory", () => {
       }
     });
   }, 60_000);
+});
+
+/** Nobody listens there: what needs the stores would wait. */
+const STORES = [
+  "--redis-url",
+  "redis://127.0.0.1:9",
+  "--kafka-brokers",
+  "127.0.0.1:9",
+  "--mysql-url",
+  "mysql://127.0.0.1:9/t",
+];
+
+describe("a data directory of the other deployment is refused, and left as it was", () => {
+  test("a node's, by everything that has no URLs of the stores", async () => {
+    await inFolder(async (folder) => {
+      const data = join(folder, "node");
+      mkdirSync(data);
+      writeFileSync(join(data, "cluster.json"), '{"incarnation":"1","metrics":[],"partitions":4}');
+      const input = join(folder, "input.ndjson");
+      writeFileSync(input, '{"metric":"views","subject":"article/1"}\n');
+      const stderr = `tally: ${data} is the data directory of a cluster's node, and --redis-url, --kafka-brokers and --mysql-url are missing: give them, or choose another with --data\n`;
+      const serve = ["serve", "--port", "0", "--grpc-port", "0"];
+      const commands = [serve, ["verify"], ["verify", "--repair"], ["export"], ["import", input], ["migrate"]];
+      for (const command of commands)
+        expect(await runTally([...command, "--data", data]), command.join()).toEqual({
+          status: 78,
+          stdout: "",
+          stderr,
+        });
+      expect(readdirSync(data)).toEqual(["cluster.json"]);
+    });
+  }, 30_000);
+
+  test("one with a ledger, by a node, which says how its counts come over", async () => {
+    await inFolder(async (data) => {
+      const alone = await TestServer.start({ data });
+      await fetch(`${alone.url}v1/subjects/article/1/views`, { method: "POST" });
+      const node = ["serve", "--port", "0", "--grpc-port", "0", "--data", data, ...STORES];
+      const refused = {
+        status: 78,
+        stdout: "",
+        stderr: expect.stringMatching(/^tally: .* without a cluster, .*--data.*`tally export`.*`tally import`.*\n$/),
+      };
+      expect(await runTally(node)).toEqual(refused);
+      expect(await alone.stop()).toEqual(ENDED_WELL);
+      const files = readdirSync(data);
+      expect(await runTally(node)).toEqual(refused);
+      expect(readdirSync(data)).toEqual(files);
+      const again = await TestServer.start({ data });
+      expect(await again.json("/v1/subjects/article/1/views")).toMatchObject({ count: 1 });
+      expect(await again.stop()).toEqual(ENDED_WELL);
+    });
+  }, 30_000);
+
+  test("one that has a lock only, or nothing, is anybody's", async () => {
+    await inFolder(async (data) => {
+      DataLock.takeOrRefuse(data).release();
+      // It waits for the stores, so it has taken the directory.
+      const node = TestServer.spawn({ data, args: STORES });
+      await eventually(async () =>
+        expect(node.lines.map(({ msg }) => msg)).toContainEqual(expect.stringMatching(/^the start waits/)),
+      );
+      await node.kill();
+      const alone = await TestServer.start({ data });
+      expect(await alone.stop()).toEqual(ENDED_WELL);
+    });
+  }, 30_000);
 });
 
 /** What was sent to its one thread before. The second answer: the first may be of the same look at all connections. */
