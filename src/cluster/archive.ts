@@ -121,6 +121,11 @@ class ClusterImport implements ImportTarget {
     return new ClusterImport(settings, stores, metrics);
   }
 
+  /** No store knows them: each process has them of its own settings. */
+  get types(): readonly string[] | null {
+    return this.#settings.types;
+  }
+
   get partitions(): number {
     return this.#stores.partitions;
   }

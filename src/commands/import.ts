@@ -17,11 +17,11 @@ export async function run(settings: () => Settings, { words, options }: CommandA
   const [file, ...more] = words;
   if (more.length > 0) throw usageError("import takes one file");
   const asked = optionsOf(options);
-  const read = settings();
+  const archive = openArchive(settings());
   const input = await Input.open(file);
-  const target = await openArchive(read).target();
+  const target = await archive.target();
   try {
-    const imported = await importInto(target, input, { ...asked, types: read.types }, tellProgress());
+    const imported = await importInto(target, input, asked, tellProgress());
     const { tallies, relations, known } = imported;
     const before = known === 0 ? "" : `; ${count(known)} of them had been imported before`;
     process.stdout.write(`${count(tallies)} tallies and ${count(relations)} relations${before}\n`);
@@ -32,7 +32,7 @@ export async function run(settings: () => Settings, { words, options }: CommandA
   return EXIT.ok;
 }
 
-function optionsOf(options: CommandArgs["options"]): Omit<ImportOptions, "types"> {
+function optionsOf(options: CommandArgs["options"]): ImportOptions {
   const at = typeof options.at === "string" ? readMoment(options.at, true) : null;
   if (options.at !== undefined && at === null) throw usageError("--at must be a time in UTC like 2026-11-20T12:00:00Z");
   return { csv: csvOf(options), at };

@@ -42,6 +42,7 @@ export async function importEmbedded(folder: string, start: Start): Promise<Impo
   const { imports } = node;
   return {
     metrics: imports.metrics,
+    types: imports.types,
     partitions: imports.partitions,
     last: (source) => imports.last(source),
     append: (frame) => imports.append(frame),
@@ -57,8 +58,10 @@ export async function serveBeside(node: EmbeddedNode, path: string, body: Uint8A
     case "/settle":
       if (!(await node.settle(SETTLE_MS_MAX))) throw notSettled();
       return {};
+    case "/import/rules":
+      return { metrics: node.imports.metrics, types: node.imports.types };
     case "/import/last":
-      return { metrics: node.imports.metrics, last: await node.imports.last(argument) };
+      return { last: await node.imports.last(argument) };
     case "/import":
       await node.imports.append(body);
       return {};
@@ -71,16 +74,19 @@ export async function serveBeside(node: EmbeddedNode, path: string, body: Uint8A
 class ServedImport implements ImportTarget {
   readonly partitions = 1;
   readonly metrics: readonly Metric[];
+  readonly types: readonly string[] | null;
   readonly #socket: string;
 
-  private constructor(socket: string, metrics: readonly Metric[]) {
+  private constructor(socket: string, { metrics, types }: Pick<ImportTarget, "metrics" | "types">) {
     this.#socket = socket;
     this.metrics = metrics;
+    this.types = types;
   }
 
+  /** What the server lets in, and not this command's settings, decides which lines are right. */
   static async open(socket: string): Promise<ServedImport> {
-    const { metrics } = await ask(socket, "/import/last?");
-    return new ServedImport(socket, metrics as Metric[]);
+    const { metrics, types } = await ask(socket, "/import/rules");
+    return new ServedImport(socket, { metrics: metrics as Metric[], types: types as string[] | null });
   }
 
   async last(source: string): Promise<number[]> {

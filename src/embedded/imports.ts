@@ -16,6 +16,7 @@ interface ImportParts {
   writer: WriterLink;
   control: ProjectorControl;
   metrics: () => readonly Metric[];
+  types: readonly string[] | null;
   /** Asks for room in the counter table. */
   press: () => void;
   settle: (timeoutMs: number) => Promise<boolean>;
@@ -33,6 +34,10 @@ export class Imports implements ImportTarget {
 
   get metrics(): readonly Metric[] {
     return this.#parts.metrics();
+  }
+
+  get types(): readonly string[] | null {
+    return this.#parts.types;
   }
 
   last(source: string): Promise<number[]> {

@@ -128,6 +128,7 @@ export class EmbeddedNode {
       writer: parts.writer,
       control: parts.projector.control,
       metrics: () => this.metrics,
+      types: parts.settings.types,
       press: () => this.press(),
       settle: (timeoutMs) => this.settle(timeoutMs),
     });

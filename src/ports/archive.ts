@@ -44,6 +44,8 @@ export interface ExportSource {
  */
 export interface ImportTarget {
   readonly metrics: readonly Metric[];
+  /** The subject types that exist there; null: any. */
+  readonly types: readonly string[] | null;
   /** A frame holds records of shards that are equal modulo this. */
   readonly partitions: number;
   /** The last number taken of each of the 256 shards. */

@@ -11,7 +11,6 @@ import type { Moment } from "./times.ts";
 export interface ImportOptions {
   /** Undefined: NDJSON. */
   csv: CsvOptions | undefined;
-  types: readonly string[] | null;
   /** For lines without a time. */
   at: Moment | null;
 }
@@ -44,7 +43,7 @@ export async function importInto(
     problems: Problems,
     chunks: Iterable<Buffer>,
   ): AsyncIterable<ImportEvent[]> | Iterable<ImportEvent[]> => {
-    const reading = { metrics: target.metrics, types: options.types, at: options.at, nowMs };
+    const reading = { metrics: target.metrics, types: target.types, at: options.at, nowMs };
     return options.csv
       ? new CsvReader(reading, problems, options.csv).events(chunks)
       : new NdjsonReader(reading, problems).events(chunks);

@@ -218,6 +218,30 @@ export function archive(deployment: Deployment): void {
       });
     }, 120_000);
 
+    test("a line of a type that is not configured is named: by the server's settings where one is asked", async () => {
+      await withSites(deployment, 1, async (site) => {
+        const lines = (...subjects: string[]) =>
+          subjects.map((subject) => `{"metric":"views","subject":"${subject}"}\n`).join("");
+        const refused = {
+          status: 65,
+          stdout: "",
+          stderr: expect.stringMatching(/line 2: \/subject: its type is not configured here; there are: article\n/),
+        };
+        const server = await site.serve(undefined, "--types", "article");
+        // In a cluster no server is asked: the command's own settings say it.
+        const own = deployment === EMBEDDED ? [] : ["--types", "article"];
+        expect(await site.import(lines("article/1", "other/1"), ...own)).toEqual(refused);
+        expect(await server.json("/v1/subjects")).toMatchObject({ subjects: [] });
+        expect((await site.import(lines("article/1"), ...own)).status).toBe(0);
+        if (deployment !== EMBEDDED) return;
+        // As with metrics, what the command itself was told does not matter then.
+        expect((await site.import(lines("article/2"), "--types", "other")).status).toBe(0);
+        await server.stop();
+        expect(await site.import(lines("article/3", "other/3"), "--types", "article")).toEqual(refused);
+        expect((await site.import(lines("article/3", "other/3"))).status).toBe(0);
+      });
+    }, 60_000);
+
     test("tables come in by a mapping", async () => {
       await withSites(deployment, 1, async (site) => {
         const server = await site.serve();
