@@ -1,16 +1,17 @@
 import { existsSync, mkdirSync } from "node:fs";
 import { EXIT, isSystemError, StartError } from "../errors.ts";
+import { log } from "../telemetry/log.ts";
 import { agreedFileOf, filesOf } from "./files.ts";
 
 type Deployment = "embedded" | "cluster";
 
 /**
  * Makes the data directory where there is none, and takes (`take`) its lock. Throws StartError where it cannot, and where the
- * directory is of the other deployment: that one would find nothing of its own there, and show zeros.
+ * directory is a node's and no cluster's stores are given: a server would find nothing of its own there, and show zeros.
  */
 export function takeFolder<T>(folder: string, deployment: Deployment, take: (folder: string) => T): T {
   // Before the lock: beside a node that runs, too, this is what a person has to know.
-  refuseOther(folder, deployment);
+  lookForOther(folder, deployment);
   try {
     mkdirSync(folder, { recursive: true });
     return take(folder);
@@ -21,7 +22,7 @@ export function takeFolder<T>(folder: string, deployment: Deployment, take: (fol
   }
 }
 
-function refuseOther(folder: string, deployment: Deployment): void {
+function lookForOther(folder: string, deployment: Deployment): void {
   const isNodes = existsSync(agreedFileOf(folder));
   if (deployment === "embedded" && isNodes) {
     throw new StartError(
@@ -29,11 +30,12 @@ function refuseOther(folder: string, deployment: Deployment): void {
         "give them, or choose another with --data",
     );
   }
-  // A node's that has a ledger as well goes on: its outbox may hold what nobody else has.
+  // Said once: as soon as the node has agreed with the others, the directory is a node's, too.
   if (deployment === "cluster" && !isNodes && existsSync(filesOf(folder).ledger)) {
-    throw new StartError(
-      `${folder} is the data directory of a server without a cluster, and a node would show nothing of it: choose another ` +
-        "with --data, and bring over what was counted with `tally export` from this one and `tally import` into the cluster",
+    log.warn(
+      "a server without a cluster has counted in this data directory, and a node shows nothing of that: bring it over with " +
+        "`tally export` from a copy of the directory's ledger.db, and `tally import` into the cluster",
+      { data: folder },
     );
   }
 }
