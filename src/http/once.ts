@@ -1,3 +1,4 @@
+import { isUtf8 } from "node:buffer";
 import { createHash } from "node:crypto";
 import { badInput } from "../errors.ts";
 import type { OnceKey } from "../ports/counting.ts";
@@ -19,10 +20,18 @@ export function onceOf(call: Call, path: readonly string[]): OnceKey | undefined
 export function onceKeyOf(call: Call, path: readonly string[]): string | undefined {
   const key = call.headers["idempotency-key"];
   if (key === undefined) return undefined;
-  if (key.length < 1 || key.length > CHARACTERS_MAX)
-    throw badInput("Idempotency-Key", `must be 1–${CHARACTERS_MAX} characters, not ${key.length}`);
+  const characters = charactersOf(key);
+  if (characters < 1 || characters > CHARACTERS_MAX)
+    throw badInput("Idempotency-Key", `must be 1–${CHARACTERS_MAX} characters, not ${characters}`);
   const scope = JSON.stringify([call.caller.id, call.method, ...path, key]);
   return digest(scope).slice(0, 32);
+}
+
+/** A header arrives with a character for each of its bytes; they are what the caller sent as UTF-8, where they are that. */
+function charactersOf(header: string): number {
+  if (header.length <= CHARACTERS_MAX) return header.length;
+  const bytes = Buffer.from(header, "latin1");
+  return isUtf8(bytes) ? [...bytes.toString()].length : header.length;
 }
 
 function bodyDigest(body: string | Uint8Array): string {

@@ -57,5 +57,18 @@ export function once(api: Api): void {
       expect((await api.post(path, key('"8e03978e-40d5-43dd-bc93-6894a57f9324"'))).status).toBe(200);
       expectBadInput(await api.put(`${freshSubject().path}/likes/7`, key("k".repeat(129))), "Idempotency-Key");
     });
+
+    test("has its characters counted as those of UTF-8, where it is that", async () => {
+      const path = `${freshSubject().path}/views`;
+      // Headers are sent with a byte for each character.
+      const utf8 = (text: string) => key(Buffer.from(text).toString("latin1"));
+      expect((await api.post(path, utf8("é".repeat(65)))).json).toEqual({ count: 1 });
+      expect((await api.post(path, utf8("é".repeat(128)))).json).toEqual({ count: 2 });
+      expect((await api.post(path, utf8("😀".repeat(128)))).json).toEqual({ count: 3 });
+      expect((await api.post(path, utf8("😀".repeat(128)))).json).toEqual({ count: 3 });
+      expectBadInput(await api.post(path, utf8("é".repeat(129))), "Idempotency-Key");
+      expectBadInput(await api.post(path, key("\xe9".repeat(129))), "Idempotency-Key");
+      expect((await api.post(path, key("\xe9".repeat(128)))).json).toEqual({ count: 4 });
+    });
   });
 }
