@@ -56,7 +56,7 @@ export class ClusterAdmin implements Admin {
 
   async set(metric: Metric, subject: Subject, count: number, once?: OnceKey): Promise<number | null> {
     const shard = shardOf(subject);
-    if (await this.#isRepeat(shard, once)) return (await this.#parts.counting.counts(subject, [metric]))[0] as number;
+    if (await this.#isRepeat(shard, once)) return (await this.#sharedCounts([subject], [metric]))[0] as number;
     const logged = await this.#log({ kind: "set", metric: metric.id, subject, count, once: named(once) });
     const isShown = await this.#untilShown(logged, [shard], LAG_MS_MAX);
     this.#renew([subject], [metric]);
@@ -87,7 +87,7 @@ export class ClusterAdmin implements Admin {
   async merge(from: Subject, to: Subject, metrics: readonly Metric[], once?: OnceKey): Promise<number[] | null> {
     const { counting } = this.#parts;
     const shards = [shardOf(from), shardOf(to)] as const;
-    if (await this.#isRepeat(shards[0], once)) return counting.counts(to, metrics);
+    if (await this.#isRepeat(shards[0], once)) return this.#sharedCounts([to, from], metrics);
     const [given, there] = [await counting.counts(from, metrics), await counting.counts(to, metrics)];
     if (given.some((count, i) => count + (there[i] as number) > COUNT_MAX)) {
       throw tooMuch();
@@ -141,7 +141,7 @@ export class ClusterAdmin implements Admin {
 
   /** The ledger has all records, and Redis what followed from them; false where a store is away, or it takes too long. */
   async #untilShown({ source, records }: LoggedJob, shards: readonly number[], ms: number): Promise<boolean> {
-    const { hot, ledger, log } = this.#parts;
+    const { ledger, log } = this.#parts;
     const isDecided = await this.#inTime(ms, async () => {
       // Rejects where Kafka is away: then the record waits on this node's disk.
       await log.end(shards[0] as number);
@@ -150,7 +150,12 @@ export class ClusterAdmin implements Admin {
         return records.every(([shard, n]) => (last.get(shard) ?? 0) >= n);
       };
     });
-    if (!isDecided) return false;
+    return isDecided && this.#untilInRedis(shards);
+  }
+
+  /** Redis has what the ledger has by now of these shards. */
+  #untilInRedis(shards: readonly number[]): Promise<boolean> {
+    const { hot, ledger } = this.#parts;
     return this.#inTime(LAG_MS_MAX, async () => {
       const versions = await ledger.shards();
       return async () => {
@@ -174,6 +179,16 @@ export class ClusterAdmin implements Admin {
       if (isAway(error)) return false;
       throw error;
     }
+  }
+
+  /**
+   * The first one's counts, for the repeat of an act that changed all of these subjects. It may have come to another node, and not
+   * be answered yet: then this node's table knows less than the ledger does, and Redis may.
+   */
+  async #sharedCounts(subjects: readonly [Subject, ...Subject[]], metrics: readonly Metric[]): Promise<number[]> {
+    await this.#untilInRedis([...new Set(subjects.map(shardOf))]);
+    this.#renew(subjects, metrics);
+    return this.#parts.counting.counts(subjects[0], metrics);
   }
 
   /** What was taken away, as the ledger has noted it. */

@@ -19,6 +19,20 @@ describe("two nodes", () => {
   const api = useServer({ name: "two nodes", nodes: 2, open });
   const both = (): [Api, Api] => [api.node(0).alone(), api.node(1).alone()];
 
+  /** What others have not flushed yet counts on top of a set: so it is waited for. */
+  async function shownOnBoth(path: string, count: number): Promise<void> {
+    for (const node of both().toReversed()) {
+      await eventually(async () => expect((await node.get(path)).json.count).toBe(count), SHOWN_MS_MAX);
+    }
+  }
+
+  /** The first node's table has a reading from this moment: for a flush it asks nobody. */
+  async function readOnFirst(path: string, count: number): Promise<void> {
+    await shownOnBoth(path, count - 1);
+    const headers = { "idempotency-key": crypto.randomUUID() };
+    expect((await both()[0].post(path, { headers })).json).toEqual({ count });
+  }
+
   test("a tally counted on one shows on the other after a flush", async () => {
     const [here, there] = both();
     const path = `${freshSubject().path}/views`;
@@ -154,6 +168,39 @@ describe("two nodes", () => {
     const replies = await Promise.all([here, there, here, there].map((node) => node.post(path, sending)));
     expect(replies.map(({ json }) => json)).toEqual(replies.map(() => ({ count: 3 })));
     expect((await there.post(path, { ...sending, json: { by: 4 } })).status).toBe(422);
+  });
+
+  test("what an admin did under a key on one, a repeat on the other shows, and so does what it shows from then on", async () => {
+    const [here, there] = both();
+    const [from, to] = [freshSubject(), freshSubject()];
+    const path = `${to.path}/views`;
+    const headers = { "idempotency-key": "k" };
+    for (let i = 0; i < 4; i++) await here.post(path);
+    await readOnFirst(path, 5);
+    const set = { headers, json: { count: 100 } };
+    for (const node of [there, here]) expect((await node.put(path, set)).json).toEqual({ count: 100 });
+    expect((await here.get(path)).json.count).toBe(100);
+    expect((await here.post(path)).json).toEqual({ count: 101 });
+
+    for (let i = 0; i < 6; i++) await here.post(`${from.path}/views`);
+    await readOnFirst(`${from.path}/views`, 7);
+    await readOnFirst(path, 102);
+    const merge = { headers, json: { from: from.subject, to: to.subject } };
+    for (const node of [there, here]) expect((await node.post("/v1/merge", merge)).json.counts.views).toBe(109);
+    expect((await here.get(path)).json.count).toBe(109);
+    expect((await here.get(`${from.path}/views`)).json.count).toBe(0);
+  });
+
+  test("a tally counted under a key on one, a repeat on the other shows at once", async () => {
+    const [here, there] = both();
+    const path = `${freshSubject().path}/views`;
+    const sending = { headers: { "idempotency-key": "k" }, json: { by: 3 } };
+    for (let i = 0; i < 4; i++) await here.post(path);
+    await readOnFirst(path, 5);
+    for (const node of [there, here]) expect((await node.post(path, sending)).json).toEqual({ count: 8 });
+    await there.put(path, { json: { count: 2 } });
+    expect((await here.post(path, sending)).json).toEqual({ count: 2 });
+    expect((await here.get(path)).json.count).toBe(2);
   });
 
   test("/readyz names the stores", async () => {
