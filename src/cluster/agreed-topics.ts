@@ -4,6 +4,7 @@ import { logTopic } from "./kafka/client.ts";
 import { ensureTopics } from "./kafka/topics.ts";
 import { recordedLog } from "./mysql/log-partitions.ts";
 import { checkSchema } from "./mysql/open-ledger.ts";
+import { otherPrefixes } from "./other-prefixes.ts";
 import { storesOf } from "./stores.ts";
 
 /**
@@ -14,10 +15,11 @@ import { storesOf } from "./stores.ts";
 export async function agreedTopics(settings: Settings): Promise<number> {
   const { mysqlUrl } = storesOf(settings);
   await checkSchema(mysqlUrl);
-  const { partitions, isUsed, others } = await recordedLog(mysqlUrl, logTopic(settings.prefix));
+  const recorded = await recordedLog(mysqlUrl, logTopic(settings.prefix));
+  const { partitions, isUsed } = recorded;
+  const others = otherPrefixes(recorded);
   if (partitions === null && !isUsed && others.length > 0) {
-    const prefixes = others.map((topic) => topic.replace(/\.log$/, "")).join(", ");
-    throw SettingsError.of("prefix", settings.prefix, `must be that of the nodes on this ledger: ${prefixes}`);
+    throw SettingsError.of("prefix", settings.prefix, `must be that of the nodes on this ledger: ${others.join(", ")}`);
   }
   return ensureTopics(partitions === null ? settings : { ...settings, kafkaPartitions: partitions });
 }

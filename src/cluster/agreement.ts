@@ -9,6 +9,7 @@ import { logTopic } from "./kafka/client.ts";
 import { ensureTopics, partitionsOf } from "./kafka/topics.ts";
 import { decidePartitions, type RecordedLog, recordedLog, recordPartitions } from "./mysql/log-partitions.ts";
 import { ensureNumbers, type Numbered, prepareLedger } from "./mysql/open-ledger.ts";
+import { warnOfOtherPrefixes } from "./other-prefixes.ts";
 import { readRemembered } from "./remembered.ts";
 import { openRedis, storesOf } from "./stores.ts";
 import { untilThere } from "./until-there.ts";
@@ -118,12 +119,14 @@ export class Agreement {
   }
 
   async #askLedger(): Promise<Ledger | null> {
+    if (this.#ledger !== null) return this.#ledger;
     const { mysqlUrl } = storesOf(this.#settings);
-    this.#ledger ??= await this.#asking.ask("mysql", async () => {
+    this.#ledger = await this.#asking.ask("mysql", async () => {
       await prepareLedger(mysqlUrl, this.#settings.migrate);
       const numbered = await ensureNumbers(mysqlUrl, this.#settings.metrics);
       return { ...numbered, log: await recordedLog(mysqlUrl, this.#topicName) };
     });
+    if (this.#ledger !== null) warnOfOtherPrefixes(this.#settings.prefix, this.#ledger.log);
     return this.#ledger;
   }
 

@@ -9,6 +9,7 @@ import { logTopic } from "./kafka/client.ts";
 import { ensureTopics, partitionsOf } from "./kafka/topics.ts";
 import { recordedLog, recordPartitions } from "./mysql/log-partitions.ts";
 import { prepareLedger } from "./mysql/open-ledger.ts";
+import { warnOfOtherPrefixes } from "./other-prefixes.ts";
 import { ProjectorLink } from "./projector-link.ts";
 import { refusedSetting } from "./refused.ts";
 import { StoreStates } from "./store-states.ts";
@@ -93,7 +94,9 @@ async function prepare(settings: Settings, asking: Asking): Promise<number | nul
     log.limited("consume", LOG_EVERY_MS).warn("a store is away: waiting for it");
     return null;
   }
-  if (partitions === recorded.partitions) return partitions;
-  const isRecorded = await asking.ask("mysql", () => recordPartitions(mysqlUrl, topic, partitions).then(() => true));
-  return isRecorded ? partitions : null;
+  const record = () => recordPartitions(mysqlUrl, topic, partitions).then(() => true);
+  const isRecorded = partitions === recorded.partitions || (await asking.ask("mysql", record));
+  if (!isRecorded) return null;
+  warnOfOtherPrefixes(settings.prefix, recorded);
+  return partitions;
 }

@@ -386,6 +386,7 @@ export const SETTINGS: Table = {
     schema: schema.prefix,
     default: "tally",
     doc: "starts every Redis key and Kafka topic",
+    more: "MySQL is not divided by it: each prefix needs a database of its own.",
   },
 
   logLevel: {

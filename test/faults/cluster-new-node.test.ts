@@ -341,6 +341,33 @@ describe("a cluster that nobody has used before", () => {
   );
 });
 
+describe("a database in which another prefix counts", () => {
+  const warnings = ({ lines }: TestServer) => lines.filter(({ msg }) => String(msg).startsWith("other prefixes"));
+
+  test(
+    "whoever starts is told once, and which they are; a prefix that is alone is not",
+    async () => {
+      await using cluster = await clusters.make();
+      const first = await cluster.start("first");
+      await untilReady(first);
+      const other = ["--prefix", `${cluster.prefix}.b`];
+      const second = await cluster.start("second", { args: other });
+      const consumer = await cluster.start("unused", { command: "consume", args: other });
+      await untilReady(second, consumer);
+      const told = { level: "warn", prefix: `${cluster.prefix}.b`, others: [cluster.prefix] };
+      for (const server of [second, consumer]) expect(warnings(server)).toEqual([expect.objectContaining(told)]);
+      expect(String(warnings(second)[0]?.msg)).toContain("each prefix needs a database of its own");
+      expect(warnings(first)).toEqual([]);
+
+      expect(await first.stop()).toEqual({ status: 0, signal: null });
+      const again = await cluster.start("first");
+      await untilReady(again);
+      expect(warnings(again)).toEqual([expect.objectContaining({ others: [`${cluster.prefix}.b`] })]);
+    },
+    TEST_MS_MAX,
+  );
+});
+
 describe("the projector alone", () => {
   test.each(["mysql", "kafka"] as const)(
     "%s is away: it listens, says so, and goes on by itself",
