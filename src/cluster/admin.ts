@@ -6,7 +6,7 @@ import { LAG_MS_MAX, SHARED_JOB_MS_MAX } from "../limits.ts";
 import { type Actor, COUNT_MAX, type Metric, type Subject } from "../model.ts";
 import type { Admin, Erased } from "../ports/admin.ts";
 import type { Counting, OnceKey } from "../ports/counting.ts";
-import type { HotStore } from "../ports/hot-store.ts";
+import { type HotStore, isBehind, type LedgerState } from "../ports/hot-store.ts";
 import type { CounterTable } from "../tallies/table.ts";
 import { isAway } from "./away.ts";
 import { FLOORS_UNKNOWN_MS } from "./floor-watch.ts";
@@ -160,7 +160,7 @@ export class ClusterAdmin implements Admin {
       const versions = await ledger.shards();
       return async () => {
         const heads = await hot.heads(shards);
-        const behind = shards.filter((shard, i) => (heads[i]?.version ?? -1) < (versions[shard]?.version ?? 0));
+        const behind = shards.filter((shard, i) => !heads[i] || isBehind(heads[i], versions[shard] as LedgerState));
         await Promise.all(behind.map((shard) => this.#parts.shards.repair(shard)));
         return behind.length === 0;
       };

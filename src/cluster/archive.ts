@@ -4,7 +4,7 @@ import { EXIT, StartError } from "../errors.ts";
 import { IMPORT_WAIT_MS_MAX, IMPORT_WINDOW_FRAMES } from "../limits.ts";
 import type { Metric } from "../model.ts";
 import type { ExportSource, ImportTarget } from "../ports/archive.ts";
-import { HotStoreAway } from "../ports/hot-store.ts";
+import { HotStoreAway, isBehind } from "../ports/hot-store.ts";
 import { agreedTopics } from "./agreed-topics.ts";
 import { KafkaAway, logTopic } from "./kafka/client.ts";
 import { KafkaProducer } from "./kafka/producer.ts";
@@ -183,8 +183,8 @@ class ClusterImport implements ImportTarget {
       const shards = await this.#stores.ledger.shards();
       for (;;) {
         const heads = await hot.heads(ALL_SHARDS);
-        const isBehind = heads.some((head, shard) => head !== null && head.version < (shards[shard]?.version ?? 0));
-        if (!isBehind || performance.now() > untilMs) return;
+        const isShown = shards.every((ledger, shard) => !heads[shard] || !isBehind(heads[shard], ledger));
+        if (isShown || performance.now() > untilMs) return;
         await Bun.sleep(POLL_MS);
       }
     } catch (error) {

@@ -99,6 +99,11 @@ export class Freshness {
     if (version > this.versionOf(shard)) Atomics.store(this.#versions, shard, version);
   }
 
+  /** `shown` was the highest, and the ledger, asked after that, is at a lower version: it is an older one, as after a restore. */
+  lower(shard: number, shown: number, version: number): void {
+    if (version < shown) Atomics.compareExchange(this.#versions, shard, shown, version);
+  }
+
   versionOf(shard: number): number {
     return Atomics.load(this.#versions, shard);
   }

@@ -3,7 +3,7 @@ import type { Stamp } from "../arithmetic/stamp.ts";
 import type { SketchName, StoredPair } from "../distinct/sketches.ts";
 import type { Actor, Subject } from "../model.ts";
 import type { CountName, RegisterName, ShardVersion } from "../ports/hot-store.ts";
-import type { SourceState } from "../ports/ledger.ts";
+import type { ShardState, SourceState } from "../ports/ledger.ts";
 
 /** Of some lists of actors, those whom one actor follows: whose `relation` he has active on `type/…`. */
 export interface KnownQuestion {
@@ -95,7 +95,7 @@ export interface SharedLedger {
   history(metric: number, subject: Subject, from: number, to: number): Promise<[at: number, amount: number][]>;
   /** Whether a node has acts on its disk that Kafka has not. */
   hasSpools(): Promise<boolean>;
-  /** For the clock of a node that begins: the highest stamp of all shards. */
-  shards(): Promise<{ version: number; stampMax: Stamp }[]>;
+  /** All shards, and which ledger it is. */
+  shards(): Promise<(ShardState & { incarnation: string })[]>;
   close(): void;
 }

@@ -64,8 +64,11 @@ export class Looks {
     for (let round = 0; ; round++) {
       const before = look.counts.map((name) => this.#locks.before(nameOf(name)));
       const read = await this.#reads.submit(look);
-      if (read === "none" || read === "foreign" || read.head.version < this.#freshness.versionOf(look.shard)) {
+      const shown = this.#freshness.versionOf(look.shard);
+      if (read === "none" || read === "foreign") await this.#shards.repair(look.shard);
+      else if (read.head.version < shown) {
         await this.#shards.repair(look.shard);
+        if (round > 0) await this.#askVersion(look.shard, shown);
       } else {
         const { position, end } = read.head;
         const isSettled = position >= end;
@@ -78,6 +81,11 @@ export class Looks {
       if (performance.now() > deadline) throw new HotStoreAway(`shard ${look.shard} does not come to rest`);
       if (round > 2) await Bun.sleep(PAUSE_MS);
     }
+  }
+
+  async #askVersion(shard: number, shown: number): Promise<void> {
+    const { version } = await this.#ledger.versionOf(shard, [], []);
+    this.#freshness.lower(shard, shown, version.version);
   }
 
   /** A register in the ledger, and the version it was read at. */

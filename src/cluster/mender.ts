@@ -1,21 +1,25 @@
 import { SHARDS } from "../arithmetic/shard.ts";
-import type { HotStore } from "../ports/hot-store.ts";
+import { type HotStore, isAbandoned, isBehind, type LedgerState, type ShardHead } from "../ports/hot-store.ts";
 import type { SharedLedger } from "./ledger.ts";
 import type { Shards } from "./shards.ts";
 
+/** A repair may wait a tenth of a second. */
+const AT_ONCE = 32;
+
 /**
- * Copies that may have missed a commit: Redis was away when they were to be told, or the projector died before it told them.
- * Who only reads does not notice, and a shard where nothing happens any more would show the old numbers for ever. Where Redis
- * is away from one projector alone, only the others can tell it: `watch`.
+ * Copies that may have missed a commit: Redis was away when they were to be told, or the projector died before it told them. Or
+ * the ledger was restored from a backup, and they know of commits that are gone. Who only reads does not notice, and a shard
+ * where nothing happens any more would show the old numbers for ever. Where Redis is away from one projector alone, only the
+ * others can tell it: `watch`.
  */
 export class Mender {
   readonly #hot: HotStore;
   readonly #ledger: Pick<SharedLedger, "shards">;
   readonly #shards: Shards;
   readonly #suspects = new Set<number>();
-  /** By shard: the ledger's version at the last `watch`, and the one that the copy is known to have. */
-  #seen: number[] = [];
-  readonly #told: number[] = [];
+  /** By shard: the ledger at the last `watch`, and as the copy is known to have it. */
+  #seen: LedgerState[] = [];
+  readonly #told: LedgerState[] = [];
   #isMending = false;
 
   constructor(parts: { hot: HotStore; ledger: Pick<SharedLedger, "shards">; shards: Shards }) {
@@ -34,39 +38,67 @@ export class Mender {
   }
 
   /**
+   * To be called before anything is applied: copies that know of commits which an older ledger lacks. Its versions come again
+   * for other commits, and soon such a copy would pass for one of them. Rejects where a store is away.
+   */
+  async abandonOlder(): Promise<void> {
+    const shards = [...Array(SHARDS).keys()];
+    const heads = await this.#hot.heads(shards);
+    const ledger = await this.#ledger.shards();
+    await this.#repair(shards.filter((shard, i) => heads[i] && isAbandoned(heads[i], ledger[shard] as LedgerState)));
+  }
+
+  /**
    * Suspects the shards whose copies lack what was in the ledger a look ago already: by then whoever committed it would have
-   * told them. Asks Redis only for what has changed. Rejects where a store is away.
+   * told them. And those that know more than it has now. Asks Redis only for what has changed. Rejects where a store is away.
    */
   async watch(): Promise<void> {
     const before = this.#seen;
-    this.#seen = (await this.#ledger.shards()).map(({ version }) => version);
-    const changed = [...before.keys()].filter((shard) => before[shard] !== (this.#told[shard] ?? 0));
-    if (changed.length === 0) return;
-    const heads = await this.#hot.heads(changed);
+    const changed = [...before.keys()].filter((shard) => !isSame(before[shard], this.#told[shard]));
+    const heads = changed.length === 0 ? [] : await this.#hot.heads(changed);
+    this.#seen = await this.#ledger.shards();
     for (const [i, shard] of changed.entries()) {
-      const version = before[shard] as number;
-      const head = heads[i];
-      if (head && head.version < version) this.#suspects.add(shard);
-      else this.#told[shard] = version;
+      if (isWrong(heads[i], before[shard], this.#seen[shard])) this.#suspects.add(shard);
+      else this.#told[shard] = before[shard] as LedgerState;
     }
   }
 
-  /** Brings those up to the ledger that are behind it. Rejects where a store is away: they stay suspects. */
+  /** Brings those up to the ledger that differ from it. Rejects where a store is away: they stay suspects. */
   async mend(): Promise<void> {
     if (this.#isMending || this.#suspects.size === 0) return;
     this.#isMending = true;
+    const suspects = [...this.#suspects];
+    this.#suspects.clear();
     try {
-      const suspects = [...this.#suspects];
-      const ledger = await this.#ledger.shards();
+      const before = await this.#ledger.shards();
       const heads = await this.#hot.heads(suspects);
-      for (const [i, shard] of suspects.entries()) {
-        const head = heads[i];
-        // No copy: whoever makes one reads the ledger.
-        if (head && head.version < (ledger[shard]?.version ?? 0)) await this.#shards.repair(shard);
-        this.#suspects.delete(shard);
-      }
+      const after = await this.#ledger.shards();
+      const wrong = suspects.filter((shard, i) => isWrong(heads[i], before[shard], after[shard]));
+      await this.#repair(wrong);
+      // Looked at again: a repair may have read the ledger before the commit that the copy lacked.
+      this.suspect(wrong);
+    } catch (error) {
+      this.suspect(suspects);
+      throw error;
     } finally {
       this.#isMending = false;
     }
   }
+
+  async #repair(shards: readonly number[]): Promise<void> {
+    for (let from = 0; from < shards.length; from += AT_ONCE) {
+      await Promise.all(shards.slice(from, from + AT_ONCE).map((shard) => this.#shards.repair(shard)));
+    }
+  }
+}
+
+/** The ledger was read before the head and after it. */
+function isWrong(head: ShardHead | null | undefined, before?: LedgerState, after?: LedgerState): boolean {
+  // No copy: whoever makes one reads the ledger.
+  if (!head || !before || !after) return false;
+  return isBehind(head, before) || isAbandoned(head, after);
+}
+
+function isSame(one: LedgerState | undefined, other: LedgerState | undefined): boolean {
+  return one?.incarnation === other?.incarnation && one?.version === other?.version;
 }

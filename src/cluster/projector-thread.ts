@@ -16,7 +16,7 @@ import { logOptions } from "./log-options.ts";
 import { Mender } from "./mender.ts";
 import type { ProjectorCommand, ProjectorData, ProjectorMessage } from "./messages.ts";
 import { MysqlLedgerWriter } from "./mysql/ledger.ts";
-import type { AppliedMessages, Gap, LogMessage } from "./mysql/messages.ts";
+import { type AppliedMessages, type Gap, type LogMessage, OlderLedger } from "./mysql/messages.ts";
 import { Retirement } from "./mysql/retirement.ts";
 import { Retirer } from "./retirer.ts";
 import { Shards } from "./shards.ts";
@@ -35,6 +35,8 @@ const TELL_EVERY_MS = 500;
 /** How long a ledger that cannot be written is tried, and how often it is asked whether it is back. */
 const LEAVE_MS = 5_000;
 const BACK_MS = 1_000;
+const UNREACHABLE = "the ledger cannot be asked from here: other projectors may have this one's partitions";
+const OLDER = "the ledger is older than it was, as after a restore: the log is read again from where it is";
 /** Larger transactions cost less for each row: 80,000 rows a second against 58,000 with half as many. */
 const GATHER_RECORDS = 40_000;
 
@@ -63,6 +65,8 @@ class ProjectorThread {
   #failingSinceMs = 0;
   #isLeaving = false;
   #isStopping = false;
+  /** By partition: the ledger's position as it was read or written here last. */
+  #stored = new Map<number, number>();
   readonly #gapsSince = new Map<string, number>();
   #held: LogMessage[] = [];
   /** Offsets of a log that was cut or made again say nothing about those before: it gets another name. */
@@ -85,7 +89,8 @@ class ProjectorThread {
     void producer.start();
     this.#ends = new LogEnds(producer, this.#reader, partitions);
     const end = (shard: number) => this.#ends.of(shard);
-    this.#shards = new Shards({ hot: this.#hot, ledger: this.#reader, end });
+    const onAbandoned = () => void tried(() => this.#lookAtPositions());
+    this.#shards = new Shards({ hot: this.#hot, ledger: this.#reader, end, onAbandoned });
     this.#mender = new Mender({ hot: this.#hot, ledger: this.#reader, shards: this.#shards });
     this.#filler = new FilterFiller(this.#hot, this.#reader);
     const retirement = new Retirement(mysqlUrl);
@@ -106,9 +111,11 @@ class ProjectorThread {
   #newConsumer(): LogConsumer {
     const { prefix } = this.#settings;
     const handlers: ConsumerHandlers = {
-      positions: () => {
+      positions: async () => {
         this.#mender.suspectAll();
-        return this.#ofLedger(() => this.#positions());
+        this.#stored = await this.#ofLedger(() => this.#positions());
+        await tried(() => this.#mender.abandonOlder());
+        return new Map(this.#stored);
       },
       apply: (messages, positions) => this.#apply(messages, positions),
       alert: ({ kind }) => {
@@ -121,12 +128,12 @@ class ProjectorThread {
 
   /**
    * MySQL may be away from here only: a projector that cannot write, or read where to begin, gives its partitions to those who
-   * can, and comes back when it is answered again.
+   * can, and comes back when it is answered again. Where the ledger is an older one, that reads where to go on.
    */
-  async #leave(): Promise<void> {
+  async #leave(why: string): Promise<void> {
     if (this.#isLeaving || this.#isStopping) return;
     this.#isLeaving = true;
-    log.warn("the ledger cannot be asked from here: other projectors may have this one's partitions");
+    log.warn(why);
     this.#deadLetters += this.#consumer.deadLetters;
     await this.#consumer.stop();
     while (!this.#isStopping && (await this.#reader.positions().catch(() => null)) === null) await Bun.sleep(BACK_MS);
@@ -136,6 +143,13 @@ class ProjectorThread {
     this.#held = [];
     this.#consumer = this.#newConsumer();
     this.#consumer.start();
+  }
+
+  /** Where nothing comes, nothing is applied: the copies in Redis tell that the ledger is an older one. */
+  async #lookAtPositions(): Promise<void> {
+    const now = await this.#positions();
+    if ([...this.#stored].some(([partition, position]) => (now.get(partition) ?? 0) < position))
+      void this.#leave(OLDER);
   }
 
   /** Offsets of another topic (another prefix on the same ledger) say nothing about this one. */
@@ -178,11 +192,16 @@ class ProjectorThread {
 
   async #store(messages: readonly LogMessage[], positions?: ReadonlyMap<number, number>): Promise<AppliedMessages> {
     const acceptsGap = (gap: Gap) => this.#hasWaited(gap);
-    const options = { topic: this.#topic, acceptsGap, ...(positions && { positions }) };
+    const options = { topic: this.#topic, acceptsGap, stored: this.#stored, ...(positions && { positions }) };
     try {
-      return await this.#ofLedger(() => this.#writer.apply(messages, options));
+      const applied = await this.#ofLedger(() => this.#writer.apply(messages, options));
+      for (const [partition, position] of applied.positions) this.#stored.set(partition, position);
+      return applied;
     } catch (error) {
-      throw error instanceof LedgerUnavailable ? error : await this.#poison(messages, error);
+      if (error instanceof OlderLedger) void this.#leave(OLDER);
+      throw error instanceof OlderLedger || error instanceof LedgerUnavailable
+        ? error
+        : await this.#poison(messages, error);
     }
   }
 
@@ -197,7 +216,7 @@ class ProjectorThread {
       this.#onMysql(error);
       if (error instanceof LedgerUnavailable) {
         this.#failingSinceMs ||= Date.now();
-        if (Date.now() - this.#failingSinceMs > LEAVE_MS) void this.#leave();
+        if (Date.now() - this.#failingSinceMs > LEAVE_MS) void this.#leave(UNREACHABLE);
       }
       throw error;
     }
@@ -228,9 +247,11 @@ class ProjectorThread {
         registers.map(([metric, subject, actor, stamp]) => ({ metric, subject, actor, stamp })),
       );
       if (hints.length > 0) await this.#hot.unhintActors(hints);
-      const behind = commits.filter((_, i) => done[i] === "behind");
+      const behind = [...commits.filter((_, i) => done[i] === "behind").map(({ shard }) => shard), ...changed];
       this.#filler.want([...gained, ...commits.flatMap(({ shard }, i) => (done[i] === "ok" ? [] : shard))]);
-      await Promise.all([...behind.map(({ shard }) => shard), ...changed].map((shard) => this.#shards.repair(shard)));
+      // One repair may have read the ledger before this commit, and another process may come between: they are looked at again.
+      this.#mender.suspect(behind);
+      await Promise.all(behind.map((shard) => this.#shards.repair(shard)));
     } catch (error) {
       this.#mender.suspect([...commits.map(({ shard }) => shard), ...changed]);
       if (!isAway(error)) log.limited("advance", 10_000).error("Redis was not told of a commit", { error });

@@ -4,14 +4,14 @@ import { Shards } from "./shards.ts";
 
 const SHARD = 7;
 
-/** A copy with too much on its way to be looked through, and a ledger; what is asked of them is written down. */
-function world(copyVersion: number, ledgerVersion: number) {
+/** A copy, with too much on its way to be looked through or nothing, and a ledger; what is asked of them is written down. */
+function world(copyVersion: number, ledgerVersion: number, onTheWay: "many" | "nothing" = "many") {
   const head: ShardHead = { incarnation: "i", version: copyVersion, position: 5, end: 10, epoch: "old" };
   const version: ShardVersion = { shard: SHARD, incarnation: "i", version: ledgerVersion, position: 20, last: [] };
   const done: string[] = [];
   const hot: Partial<HotStore> = {
     heads: async () => [{ ...head }],
-    overlayOf: async () => "many",
+    overlayOf: async () => (onTheWay === "many" ? "many" : { head: { ...head }, registers: [], keys: [], sources: [] }),
     catchUp: async () => done.push("position") > 0,
     dropCopy: async (_, epoch) => void done.push(`drop ${epoch}`),
     renew: async () => {
@@ -45,3 +45,11 @@ test("one that stands still is begun anew", async () => {
   await shards.repair(SHARD);
   expect(done).toEqual(["drop old", "renew"]);
 });
+
+for (const onTheWay of ["many", "nothing"] as const) {
+  test(`one that knows more than the ledger, with ${onTheWay} on its way, is begun anew`, async () => {
+    const { done, shards } = world(9, 3, onTheWay);
+    await shards.repair(SHARD);
+    expect(done).toEqual(["drop old", "renew"]);
+  });
+}

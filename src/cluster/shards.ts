@@ -1,7 +1,7 @@
 import { SHARDS } from "../arithmetic/shard.ts";
 import { SingleFlight } from "../lib/single-flight.ts";
 import { ON_THE_WAY_MAX } from "../limits.ts";
-import { type HotStore, NO_END, type ShardHead } from "../ports/hot-store.ts";
+import { type HotStore, isAbandoned, NO_END, type ShardHead } from "../ports/hot-store.ts";
 import { log } from "../telemetry/log.ts";
 import type { SharedLedger } from "./ledger.ts";
 
@@ -10,23 +10,27 @@ const ADVANCE_MS_MAX = 100;
 const PAUSE_MS = 5;
 /** A commit that a large copy was not told of for so long it will not be told of by whoever made it. */
 const MISSED_MS = 2_000;
+const ABANDONED_LOG_MS = 30_000;
 
 /** Keeps the hot store's shards usable: whoever finds one missing, of another run of the store, or behind, calls `repair`. */
 export class Shards {
   readonly #hot: HotStore;
   readonly #ledger: Pick<SharedLedger, "versionOf">;
   readonly #end: (shard: number) => Promise<number>;
+  readonly #onAbandoned: () => void;
   readonly #repairs = new SingleFlight<number, void>();
 
-  /** `end`: the end of the shard's partition of the log, as it is when it is called. */
+  /** `end`: of the shard's partition of the log, as it is when it is called. `onAbandoned`: the ledger is an older one. */
   constructor(parts: {
     hot: HotStore;
     ledger: Pick<SharedLedger, "versionOf">;
     end: (shard: number) => Promise<number>;
+    onAbandoned?: () => void;
   }) {
     this.#hot = parts.hot;
     this.#ledger = parts.ledger;
     this.#end = parts.end;
+    this.#onAbandoned = parts.onAbandoned ?? (() => undefined);
   }
 
   /** Every shard has a copy: else the first requests of each would wait for it, which took seconds. */
@@ -50,6 +54,7 @@ export class Shards {
     if (there === "many") return this.#tooMuch(shard, head);
     if (there === "none" || there === "foreign") return this.#renew(shard);
     const { version, stamps, stored } = await this.#ledger.versionOf(shard, there.registers, there.keys, there.sources);
+    if (isAbandoned(there.head, version)) return this.#abandon(shard, there.head);
     const registers = there.registers.map(({ metric, subject, actor }, i): [number, string, string, number] => [
       metric,
       subject,
@@ -86,7 +91,8 @@ export class Shards {
    */
   async #tooMuch(shard: number, head: ShardHead): Promise<void> {
     const { version } = await this.#ledger.versionOf(shard, [], []);
-    if (version.incarnation === head.incarnation && version.version === head.version) {
+    if (isAbandoned(head, version)) return this.#abandon(shard, head);
+    if (version.version === head.version) {
       await this.#hot.catchUp(version, [], []);
       return;
     }
@@ -94,7 +100,23 @@ export class Shards {
     log.warn("a copy in Redis has missed a commit, and has too much on its way to be mended: it is begun anew", {
       shard,
     });
-    await this.#hot.dropCopy(shard, head.epoch);
+    await this.#beginAnew(shard, head);
+  }
+
+  /**
+   * Its numbers are of commits that are gone, and the overlay lacks what those had decided. As if Redis had lost it: nodes send
+   * again what this ledger lacks, and the end of the log, which has all that was acknowledged, says when it is whole.
+   */
+  async #abandon(shard: number, head: ShardHead): Promise<void> {
+    log
+      .limited("abandon", ABANDONED_LOG_MS)
+      .warn("MySQL lacks what Redis was told of, as after a restore: the copies in Redis are begun anew", { shard });
+    this.#onAbandoned();
+    await this.#beginAnew(shard, head);
+  }
+
+  async #beginAnew(shard: number, { epoch }: ShardHead): Promise<void> {
+    await this.#hot.dropCopy(shard, epoch);
     await this.#renew(shard);
   }
 

@@ -182,7 +182,7 @@ class Verify {
       for (const problem of differing) this.#differs(`Redis, shard ${shard}: ${problem}`, isMended);
       return;
     }
-    this.#differs(`Redis, shard ${shard}: it is behind the ledger and does not come up to it`, false);
+    this.#differs(`Redis, shard ${shard}: it and the ledger do not come to the same version`, false);
   }
 
   async #filters(ledger: MysqlLedgerReader): Promise<void> {

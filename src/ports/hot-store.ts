@@ -35,6 +35,23 @@ export interface ShardHead {
   epoch: string;
 }
 
+/** Which ledger it is, and the version of one of its shards. */
+export type LedgerState = Pick<ShardHead, "incarnation" | "version">;
+
+/** Whether a copy lacks what the ledger had when `ledger` was read: it is behind, or of another ledger. */
+export function isBehind(head: LedgerState, ledger: LedgerState): boolean {
+  return head.incarnation !== ledger.incarnation || head.version < ledger.version;
+}
+
+/**
+ * Whether a copy is of a ledger that is no more: an older one is in its place, restored from a backup or by a replica that
+ * lacked the last commits, or another one altogether. `ledger` must have been read after the head: a copy is told of a commit
+ * only after it is made.
+ */
+export function isAbandoned(head: LedgerState, ledger: LedgerState): boolean {
+  return head.incarnation !== ledger.incarnation || head.version > ledger.version;
+}
+
 /** What one ledger snapshot says of a shard: `LedgerVersion` of arithmetic/shard.ts with its names in the stores. */
 export interface ShardVersion {
   shard: number;

@@ -155,10 +155,9 @@ export class ShardModel {
     registers: readonly [number, string, string, number][],
     keys: readonly [key: string, isStored: boolean][],
   ): boolean {
-    if (this.foreign) return false;
+    if (this.foreign || version.incarnation !== this.incarnation) return false;
     const { shard } = this;
-    const isOther = version.incarnation !== this.incarnation;
-    if (!isOther && version.version === shard.version) {
+    if (version.version === shard.version) {
       if (version.position <= shard.position) return false;
       shard.position = version.position;
       return true;
@@ -167,18 +166,7 @@ export class ShardModel {
     if ([...this.keyed.keys()].some((key) => !stored.has(key))) return false;
     const sources = new Set(version.last.map(([source]) => source));
     if ([...this.keyed.values()].some(({ source }) => !sources.has(source))) return false;
-    // The ledger has begun another incarnation: whatever its number, the copy is not of it.
-    const before = shard.version;
-    const { filter } = shard;
-    if (isOther) shard.version = -1;
-    if (isOther) shard.filter = null;
-    if (!catchUp(shard, { ...version, last: new Map(version.last) }, registerStamps(registers))) {
-      shard.version = before;
-      shard.filter = filter;
-      return false;
-    }
-    if (isOther) shard.since = 0;
-    this.incarnation = version.incarnation;
+    if (!catchUp(shard, { ...version, last: new Map(version.last) }, registerStamps(registers))) return false;
     this.dropKeyed((put) => stored.get(put.key) === true || this.isDecided(put.source, put.n));
     return true;
   }

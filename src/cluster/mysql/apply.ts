@@ -9,7 +9,7 @@ import type { LedgerConnection, Row } from "./connection.ts";
 import { sortOut } from "./floors.ts";
 import { type Folded, fold, LastNumbers, type Touched, touchedBy } from "./fold.ts";
 import { doJobs } from "./jobs.ts";
-import type { AppliedMessages, ApplyOptions, LogMessage } from "./messages.ts";
+import { type AppliedMessages, type ApplyOptions, type LogMessage, OlderLedger } from "./messages.ts";
 import { type Counted, storeMilestones } from "./milestones.ts";
 import { look, type RegisterStore } from "./registers.ts";
 import { addRetired } from "./retired.ts";
@@ -55,6 +55,7 @@ export async function applyMessages(
 ): Promise<AppliedMessages> {
   const touched = touchedBy(messages, options.positions);
   const before = await lock(connection, touched);
+  refuseOlder(touched, before, options);
   const folded = fold(messages, before, options);
   const { batch } = folded;
   const { living, refused } = await sortOut(connection, batch.registers);
@@ -79,7 +80,8 @@ export async function applyMessages(
   const written = living.filter(({ stamp }, i) => stamp > (stamps[i] as number)).length;
   const { losses } = batch;
   const [changed, gained] = [[...effects.changed], [...effects.gained]];
-  return { commits, changed, gained, held, gaps, losses, records, registers: written, counts: counts.length };
+  const numbers = { records, registers: written, counts: counts.length };
+  return { commits, changed, gained, held, gaps, losses, positions, ...numbers };
 }
 
 /** Registers with the stamp that the ledger has. */
@@ -144,6 +146,16 @@ export const KEYS = "SELECT `key`, body, at_ms FROM `keys`";
 
 export function keyOf([key, body, atMs]: Row): StoredKey {
   return { key: (key as Buffer).toString("hex"), body: (body as Buffer).toString("hex"), atMs: Number(atMs) };
+}
+
+/** Going on there would leave out for ever what had been applied in between, though the log still has it. */
+function refuseOlder({ partitions }: Touched, before: Before, { topic, stored }: ApplyOptions): void {
+  for (const number of partitions) {
+    const now = before.partitions.get(number) ?? { position: 0, topic };
+    const last = stored?.get(number) ?? 0;
+    if (now.topic !== topic || now.position >= last) continue;
+    throw new OlderLedger(`the ledger is at ${now.position} of partition ${number}, and was at ${last}`);
+  }
 }
 
 /** Every count that is touched, sorted as the table is. */

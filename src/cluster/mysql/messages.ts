@@ -19,9 +19,14 @@ export interface ApplyOptions {
    * The next offset of each partition, where that says more than the messages do: of dead letters, or of none at all.
    */
   positions?: ReadonlyMap<number, number>;
+  /** What was stored last: a ledger that has less is an older one, and lacks what lies between. */
+  stored?: ReadonlyMap<number, number>;
   /** True: what the gap lacks will not come any more. It is recorded as a loss and passed. */
   acceptsGap?: (gap: Gap) => boolean;
 }
+
+/** Restored from a backup, or by a replica that lacked the last commits: it must be read where to go on. Nothing was applied. */
+export class OlderLedger extends Error {}
 
 /** What a transaction has stored. */
 export interface AppliedMessages {
@@ -39,6 +44,8 @@ export interface AppliedMessages {
   /** Why: the caller has the source send again. */
   gaps: Gap[];
   losses: Loss[];
+  /** The next offset of each partition. */
+  positions: Map<number, number>;
   /** Records decided, registers changed or new, counts written. */
   records: number;
   registers: number;

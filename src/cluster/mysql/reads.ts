@@ -339,9 +339,13 @@ export class MysqlLedgerReader implements LedgerReader, SharedLedger {
     };
   }
 
-  async shards(): Promise<ShardState[]> {
-    const rows = await this.#ask("SELECT shard, version, stamp_max FROM shards ORDER BY shard");
-    return rows.map(([, version, stampMax]) => ({ version: Number(version), stampMax: Number(stampMax) }));
+  async shards(): Promise<(ShardState & { incarnation: string })[]> {
+    const rows = await this.#ask(
+      "SELECT name, version, stamp_max FROM shards JOIN incarnations ON id = 1 ORDER BY shards.shard",
+    );
+    return rows.map(([name, version, stampMax]) => {
+      return { incarnation: idOf(name as Buffer), version: Number(version), stampMax: Number(stampMax) };
+    });
   }
 
   /** Those that have not retired. */

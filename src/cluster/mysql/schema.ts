@@ -42,7 +42,7 @@ export const metrics = mysqlTable("metrics", {
   kind: mysqlEnum(["tally", "relation"]).notNull(),
 });
 
-/** One row, which names this ledger; a restored backup begins a new incarnation. */
+/** One row, which names this ledger, and still does when a backup of it is restored. */
 export const incarnations = mysqlTable("incarnations", {
   id: tinyint({ unsigned: true }).primaryKey(),
   name: varbinary({ length: 36 }).notNull(),

@@ -1,14 +1,12 @@
 -- incarnation, version, position, name of the next generation of bases, then, with its length before it, source and
 -- last n of each; key and whether the ledger has it; then count, number of actors, actor and stamp of each
-if incarnation == ARGV[rest] then
-  local ahead = version - ARGV[rest + 1]
-  if ahead > 0 then return "behind" end
-  if ahead == 0 then
-    -- Several shards share a partition: its position moves on while this one is quiet.
-    if ARGV[rest + 2] + 0 <= position + 0 then return "behind" end
-    call("HSET", shard, "position", ARGV[rest + 2])
-    return "ok"
-  end
+local ahead = version - ARGV[rest + 1]
+if incarnation ~= ARGV[rest] or ahead > 0 then return "behind" end
+if ahead == 0 then
+  -- Several shards share a partition: its position moves on while this one is quiet.
+  if ARGV[rest + 2] + 0 <= position + 0 then return "behind" end
+  call("HSET", shard, "position", ARGV[rest + 2])
+  return "ok"
 end
 
 local at = rest + 4
@@ -60,9 +58,7 @@ giveUpBases(fields, bases, ARGV[rest + 3])
 for a = 1, #fields, 2 do
   if string.sub(fields[a], 1, 1) == ">" then call("HDEL", shard, fields[a]) end
 end
-call("HSET", shard, "incarnation", ARGV[rest], "version", ARGV[rest + 1], "position", ARGV[rest + 2])
--- Versions of another incarnation say nothing about what was taken in before.
-if incarnation ~= ARGV[rest] then call("HDEL", shard, "filter", "since") end
+call("HSET", shard, "version", ARGV[rest + 1], "position", ARGV[rest + 2])
 for a = lastFrom, lastTo, 2 do call("HSET", shard, ">" .. ARGV[a], ARGV[a + 1]) end
 
 for a = 1, #groups, 2 do
