@@ -4,7 +4,7 @@ import { attachCluster, type ClusterShare } from "./cluster/attach.ts";
 import { Consumer } from "./cluster/consume.ts";
 import { migrateCluster, startCluster } from "./cluster/start.ts";
 import { verifyCluster } from "./cluster/verify.ts";
-import { deployment, type LogLevel, type Settings } from "./config.ts";
+import { deployment, type Settings } from "./config.ts";
 import { attachEmbedded, type EmbeddedShare } from "./embedded/attach.ts";
 import { archiveEmbedded, migrateEmbedded, startEmbedded, verifyEmbedded } from "./embedded/start.ts";
 import { StartError } from "./errors.ts";
@@ -60,10 +60,7 @@ export async function openNode(settings: Settings, events: NodeEvents): Promise<
 }
 
 /** Only the projector: what main holds in `tally consume`. */
-interface Projecting extends Pick<Node, "parts" | "readings" | "stop"> {
-  /** Of the log of its threads. */
-  setLevel(level: LogLevel): void;
-}
+type Projecting = Pick<Node, "parts" | "readings" | "stop">;
 
 export async function openConsumer(settings: Settings, events: NodeEvents): Promise<Projecting> {
   if (deployment(settings) === "embedded") {

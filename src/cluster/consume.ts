@@ -1,4 +1,4 @@
-import type { LogLevel, Settings } from "../config.ts";
+import type { Settings } from "../config.ts";
 import type { NodeEvents } from "../ports/node.ts";
 import { log } from "../telemetry/log.ts";
 import type { Reading } from "../telemetry/prometheus.ts";
@@ -49,10 +49,6 @@ export class Consumer {
 
   readings(): Reading[] {
     return [...this.#stores.readings(), ...this.#projector.readings(), ...(this.#webhooks?.readings() ?? [])];
-  }
-
-  setLevel(level: LogLevel): void {
-    this.#projector.setLevel(level);
   }
 
   async stop(): Promise<void> {

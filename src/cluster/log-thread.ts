@@ -6,7 +6,7 @@ import { FileLogReader, LogHead, LogWriter } from "../local/log.ts";
 import type { Position } from "../ports/log.ts";
 import { readFrame } from "../records.ts";
 import { CounterTable } from "../tallies/table.ts";
-import { log, setUpLog } from "../telemetry/log.ts";
+import { log } from "../telemetry/log.ts";
 import { ActsLog } from "./acts-log.ts";
 import { AgreedKeeper } from "./agreed-keeper.ts";
 import { isAway, tried } from "./away.ts";
@@ -395,6 +395,5 @@ class LogThread {
 }
 
 const data = workerData as LogData;
-setUpLog({ level: data.settings.logLevel, format: data.settings.logFormat, fd: 1 });
 new LogThread(data);
 tell({ kind: "ready" });

@@ -1,6 +1,6 @@
 import type { MessagePort } from "node:worker_threads";
 import type { Stamp } from "../arithmetic/stamp.ts";
-import type { LogLevel, Settings } from "../config.ts";
+import type { Settings } from "../config.ts";
 import type { Code } from "../distinct/code.ts";
 import type { Distinct } from "../distinct/sketches.ts";
 import type { NumberedEvent } from "../ports/bulk.ts";
@@ -141,7 +141,7 @@ export interface ProjectorData {
 }
 
 /** Main to the projector thread and back. */
-export type ProjectorCommand = { kind: "level"; level: LogLevel } | { kind: "stop" };
+export type ProjectorCommand = { kind: "stop" };
 export type ProjectorMessage =
   | { kind: "ready" }
   | { kind: "store"; name: StoreName; state: StoreState }

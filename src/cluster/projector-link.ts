@@ -1,5 +1,5 @@
 import { MessageChannel, type MessagePort } from "node:worker_threads";
-import type { LogLevel, Settings } from "../config.ts";
+import type { Settings } from "../config.ts";
 import { Thread } from "../lib/threads.ts";
 import type { Reading } from "../telemetry/prometheus.ts";
 import type { ProjectorCommand, ProjectorData, ProjectorMessage, StoreName, StoreState } from "./messages.ts";
@@ -41,11 +41,6 @@ export class ProjectorLink {
       counter("tally_dead_letters_total", "Messages set aside because they cannot be applied", deadLetters),
       counter("tally_projector_losses_total", "Gaps found in the log", losses),
     ];
-  }
-
-  /** Of its log. */
-  setLevel(level: LogLevel): void {
-    this.#commands.postMessage({ kind: "level", level } satisfies ProjectorCommand);
   }
 
   async stop(): Promise<void> {

@@ -2,7 +2,7 @@ import { type MessagePort, parentPort, workerData } from "node:worker_threads";
 import type { Settings } from "../config.ts";
 import { fault } from "../lib/fault.ts";
 import { LedgerUnavailable } from "../ports/ledger.ts";
-import { log, setLevel, setUpLog } from "../telemetry/log.ts";
+import { log } from "../telemetry/log.ts";
 import { isAway, tried } from "./away.ts";
 import { FilterFiller } from "./filter-filler.ts";
 import { Poison } from "./kafka/applier.ts";
@@ -14,7 +14,7 @@ import { LagClock } from "./lag-clock.ts";
 import { LogEnds } from "./log-ends.ts";
 import { logOptions } from "./log-options.ts";
 import { Mender } from "./mender.ts";
-import type { ProjectorCommand, ProjectorData, ProjectorMessage } from "./messages.ts";
+import type { ProjectorData, ProjectorMessage } from "./messages.ts";
 import { MysqlLedgerWriter } from "./mysql/ledger.ts";
 import { type AppliedMessages, type Gap, type LogMessage, OlderLedger } from "./mysql/messages.ts";
 import { Retirement } from "./mysql/retirement.ts";
@@ -96,10 +96,7 @@ class ProjectorThread {
     const retirement = new Retirement(mysqlUrl);
     this.#retirer = new Retirer({ ledger: retirement, hot: this.#hot, retentionMs: settings.logRetention });
     this.#consumer = this.#newConsumer();
-    data.commands.on("message", (message: ProjectorCommand) => {
-      if (message.kind === "level") setLevel(message.level);
-      else void this.#stop(data.commands);
-    });
+    data.commands.on("message", () => void this.#stop(data.commands));
     this.#timers.push(setInterval(() => this.#tell(), TELL_EVERY_MS));
     this.#timers.push(setInterval(() => void this.#tidy(), TIDY_EVERY_MS));
     this.#timers.push(setInterval(() => void tried(() => this.#mender.mend()), MEND_EVERY_MS));
@@ -324,6 +321,5 @@ function tell(message: ProjectorMessage): void {
 }
 
 const data = workerData as ProjectorData;
-setUpLog({ level: data.settings.logLevel, format: data.settings.logFormat, fd: 1 });
 new ProjectorThread(data);
 tell({ kind: "ready" });

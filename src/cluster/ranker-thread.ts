@@ -4,7 +4,7 @@ import { RANKED_UNASKED_MAX, RANKED_UNASKED_MS, TOP_LENGTH } from "../limits.ts"
 import { LedgerUnavailable } from "../ports/ledger.ts";
 import { keyOf, type ListName } from "../rankings/messages.ts";
 import { Ranker } from "../rankings/ranker.ts";
-import { log, setUpLog } from "../telemetry/log.ts";
+import { log } from "../telemetry/log.ts";
 import { asUnavailable, LedgerConnection, PATIENT } from "./mysql/connection.ts";
 import { MysqlSteps } from "./mysql/steps.ts";
 import { lead, storeTops, wantedTops } from "./mysql/tops.ts";
@@ -107,7 +107,6 @@ class RankerThread {
 }
 
 const data = workerData as RankerData;
-setUpLog({ level: data.settings.logLevel, format: data.settings.logFormat, fd: 1 });
 const thread = new RankerThread(data);
 parentPort?.on("message", (command: RankerCommand) => thread.command(command));
 void thread.run();

@@ -48,7 +48,6 @@ export async function run(settings: Settings): Promise<number> {
     async (read) => {
       current = read;
       handler = answering(read);
-      consumer?.setLevel(read.logLevel);
     },
   );
   const server = await listen(settings, (request) => handler(request));
@@ -66,8 +65,6 @@ export async function run(settings: Settings): Promise<number> {
       stopping.because("broken");
     },
   });
-  // It began with the settings of the start, which may have changed while it waited.
-  consumer.setLevel(current.logLevel);
   log.always("listening", { url, version: VERSION });
   log.info("stopping", { reason: await stopping.reason });
   if (broken !== null) return EXIT.bug;

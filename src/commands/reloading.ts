@@ -1,6 +1,6 @@
 import { reload, type Settings } from "../config.ts";
 import { StartError } from "../errors.ts";
-import { log, setLevel } from "../telemetry/log.ts";
+import { log, setUpLog } from "../telemetry/log.ts";
 
 /**
  * From now on SIGHUP reads the settings again, also one that comes during a long start, which it must not end. `apply` brings
@@ -18,7 +18,7 @@ async function readAgain(old: Settings, apply: (settings: Settings) => Promise<v
   try {
     const { settings, changed, needsRestart } = reload(old, process.argv.slice(2), process.env);
     await apply(settings);
-    setLevel(settings.logLevel);
+    setUpLog({ level: settings.logLevel });
     log.info("settings read again", { changed });
     if (needsRestart.length > 0) log.warn("these settings need a restart", { settings: needsRestart });
   } catch (error) {

@@ -3,7 +3,6 @@ import type { Position } from "../ports/log.ts";
 import type { MilestoneRule } from "../ports/milestones.ts";
 import type { NodePart } from "../ports/node.ts";
 import { ProjectorControl, type ProjectorShare } from "../projector/control.ts";
-import type { LogSetup } from "../telemetry/log.ts";
 import type { FilterShare } from "./filters.ts";
 
 /** What main hands to the projector's thread. */
@@ -14,7 +13,6 @@ export interface ProjectorData {
   share: ProjectorShare;
   milestones: readonly MilestoneRule[];
   historyDays: number;
-  log: Partial<LogSetup>;
 }
 
 /** Main's end of the projector thread. */

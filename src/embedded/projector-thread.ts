@@ -3,7 +3,7 @@ import { workerData } from "node:worker_threads";
 import { FileLogReader, LogHead } from "../local/log.ts";
 import { ProjectorControl } from "../projector/control.ts";
 import { Projector } from "../projector/projector.ts";
-import { log, setUpLog } from "../telemetry/log.ts";
+import { log } from "../telemetry/log.ts";
 import { SqliteLedgerWriter } from "./ledger.ts";
 import type { ProjectorData } from "./projector-link.ts";
 
@@ -19,7 +19,6 @@ const GARBAGE_RECORDS = 100_000;
 const QUIET_MS = 3_000;
 
 function main(data: ProjectorData): void {
-  setUpLog(data.log);
   const control = new ProjectorControl(data.share);
   const reader = new FileLogReader(data.logFolder, new LogHead(data.share.head));
   const ledger = new SqliteLedgerWriter(data.ledgerPath, data.filters, {

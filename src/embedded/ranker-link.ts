@@ -1,13 +1,11 @@
 import { MessageChannel, type MessagePort } from "node:worker_threads";
 import { Thread } from "../lib/threads.ts";
-import type { LogSetup } from "../telemetry/log.ts";
 
 /** What main hands to the thread that ranks. */
 export interface RankerData {
   ledgerPath: string;
   candidates: number;
   halfLifeS: number;
-  log: Partial<LogSetup>;
 }
 
 export type RankerCommand = { kind: "join"; port: MessagePort } | { kind: "stop" };

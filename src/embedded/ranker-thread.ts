@@ -5,7 +5,7 @@ import { LedgerUnavailable } from "../ports/ledger.ts";
 import type { FromRanker, ToRanker } from "../rankings/messages.ts";
 import { Ranker } from "../rankings/ranker.ts";
 import { Wanted } from "../rankings/wanted.ts";
-import { log, setUpLog } from "../telemetry/log.ts";
+import { log } from "../telemetry/log.ts";
 import { asUnavailable } from "./ledger.ts";
 import type { RankerCommand, RankerData } from "./ranker-link.ts";
 import { SqliteSteps } from "./steps.ts";
@@ -110,7 +110,6 @@ function tell(port: MessagePort, message: FromRanker): void {
 }
 
 const data = workerData as RankerData;
-setUpLog(data.log);
 const thread = new RankerThread(data);
 parentPort?.on("message", (command: RankerCommand) => thread.command(command));
 void thread.run();

@@ -99,12 +99,10 @@ async function start(settings: Settings, events: NodeEvents, purpose: Purpose): 
   recover(files, head, filters);
   fault("start.recovered");
   const milestones = rulesOf(settings.webhooks, metrics);
-  const logSetup = { level: settings.logLevel, format: settings.logFormat, fd: 1 } as const;
   const projectorData = {
     logFolder: files.log,
     ledgerPath: files.ledger,
     filters,
-    log: logSetup,
     milestones,
     historyDays: purpose === "serve" ? settings.historyDays : Number.POSITIVE_INFINITY,
   };
@@ -139,7 +137,7 @@ async function start(settings: Settings, events: NodeEvents, purpose: Purpose): 
     { disk: (trouble) => disk.tell(trouble), died: events.broken },
   );
   const { topCandidates: candidates, hotHalfLife } = settings;
-  const rankerData = { ledgerPath: files.ledger, candidates, halfLifeS: hotHalfLife / 1000, log: logSetup };
+  const rankerData = { ledgerPath: files.ledger, candidates, halfLifeS: hotHalfLife / 1000 };
   const ranker = new RankerLink(rankerData, events.broken);
   return new EmbeddedNode({
     settings: isReading ? { ...settings, webhooks: [] } : settings,

@@ -1,4 +1,5 @@
 import { writeSync } from "node:fs";
+import { getEnvironmentData, setEnvironmentData } from "node:worker_threads";
 import { LOG_LEVELS, type LogFormat, type LogLevel } from "../config/settings.ts";
 import { clipped, type Fields, jsonLine, type Line, plainFields, prettyLine } from "./log-lines.ts";
 
@@ -26,6 +27,11 @@ export interface LogSetup {
   fd: 1 | 2;
 }
 
+/** As threads get it: the level is a word of shared memory, its place in LOG_LEVELS. */
+interface SharedSetup extends Omit<LogSetup, "level"> {
+  level: Int32Array;
+}
+
 /** What a log writes to and reads the time from; another one in tests. */
 interface LogOutput {
   write(line: string, fd: 1 | 2): void;
@@ -41,16 +47,22 @@ interface Limit {
 
 /** What all logs of a thread share. */
 class Shared {
-  setup: LogSetup = { level: "info", format: "json", fd: 1 };
   readonly #limits = new Map<string, Limit>();
   readonly output: LogOutput;
+  readonly setup: SharedSetup;
 
-  constructor(output: LogOutput) {
+  constructor(output: LogOutput, setup: SharedSetup) {
     this.output = output;
+    this.setup = setup;
+  }
+
+  set({ level, ...rest }: Partial<LogSetup>): void {
+    Object.assign(this.setup, rest);
+    if (level) Atomics.store(this.setup.level, 0, LOG_LEVELS.indexOf(level));
   }
 
   isOn(level: LogLevel): boolean {
-    return LOG_LEVELS.indexOf(level) >= LOG_LEVELS.indexOf(this.setup.level);
+    return LOG_LEVELS.indexOf(level) >= Atomics.load(this.setup.level, 0);
   }
 
   emit(line: Omit<Line, "time">): void {
@@ -108,14 +120,17 @@ class LogOf implements Log {
   }
 }
 
-export function createLog(output: LogOutput): { log: Log; setUp(setup: Partial<LogSetup>): void } {
-  const shared = new Shared(output);
-  return {
-    log: new LogOf(shared),
-    setUp(setup) {
-      shared.setup = { ...shared.setup, ...setup };
-    },
-  };
+export function createLog(
+  output: LogOutput,
+  setup: SharedSetup = firstSetup(),
+): { log: Log; setUp(setup: Partial<LogSetup>): void } {
+  const shared = new Shared(output, setup);
+  return { log: new LogOf(shared), setUp: (changed) => shared.set(changed) };
+}
+
+function firstSetup(): SharedSetup {
+  const level = new Int32Array(new SharedArrayBuffer(4)).fill(LOG_LEVELS.indexOf("info"));
+  return { level, format: "json", fd: 1 };
 }
 
 const FULL_PIPE_WAIT_MS = 1;
@@ -140,12 +155,15 @@ function writeLine(line: string, fd: 1 | 2): void {
   }
 }
 
-const own = createLog({ write: writeLine, now: Date.now });
+const SETUP = "tally.log";
+const setup = (getEnvironmentData(SETUP) as SharedSetup | undefined) ?? firstSetup();
+const own = createLog({ write: writeLine, now: Date.now }, setup);
 
-/** The log of this thread. Each thread sets up its own. */
+/** The log of this thread. */
 export const log: Log = own.log;
-export const setUpLog = own.setUp;
 
-export function setLevel(level: LogLevel): void {
-  own.setUp({ level });
+/** Of all threads that begin after it; the level also of those that run. */
+export function setUpLog(changed: Partial<LogSetup>): void {
+  own.setUp(changed);
+  setEnvironmentData(SETUP, setup);
 }

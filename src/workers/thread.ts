@@ -6,7 +6,7 @@ import { Questions } from "../lib/questions.ts";
 import { DRAIN_MS_MAX, REQUEST_BYTES_MAX } from "../limits.ts";
 import { openThread, type ThreadShare } from "../open.ts";
 import { Watch } from "../streams/watch.ts";
-import { log, setUpLog } from "../telemetry/log.ts";
+import { log } from "../telemetry/log.ts";
 import { RequestStats } from "../telemetry/requests.ts";
 import type { FromWorker, Scraped, ToWorker, WorkerData } from "./messages.ts";
 
@@ -22,7 +22,6 @@ const FULL_EVERY = 32;
 
 /** A worker thread: its own HTTP server on the shared port, its own app, its own connections to the stores. */
 function main(data: WorkerData, main: MessagePort): void {
-  setUpLog({ level: data.settings.logLevel, format: data.settings.logFormat, fd: 1 });
   let { settings, metrics, health } = data;
   const tell = (message: FromWorker) => main.postMessage(message);
   const thread = openThread(data.share as ThreadShare, () => tell({ kind: "press" }));
@@ -83,7 +82,6 @@ function main(data: WorkerData, main: MessagePort): void {
       case "settings":
         ({ settings, metrics } = message);
         handler = answering();
-        setUpLog({ level: settings.logLevel, format: settings.logFormat, fd: 1 });
         tell({ kind: "configured" });
         break;
       case "health":

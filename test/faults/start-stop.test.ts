@@ -336,6 +336,9 @@ test("SIGHUP while tally.yaml is gone: an error that names it, and all stays as 
       writeFileSync(config, `${text}logLevel: debug\n`);
       server.signal("SIGHUP");
       await eventually(async () => expect(said("info", "logLevel")).toBe(1));
+      // Of a thread that began long before.
+      await fetch(`${server.url}v1/subjects/a/1/views`, { method: "POST" });
+      await eventually(async () => expect(said("debug", "batch applied")).toBeGreaterThan(0));
       expect(await allowed()).toEqual(["https://a.b", ["views"]]);
       expect(await server.stop()).toEqual(ENDED_WELL);
     }
