@@ -1,11 +1,12 @@
 import { expect, test } from "bun:test";
 import mysql from "mysql2/promise";
 import { filled, shows, verifies } from "../support/admin-cluster.ts";
-import { ask, done, JOBS, pathOf, send } from "../support/admin-life.ts";
+import { ask, done, fill, JOBS, pathOf, send } from "../support/admin-life.ts";
 import { AdminModel } from "../support/admin-model.ts";
-import { ClusterWorld } from "../support/cluster-world.ts";
+import { ClusterWorld, metricsOf } from "../support/cluster-world.ts";
 
 const SEED = Number(process.env.SEED ?? Date.now() % 100_000);
+const MISSING_MS = 1_500;
 /** What makes the ledger; `relations` without what it works out itself. */
 const TABLES: Record<string, string> = {
   shards: "*",
@@ -111,4 +112,21 @@ test(`servers that run go on with an older ledger, and with another one (SEED=${
     await filled(world, 0, model, 3);
     await verifies(world);
   }
+}, 300_000);
+
+test(`a table that is missing for a while sets no message aside (SEED=${SEED})`, async () => {
+  await using world = await ClusterWorld.start({ seed: SEED });
+  const { url } = world.stores.mysql;
+  const model = new AdminModel();
+  await filled(world, 0, model, 0);
+  for (const [round, table] of ["relations", "shards", "counts"].entries()) {
+    await inOne(url, [`RENAME TABLE ${table} TO gone`]);
+    const filling = fill(world.node(round % 2), model, 1 + round);
+    await Bun.sleep(MISSING_MS);
+    await inOne(url, [`RENAME TABLE gone TO ${table}`]);
+    await filling;
+    for (const node of [0, 1]) await shows(world.node(node), model);
+  }
+  await verifies(world);
+  for (const node of [0, 1]) expect((await metricsOf(world.node(node))).get("tally_dead_letters_total")).toBe(0);
 }, 300_000);

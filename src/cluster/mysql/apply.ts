@@ -2,7 +2,7 @@ import { countDelta, tellChanges } from "../../arithmetic/register.ts";
 import { hourOf, minuteAt } from "../../arithmetic/windows.ts";
 import { fault } from "../../lib/fault.ts";
 import type { ShardCommit } from "../../ports/hot-store.ts";
-import type { Batch, RegisterChange, StoredKey } from "../../ports/ledger.ts";
+import { type Batch, LedgerUnavailable, type RegisterChange, type StoredKey } from "../../ports/ledger.ts";
 import type { MilestoneRule } from "../../ports/milestones.ts";
 import { storeChanges } from "./changes.ts";
 import type { LedgerConnection, Row } from "./connection.ts";
@@ -106,7 +106,7 @@ async function lock(connection: LedgerConnection, touched: Touched): Promise<Bef
     for (const [shard, version, stampMax] of rows) {
       shards.set(Number(shard), { version: Number(version), stampMax: Number(stampMax) });
     }
-    if (shards.size < touched.shards.size) throw new Error("the ledger lacks rows of its table `shards`");
+    if (shards.size < touched.shards.size) throw new LedgerUnavailable("MySQL: the table shards lacks rows");
   }
   const partitions = new Map<number, { position: number; topic: string }>();
   const rows = await connection.ask(
@@ -119,7 +119,7 @@ async function lock(connection: LedgerConnection, touched: Touched): Promise<Bef
     changes.set(Number(number), Number(n));
   }
   const [incarnation] = await connection.ask("SELECT name FROM incarnations WHERE id = 1");
-  if (!incarnation) throw new Error("the ledger has no incarnation");
+  if (!incarnation) throw new LedgerUnavailable("MySQL: the table incarnations is empty");
   const last = new LastNumbers();
   const unknown: string[] = [];
   for (const [source, ofShards] of touched.sources) {

@@ -7,7 +7,13 @@ import { inSlices } from "../../lib/slices.ts";
 import { KEYS_MS, KNOWN_SLICE_MS } from "../../limits.ts";
 import type { Actor, Subject } from "../../model.ts";
 import type { CountName, RegisterName, ShardVersion } from "../../ports/hot-store.ts";
-import type { LedgerReader, ShardState, SourceState, StoredKey } from "../../ports/ledger.ts";
+import {
+  type LedgerReader,
+  LedgerUnavailable,
+  type ShardState,
+  type SourceState,
+  type StoredKey,
+} from "../../ports/ledger.ts";
 import type { Position } from "../../ports/log.ts";
 import type { TopList } from "../../ports/rankings.ts";
 import type { ListName } from "../../rankings/messages.ts";
@@ -135,7 +141,7 @@ export class MysqlLedgerReader implements LedgerReader, SharedLedger {
         `SELECT name, version, (SELECT position FROM partitions WHERE number = ${partition})
          FROM shards JOIN incarnations ON id = 1 WHERE shard = ${wholeSql(shard)}`,
       );
-      if (!row) throw new Error(`the ledger lacks shard ${shard}`);
+      if (!row) throw new LedgerUnavailable(`MySQL: the table shards lacks ${shard}`);
       const rows = await connection.ask(`SELECT source, last FROM sources WHERE shard = ${wholeSql(shard)}`);
       const last = new Map(rows.map(([source, n]) => [idOf(source as Buffer), Number(n)]));
       const unknown = sources.filter((source) => !last.has(source));
@@ -208,7 +214,7 @@ export class MysqlLedgerReader implements LedgerReader, SharedLedger {
 
   async incarnation(): Promise<string> {
     const [row] = await this.#ask("SELECT name FROM incarnations WHERE id = 1");
-    if (!row) throw new Error("the ledger has no incarnation");
+    if (!row) throw new LedgerUnavailable("MySQL: the table incarnations is empty");
     return idOf(row[0] as Buffer);
   }
 
