@@ -53,13 +53,22 @@ describe("what a commit has decided", () => {
     expect(decisions.get(2)?.keys).toEqual(["c"]);
   });
 
-  test("is nothing that was decided before, and each thing once", () => {
+  test("is all that had waited behind a gap, and what fills it", () => {
+    const { decisions, held } = decide([message(1, view(2)), message(2, view(3, 1, "k")), message(3, view(1))]);
+    expect(held).toEqual([]);
+    expect(decisions.get(1)).toEqual({
+      groups: [
+        ["a", 2],
+        ["a", 1],
+      ],
+      keys: ["k"],
+    });
+  });
+
+  test("is nothing that was decided before", () => {
     const last = new LastNumbers();
     last.set("a", 1, 2);
-    const { decisions, records } = decide(
-      [message(0, view(1), view(2)), message(1, view(3)), message(2, view(3))],
-      last,
-    );
+    const { decisions, records } = decide([message(0, view(1), view(2)), message(1, view(3))], last);
     expect([records, decisions.get(1)?.groups]).toEqual([1, [["a", 3]]]);
   });
 });

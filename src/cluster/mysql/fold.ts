@@ -127,21 +127,22 @@ function isRepeat(keys: Map<string, { atMs: number }>, once: RecordOnce): boolea
   return false;
 }
 
-/** The numbers alone say what was decided here: above the last one before, not above the last one now. */
+/**
+ * The numbers alone say what was decided here: above the last one before, not above the last one now. In whatever order: behind a
+ * gap come those first that were held. What came twice is named twice, and is gone the second time.
+ */
 function decisionsOf(
   messages: readonly LogMessage[],
   before: LastNumbers,
   builder: BatchBuilder,
 ): Map<number, Decisions> {
   const decisions = new Map<number, Decisions>();
-  const seen = new LastNumbers();
   for (const { frame } of messages) {
     const { source } = frame;
     for (let i = 0; i < frame.records.length; i++) {
       const record = frame.records[i] as LogRecord;
       const { shard, n } = record;
-      if (n <= before.get(source, shard) || n > builder.last(source, shard) || n <= seen.get(source, shard)) continue;
-      seen.set(source, shard, n);
+      if (n <= before.get(source, shard) || n > builder.last(source, shard)) continue;
       // A register is covered by its stamp (ShardCommit); its key, like any other, is on its way until it is named here.
       if (record.kind !== "tally" && record.once === undefined) continue;
       let ofShard = decisions.get(shard);
