@@ -222,9 +222,14 @@ class ProjectorThread {
   /** The message that can never be stored: found by storing one after the other, which the numbers allow. */
   async #poison(messages: readonly LogMessage[], error: unknown): Promise<unknown> {
     if (messages.length === 1) return new Poison(messages[0] as LogMessage, String(error));
+    let held: LogMessage[] = [];
     for (const message of messages) {
       try {
-        await this.#writer.apply([message], { topic: this.#topic });
+        // Never alone: the position must not pass what is held.
+        const applied = await this.#writer.apply([...held, message], { topic: this.#topic });
+        held = applied.held;
+        this.#records += applied.records;
+        await this.#advance(applied);
       } catch (why) {
         return why instanceof LedgerUnavailable ? why : new Poison(message, String(why));
       }

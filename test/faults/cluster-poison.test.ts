@@ -1,0 +1,48 @@
+import { expect, test } from "bun:test";
+import { Kafka, logLevel } from "kafkajs";
+import { FrameWriter } from "../../src/records.ts";
+import { ClusterWorld, metricsOf } from "../support/cluster-world.ts";
+import { eventually } from "../support/eventually.ts";
+
+const SEED = Number(process.env.SEED ?? Date.now() % 100_000);
+const ROUNDS = 3;
+const PAUSE_MS = 1_000;
+
+/** The note of a source that nobody is, whose subject no table has room for. */
+function tooLong(partition: number, round: number): Buffer {
+  const frame = new FrameWriter();
+  // Of the same source the next would wait behind the gap that the first one leaves.
+  frame.begin(`odd${partition}${round}`);
+  const rest = { metric: 1, amount: 1, atMs: Date.now(), slot: 0, notedAfter: 0, once: undefined };
+  frame.add({ kind: "tally", shard: partition, n: 1, subject: `article/${"x".repeat(200)}`, ...rest });
+  return Buffer.from(frame.finish());
+}
+
+test(`messages that can never be stored are set aside under load, and those beside them count (SEED=${SEED})`, async () => {
+  await using world = await ClusterWorld.start({ seed: SEED, nodes: 1 });
+  const kafka = new Kafka({ brokers: [world.stores.kafka.brokers], logLevel: logLevel.NOTHING });
+  const admin = kafka.admin();
+  await admin.connect();
+  const partitions = (await admin.fetchTopicOffsets("tally.log")).map(({ partition }) => partition);
+  await admin.disconnect();
+  const producer = kafka.producer({ allowAutoTopicCreation: false });
+  await producer.connect();
+  await world.startLoad();
+  for (let round = 1; round <= ROUNDS; round++) {
+    for (const partition of partitions) {
+      const messages = [Buffer.from("no frame at all"), tooLong(partition, round)].map((value) => ({
+        partition,
+        value,
+      }));
+      await producer.send({ topic: "tally.log", messages });
+    }
+    await Bun.sleep(PAUSE_MS);
+  }
+  await producer.disconnect();
+  await eventually(async () => {
+    const letters = (await metricsOf(world.node(0))).get("tally_dead_letters_total");
+    expect(letters).toBe(2 * ROUNDS * partitions.length);
+  });
+  await world.stopLoad();
+  expect(await world.verify()).toEqual([]);
+}, 120_000);
