@@ -1,5 +1,7 @@
 import { describe, expect, test } from "bun:test";
+import { random } from "../../../test/support/random.ts";
 import type { LogRecord } from "../../records.ts";
+import { groupsOf } from "../notes.ts";
 import { fold, LastNumbers, touchedBy } from "./fold.ts";
 import type { LogMessage } from "./messages.ts";
 
@@ -97,6 +99,45 @@ describe("a message behind a gap", () => {
     expect(decide(messages).held).toEqual([]);
     expect(decide(messages.toReversed()).held).toEqual([]);
   });
+});
+
+test("in whatever order messages come, and how often: once all is decided, all that was on its way has been named", () => {
+  for (let seed = 0; seed < 500; seed++) {
+    const dice = random(seed);
+    const next = [0, 0];
+    const sent = Array.from({ length: 12 }, (_, offset) => {
+      const records = Array.from({ length: 1 + dice.below(4) }, () => {
+        const shard = dice.below(2);
+        const n = ++(next[shard] as number);
+        next[shard] = n;
+        return view(n, shard, dice.chance(0.2) ? `${shard} ${n}` : undefined);
+      });
+      return message(offset, ...records);
+    });
+    const onTheWay = new Set(
+      sent.flatMap(({ frame }) => [
+        ...groupsOf("a", frame.records).map(({ shard, group }) => `${shard} ${group.n}`),
+        ...frame.records.flatMap(({ once }) => once?.key ?? []),
+      ]),
+    );
+    const twice = sent.filter(() => dice.chance(0.3));
+    const coming = [...sent, ...twice].sort(() => dice.next() - 0.5);
+    const last = new LastNumbers();
+    let held: LogMessage[] = [];
+    while (coming.length > 0) {
+      const folded = decide([...held, ...coming.splice(0, 1 + dice.below(4))], last);
+      held = folded.held;
+      for (const { shard, last: n } of folded.batch.sources) last.set("a", shard, n);
+      for (const [shard, { groups, keys }] of folded.decisions) {
+        for (const [, n] of groups) {
+          if (n > last.get("a", shard)) throw new Error(`seed ${seed}: ${n} is named before it is decided`);
+          onTheWay.delete(`${shard} ${n}`);
+        }
+        for (const key of keys) onTheWay.delete(key);
+      }
+    }
+    expect([seed, held, [...onTheWay]]).toEqual([seed, [], []]);
+  }
 });
 
 test("what messages touch: shards in their order with the partition they came in", () => {
