@@ -161,6 +161,8 @@ export function top(api: Api): void {
   });
 }
 
+const AT_ONCE = 8;
+
 /** What admins change shows in them too. */
 export function topAfterAdmin(api: Api): void {
   describe("GET /v1/top/{type}/{metric} after admins", () => {
@@ -199,6 +201,28 @@ export function topAfterAdmin(api: Api): void {
       await api.post(`${path("gone")}/views`);
       await eventually(async () => expect(await listed("likes", "1h")).toEqual([["new", 2]]));
       await eventually(async () => expect((await listed("views", "1h")).at(-1)).toEqual(["gone", 1]));
+    }, 60_000);
+
+    test("knows what came at once before an erasure or a merge", async () => {
+      const [gone, from, to] = [freshType(), freshType(), freshType()];
+      for (const type of [gone, from]) {
+        for (let id = 0; id < AT_ONCE; id++) {
+          const path = `/v1/subjects/${type}/${id}`;
+          await api.put(`${path}/likes/u`);
+          await api.post(`${path}/views`, { json: { by: 3 } });
+          if (type === gone) await api.delete(path);
+          else await api.post("/v1/merge", { json: { from: `${type}/${id}`, to: `${to}/${id}` } });
+        }
+      }
+      const listed = async (type: string, metric: string) =>
+        (await api.get(`/v1/top/${type}/${metric}?window=all`)).json.items.map(({ count }: Row) => count);
+      for (const [metric, count] of [
+        ["likes", 1],
+        ["views", 3],
+      ] as const) {
+        await eventually(async () => expect(await listed(to, metric)).toEqual(Array(AT_ONCE).fill(count)));
+        for (const type of [gone, from]) await eventually(async () => expect(await listed(type, metric)).toEqual([]));
+      }
     }, 60_000);
   });
 }

@@ -27,14 +27,15 @@ export async function storeChanges(
     }
     return writer;
   };
-  for (const { shard, metric, subject, minute, amount } of effects.counts) {
-    writerOf(shard).add(metric, minute, subject, amount);
-  }
-  for (const { shard, subject, other } of effects.becomes) writerOf(shard).becomes(subject, other);
   for (const { shard, metric, subject, minutes } of counts) {
     const writer = writerOf(shard);
     for (const [minute, amount] of minutes) if (amount !== 0) writer.add(metric, minute, subject, amount);
   }
+  // Jobs end a transaction: of what came before them nothing may stand behind their marks.
+  for (const { shard, metric, subject, minute, amount } of effects.counts) {
+    writerOf(shard).add(metric, minute, subject, amount);
+  }
+  for (const { shard, subject, other } of effects.becomes) writerOf(shard).becomes(subject, other);
   const numbers = new Map(last);
   for (const [partition, writer] of writers) {
     for (const frame of writer.finish(FRAME_BYTES)) {
