@@ -62,6 +62,7 @@ async function start(configured: Settings, events: NodeEvents): Promise<ClusterN
     lastOf: () => 0,
     frames: { heir: HEIR, partitions, bytesMax: NOTE_FRAME_BYTES },
     isLoose: true,
+    isCopy: lock.isCopy,
   });
   const source = randomBytes(8).toString("hex");
   const table = CounterTable.create({

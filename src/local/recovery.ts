@@ -20,13 +20,15 @@ import { FileLogReader, type LogHead, LogWriter } from "./log.ts";
  *     3. the file is replaced by an empty one: everything is in the log
  *     a crash between 2 and 3: those notes are the last ones now, 1 reads them, and 2 finds nothing owed
  *
+ * Of a copy (`isCopy`) only the log counts: the server that the directory was copied from still has the rest.
  * Throws StartError where log or file cannot be believed.
  */
 export function recoverLog(
   files: Files,
   head: LogHead,
-  { lastOf, frames = WHOLE, isLoose = false }: { lastOf: LastNumber; frames?: NoteFrames; isLoose?: boolean },
+  options: { lastOf: LastNumber; frames?: NoteFrames; isLoose?: boolean; isCopy?: boolean },
 ): void {
+  const { lastOf, frames = WHOLE, isLoose = false, isCopy = false } = options;
   const writer = new LogWriter(files.log, head, { isLoose });
   const reader = new FileLogReader(files.log, head);
   try {
@@ -37,6 +39,12 @@ export function recoverLog(
     const heir = source + frames.heir;
     const { marks, last } = notesOf({ source, heir }, notedPosition, head.position, reader, lastOf);
     const { owed, trusted } = recoverTable(files.counters, marks);
+    if (isCopy && owed.length > 0) {
+      log.warn(
+        "this directory is a copy of another server's, which still has what it had not flushed: left to that one",
+      );
+      return;
+    }
     appendNotes(heir, owed, last, flushedAtMs, writer, frames);
     tell(owed, trusted, flushedAtMs);
   } finally {
