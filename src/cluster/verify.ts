@@ -119,7 +119,7 @@ class Verify {
   async #overlay(shard: number): Promise<void> {
     let problems: string[] = [];
     for (let tries = 0; tries < TRIES; tries++) {
-      if (tries > 0) await Bun.sleep(PAUSE_MS);
+      await this.#wait(shard, tries);
       const overlay = await this.#inspector.overlay(shard);
       if (overlay === null) return;
       problems = [];
@@ -167,7 +167,7 @@ class Verify {
 
   async #basesOf(shard: number, names: readonly CountName[]): Promise<void> {
     for (let tries = 0; tries < TRIES; tries++) {
-      if (tries > 0) await Bun.sleep(PAUSE_MS);
+      await this.#wait(shard, tries);
       const there = await this.#inspector.bases(shard, names);
       if (there === null) return;
       const stored = await this.#known.bases(names.map((name) => ({ shard, ...name })));
@@ -183,6 +183,15 @@ class Verify {
       return;
     }
     this.#differs(`Redis, shard ${shard}: it and the ledger do not come to the same version`, false);
+  }
+
+  /**
+   * Before it is looked at again. One that stays behind the ledger is brought up to it, as anyone does who meets it: no server may
+   * run, and the ledger may be newer because it was mended just now.
+   */
+  async #wait(shard: number, tries: number): Promise<void> {
+    if (tries > 0) await Bun.sleep(PAUSE_MS);
+    if (tries === TRIES >> 1) await this.#shards?.repair(shard);
   }
 
   async #filters(ledger: MysqlLedgerReader): Promise<void> {
