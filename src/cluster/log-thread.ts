@@ -125,8 +125,8 @@ class LogThread {
     });
     this.#beganAt = this.#head.position;
     this.#own = new OwnActs({ outbox: this.#reader, index: this.#index, durable: this.#beganAt });
-    const applied = () => this.#index.applied;
-    this.#visits = new VisitDesk(data, { ledger: this.#ledger, applied, log: (acts) => this.#log(acts) });
+    const own = { outbox: this.#reader, index: this.#index, beganAt: this.#beganAt };
+    this.#visits = new VisitDesk(data, { ...own, ledger: this.#ledger, log: (acts) => this.#log(acts) });
     this.#hot.onState((state) => {
       if (!state.up) return;
       this.#epochs.clear();
@@ -307,6 +307,7 @@ class LogThread {
     if (sources.length === 0) await this.#ledger.positions();
     else this.#index.take(await this.#ledger.lastOf(sources));
     this.#applied.position = this.#index.applied;
+    await this.#visits.inherit();
     this.#standstill.look(this.#index.applied, this.#index.sources().length > 0);
     this.#sendAgain();
   }

@@ -10,7 +10,7 @@ const DAY = 20_000;
 const AGE_MS = 100;
 
 /** A node, its outbox, and a ledger that others write too. */
-function world({ bytesMax = 10_000_000 } = {}) {
+function world({ bytesMax = 10_000_000, inheritsUpTo = 0 } = {}) {
   const rows = new Map<string, Sketch>();
   const state = { ms: 1_000, head: 0, applied: 0, isAway: false, reads: 0 };
   const outbox: { key: string; actor: string; day: number; end: number }[] = [];
@@ -34,6 +34,7 @@ function world({ bytesMax = 10_000_000 } = {}) {
     ageMsMax: AGE_MS,
     now: () => state.ms,
     bytesMax,
+    inheritsUpTo,
   });
   const store = (key: string, actor: string, day: number) => {
     for (const each of [0, day]) {
@@ -59,6 +60,14 @@ function world({ bytesMax = 10_000_000 } = {}) {
       outbox.push({ key: `1 ${subject}`, actor, day, end: ++state.head });
       sketches.logged(name, today, { code: codeOf(actor), day }, state.head);
       return true;
+    },
+    /** An earlier run left him in the outbox. */
+    left(
+      actor: string,
+      { today = DAY, day = today, subject = "article/1" }: { today?: number; day?: number; subject?: string } = {},
+    ): void {
+      outbox.push({ key: `1 ${subject}`, actor, day, end: ++state.head });
+      sketches.logged({ metric: 1, subject }, today, { code: codeOf(actor), day }, state.head);
     },
     /** The ledger gets so many records of the outbox. */
     project(count = outbox.length): void {
@@ -170,6 +179,52 @@ describe("a node's sketches", () => {
     project();
     expect(await count(DAY, "article/2")).toEqual({ today: 1, all: 1 });
     expect(await count(DAY + 1)).toEqual({ today: 1, all: 3 });
+  });
+
+  test("tell nothing before they have whom an earlier run left, and then all of them", async () => {
+    const { visit, count, left, other, sketches, project, state } = world({ inheritsUpTo: 3 });
+    other("a");
+    expect(await count()).toBeNull();
+    left("b");
+    left("c", { day: DAY - 1 });
+    expect(await visit("d")).toBe(true);
+    expect(await count()).toBeNull();
+    sketches.inherited();
+    expect(await count()).toEqual({ today: 3, all: 4 });
+    expect(await visit("b")).toBe(false);
+    project();
+    state.ms += AGE_MS;
+    expect(await count()).toEqual({ today: 3, all: 4 });
+  });
+
+  test("do not take for whole what was read before they had inherited", async () => {
+    const { count, other, sketches, visit } = world({ inheritsUpTo: 1 });
+    await visit("a");
+    // The ledger has got whom it lacked when it was read.
+    other("b");
+    sketches.inherited();
+    expect(await count()).toEqual({ today: 2, all: 2 });
+  });
+
+  test("have a visitor of the last moment before midnight, when it is over", async () => {
+    const { count, left } = world();
+    left("a");
+    left("b", { today: DAY + 1, day: DAY });
+    expect(await count(DAY + 1)).toEqual({ today: 0, all: 2 });
+  });
+
+  test("tell nothing where there is no room for somebody whom the ledger has not", async () => {
+    const { left, count, visit, project, state } = world({ bytesMax: 3_000 });
+    for (let i = 0; i < 30; i++) left("a", { subject: `article/${i}` });
+    expect(await count(DAY, "article/0")).toEqual({ today: 1, all: 1 });
+    expect(await count(DAY, "article/29")).toBeNull();
+    // Now there is room, but not for everybody who came.
+    project(20);
+    expect(await visit("b", { subject: "article/29" })).toBe(true);
+    expect(await count(DAY, "article/29")).toBeNull();
+    project();
+    state.ms += AGE_MS;
+    expect(await count(DAY, "article/29")).toEqual({ today: 2, all: 2 });
   });
 
   test("refuse nobody where there is no room, and read what they cannot keep", async () => {

@@ -34,6 +34,14 @@ interface Own {
   end: Position;
 }
 
+/** What is kept beside a pair. */
+interface Beside {
+  older: Own | null;
+  younger: Own | null;
+  /** The pair may lack visitors of this node in front of here, and tells nothing before the ledger has them. */
+  readonly lacks: Position;
+}
+
 /**
  * The sketches of distinct tallies as one node shows them: what the ledger said last, and this node's own visitors since. The
  * log thread has them.
@@ -42,8 +50,10 @@ interface Own {
  *
  * A reading of the ledger replaces its part rather than adding to it, so that an erased subject's visitors go here too. The
  * own visitors leave by generations: when the ledger has all of the older ones (`applied`, looked at before the ledger is
- * read), the younger ones become the older ones. What is lost when a pair leaves memory the ledger has, or will have: the
- * outbox holds it.
+ * read), the younger ones become the older ones. What is lost when a pair leaves memory the ledger has.
+ *
+ * Those whom an earlier run has left in the outbox are own visitors too (`inherited`). Until they are here, and where there
+ * is no room for somebody, nothing is told that the ledger has not got all of: it would be less than was answered.
  */
 export class NodeSketches {
   /** What is asked for at once is one statement. */
@@ -53,8 +63,12 @@ export class NodeSketches {
   readonly #ageMsMax: number;
   readonly #now: () => number;
   readonly #sketches: Sketches;
-  readonly #own = new WeakMap<Pair, { older: Own | null; younger: Own | null }>();
+  readonly #own = new WeakMap<Pair, Beside>();
   readonly #reads = new SingleFlight<string, Pair | null>();
+  /** Where the earlier run's records end, until they are here. */
+  #inheritsUpTo: Position;
+  /** Up to where visitors are logged for whom there was no room. */
+  #lostUpTo: Position = 0;
 
   /** What is shown is at most `ageMsMax` old. */
   constructor(parts: {
@@ -62,6 +76,7 @@ export class NodeSketches {
     applied: () => Position;
     board: SketchBoard;
     ageMsMax: number;
+    inheritsUpTo?: Position;
     now?: () => number;
     bytesMax?: number;
   }) {
@@ -70,6 +85,7 @@ export class NodeSketches {
     this.#applied = parts.applied;
     this.#board = parts.board;
     this.#ageMsMax = parts.ageMsMax;
+    this.#inheritsUpTo = parts.inheritsUpTo ?? 0;
     this.#now = parts.now ?? (() => performance.now());
     this.#sketches = new Sketches({ bytesMax: parts.bytesMax ?? SKETCHES_BYTES_MAX, applied: parts.applied });
   }
@@ -84,7 +100,7 @@ export class NodeSketches {
     } catch (error) {
       if (!isAway(error)) throw error;
       // Without it everybody is new: each is a record once.
-      if (!this.#sketches.find(name, day)) this.#sketches.install(name, day, { today: null, all: null });
+      this.#open(name, day);
     }
   }
 
@@ -97,13 +113,13 @@ export class NodeSketches {
 
   /** A visitor of `day` stands in the outbox, in front of `end`. `today`: the running day. */
   logged(name: SketchName, today: number, { code, day }: { code: Code; day: number }, end: Position): void {
-    const pair = this.#sketches.find(name, today);
-    if (!pair) return;
-    let own = this.#own.get(pair);
-    if (!own) {
-      own = { older: null, younger: null };
-      this.#own.set(pair, own);
+    // The day may be another one by now.
+    const pair = this.#open(name, today);
+    if (!pair) {
+      this.#lostUpTo = Math.max(this.#lostUpTo, end);
+      return;
     }
+    const own = this.#beside(pair);
     own.younger ??= { all: new Sketch(), day: today, today: new Sketch(), end };
     if (own.younger.day !== today) Object.assign(own.younger, { day: today, today: new Sketch() });
     own.younger.all.add(code);
@@ -113,16 +129,23 @@ export class NodeSketches {
     this.#sketches.setExtra(pair, bytesOf(own.older) + bytesOf(own.younger));
   }
 
-  /** Null: the ledger is away, and nothing is known. */
+  /** All that an earlier run had on its way to the ledger was `logged` here. */
+  inherited(): void {
+    this.#inheritsUpTo = 0;
+  }
+
+  /** Null: the ledger is away, or too far behind, and nothing is known. */
   async count(name: SketchName, day: number): Promise<Distinct | null> {
     this.#sketches.beginRound();
     const pair = this.#sketches.find(name, day);
     if (pair && pair.readAtMs > 0 && this.#now() - pair.readAtMs < this.#ageMsMax) return distinctOf(pair);
     try {
       const read = await this.#read(name, day);
-      if (read) return distinctOf(read);
+      if (read) return read.readAtMs > 0 ? distinctOf(read) : null;
       // No room: asked for this once.
+      const isWhole = this.#applied() >= Math.max(this.#inheritsUpTo, this.#lostUpTo);
       const { today, all } = await this.#ledger.submit({ ...name, day });
+      if (!isWhole) return null;
       return distinctOf({ today: today ?? new Sketch(), all: all ?? new Sketch() });
     } catch (error) {
       if (!isAway(error)) throw error;
@@ -135,33 +158,48 @@ export class NodeSketches {
   #read(name: SketchName, day: number): Promise<Pair | null> {
     return this.#reads.do(`${name.metric} ${day} ${name.subject}`, async () => {
       const applied = this.#applied();
+      const inheritsUpTo = this.#inheritsUpTo;
       const askedMs = this.#now();
       const stored = await this.#ledger.submit({ ...name, day });
-      const here = this.#sketches.find(name, day) ?? this.#sketches.install(name, day, { today: null, all: null });
+      const here = this.#open(name, day);
       if (!here) return null;
       this.#take(here, stored, applied);
-      here.readAtMs = askedMs;
+      here.readAtMs = applied >= Math.max(inheritsUpTo, this.#beside(here).lacks) ? askedMs : 0;
       return here;
     });
+  }
+
+  /** The pair, which has whoever is logged from here on; null where there is no room for it. */
+  #open(name: SketchName, day: number): Pair | null {
+    const pair = this.#sketches.find(name, day) ?? this.#sketches.install(name, day, { today: null, all: null });
+    if (pair) this.#beside(pair);
+    return pair;
+  }
+
+  #beside(pair: Pair): Beside {
+    let own = this.#own.get(pair);
+    if (!own) {
+      own = { older: null, younger: null, lacks: this.#lostUpTo };
+      this.#own.set(pair, own);
+    }
+    return own;
   }
 
   #take(pair: Pair, stored: StoredPair, applied: Position): void {
     const before = pair.all;
     const today = stored.today ?? new Sketch();
     const all = stored.all ?? new Sketch();
-    const own = this.#own.get(pair);
-    if (own) {
-      if (own.older === null || own.older.end <= applied) {
-        own.older = own.younger !== null && own.younger.end > applied ? own.younger : null;
-        own.younger = null;
-      }
-      for (const each of [own.older, own.younger]) {
-        if (!each) continue;
-        all.merge(each.all);
-        if (each.day === pair.day) today.merge(each.today);
-      }
-      this.#sketches.setExtra(pair, bytesOf(own.older) + bytesOf(own.younger));
+    const own = this.#beside(pair);
+    if (own.older === null || own.older.end <= applied) {
+      own.older = own.younger !== null && own.younger.end > applied ? own.younger : null;
+      own.younger = null;
     }
+    for (const each of [own.older, own.younger]) {
+      if (!each) continue;
+      all.merge(each.all);
+      if (each.day === pair.day) today.merge(each.today);
+    }
+    this.#sketches.setExtra(pair, bytesOf(own.older) + bytesOf(own.younger));
     this.#sketches.replace(pair, { today, all });
     this.#board.tell(this.#sketches);
     // Somebody who was in it is not any more: the subject was erased, and nobody may be taken for known.

@@ -4,19 +4,23 @@ import { SketchBoard } from "../distinct/board.ts";
 import type { Code } from "../distinct/code.ts";
 import type { Distinct } from "../distinct/sketches.ts";
 import { wallMs } from "../lib/fault.ts";
-import type { Position } from "../ports/log.ts";
+import type { LogReader, Position } from "../ports/log.ts";
+import { inheritedVisitors } from "./inherited.ts";
 import type { SharedLedger } from "./ledger.ts";
 import type { LogData } from "./log-data.ts";
 import { type Act, type ActAnswer, isLogged, type Visit } from "./messages.ts";
 import { NodeSketches } from "./node-sketches.ts";
+import type { OutboxIndex } from "./outbox-index.ts";
 
 /** Appends acts to the outbox; resolves when they are durable. Null for one that was refused. */
 type LogActs = (acts: Act[]) => Promise<ActAnswer[]>;
 
 interface VisitParts {
   ledger: Pick<SharedLedger, "sketches">;
-  /** Up to where the ledger has the outbox. */
-  applied: () => Position;
+  outbox: LogReader;
+  index: OutboxIndex;
+  /** Where this run begins in the outbox. */
+  beganAt: Position;
   log: LogActs;
 }
 
@@ -26,12 +30,39 @@ interface VisitParts {
  */
 export class VisitDesk {
   readonly #sketches: NodeSketches;
-  readonly #log: LogActs;
+  readonly #parts: VisitParts;
+  #isInherited = false;
 
   constructor(data: Pick<LogData, "settings" | "sketches">, parts: VisitParts) {
-    const board = new SketchBoard(data.sketches);
-    this.#sketches = new NodeSketches({ ...parts, board, ageMsMax: data.settings.flushMs });
-    this.#log = parts.log;
+    const { ledger, index, beganAt } = parts;
+    this.#sketches = new NodeSketches({
+      ledger,
+      applied: () => index.applied,
+      board: new SketchBoard(data.sketches),
+      ageMsMax: data.settings.flushMs,
+      inheritsUpTo: beganAt,
+    });
+    this.#parts = parts;
+  }
+
+  /**
+   * Whom an earlier run has answered, and left on his way to the ledger, is in the sketches from here on. The ledger must
+   * just have been asked what it has: of a subject that was erased meanwhile the outbox still holds everybody.
+   */
+  async inherit(): Promise<void> {
+    if (this.#isInherited) return;
+    const { outbox, index, beganAt } = this.#parts;
+    for (const visitors of inheritedVisitors(outbox, index, beganAt)) {
+      const today = dayOf(wallMs());
+      for (const { record, end } of visitors) {
+        const { code, atMs } = record;
+        this.#sketches.logged(nameOf(record), today, { code, day: dayOf(atMs) }, end);
+      }
+      // What an outage of hours has left takes a while, and others are waiting.
+      await Bun.sleep(0);
+    }
+    this.#sketches.inherited();
+    this.#isInherited = true;
   }
 
   /** For each what his register is at least in both sketches, 0 where one is not dense, null where he was refused. */
@@ -41,7 +72,7 @@ export class VisitDesk {
     await Promise.all(Array.from(names.values(), (name) => this.#sketches.prepare(nameOf(name), day)));
     const news = visits.filter((visit) => !this.#sketches.visitor(nameOf(visit), day, visit.code).isKnown);
     if (news.length > 0) {
-      const logged = await this.#log(news.map(actOf));
+      const logged = await this.#parts.log(news.map(actOf));
       const refused = new Set(news.filter((_, i) => !isLogged(logged[i])));
       if (refused.size > 0) return visits.map((visit) => (refused.has(visit) ? null : 0));
     }

@@ -29,7 +29,7 @@ export class Visiting {
 
   async count(metric: number, subject: Subject): Promise<Distinct> {
     const distinct = await this.#log.distinct(metric, subject);
-    if (distinct === null) throw unavailable("MySQL is away, and only it has this");
+    if (distinct === null) throw unavailable("MySQL is away, or far behind, and only it has this");
     return distinct;
   }
 }

@@ -1,4 +1,5 @@
 import { afterEach, beforeAll, expect, test } from "bun:test";
+import { ClusterWorld } from "../support/cluster-world.ts";
 import { expectProblem, useOpened } from "../support/contract.ts";
 import { eventually } from "../support/eventually.ts";
 import { untilOneDayLasts } from "../support/one-day.ts";
@@ -86,6 +87,7 @@ test("Kafka is away: visitors wait in the spool, show where they came, and are e
   expect((await distinctAt(1, path)).all).toBe(0);
   await nodes().server(0).kill();
   await nodes().startNode(0);
+  expect((await distinctAt(0, path)).all).toBe(50);
   await nodes().ways(0).kafka.heal();
   await agreed(path, 50);
 }, 60_000);
@@ -99,3 +101,50 @@ test("Redis is away: it has no part in it", async () => {
   await nodes().ways(0).redis.heal();
   await agreed(path, 50);
 }, 60_000);
+
+test("a node is killed and no projector runs: it shows everybody it had answered, or nobody while MySQL is away", async () => {
+  await using world = await ClusterWorld.start({
+    seed: SEED,
+    nodes: 1,
+    consumers: 1,
+    args: ["--config", distinctConfig()],
+  });
+  const node = () => world.node(0);
+  const path = freshPath();
+  const erased = freshPath();
+  const visit = async (to: string, actors: string[]) =>
+    expect(await view([node().url], to, actors)).toHaveLength(actors.length);
+  const shown = async (from: string) => {
+    const { count, distinct } = await node().json<{ count: number; distinct: Distinct }>(`${from}/views`);
+    return { count, ...distinct };
+  };
+  await visit(path, actorsNamed("stored", 3));
+  await visit(erased, actorsNamed("gone", 7));
+  await world.settle();
+  const gone = await fetch(new URL(erased, node().url), { method: "DELETE" });
+  expect(gone.status).toBe(200);
+  await world.settle();
+  await world.stopConsumer(0);
+  await visit(path, actorsNamed("logged", 5));
+  await visit(erased, actorsNamed("logged", 2));
+
+  await world.killNode(0);
+  await world.startNode(0);
+  expect(await shown(path)).toEqual({ count: 8, today: 8, all: 8 });
+  expect(await shown(erased)).toEqual({ count: 2, today: 2, all: 2 });
+
+  // Their records have names of the run before, and are inherited twice.
+  await world.killNode(0);
+  await world.ways(0).mysql.cut();
+  await world.startNode(0);
+  await visit(path, actorsNamed("away", 1));
+  expect((await node().get(`${path}/views`)).status).toBe(503);
+  await world.ways(0).mysql.heal();
+  await eventually(async () => expect((await node().get(`${path}/views`)).status).toBe(200));
+  expect(await shown(path)).toEqual({ count: 9, today: 9, all: 9 });
+
+  await world.startConsumer(0);
+  await world.settle();
+  expect(await shown(path)).toEqual({ count: 9, today: 9, all: 9 });
+  expect(await shown(erased)).toEqual({ count: 2, today: 2, all: 2 });
+}, 120_000);
