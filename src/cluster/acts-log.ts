@@ -62,9 +62,14 @@ export class ActsLog {
 
   /**
    * `answers` has null for an act that the disk or the clock refused: it is not in the log, no more than one whose key
-   * is reused. The frames are its own until the next call.
+   * is reused. The frames are its own until the next call. `atMs`: when acts came that bring no time.
    */
-  append(acts: readonly Act[]): { answers: ActAnswer[]; logged: Logged[]; parcels: NumberedParcel[] } {
+  append(acts: readonly Act[]): {
+    answers: ActAnswer[];
+    logged: Logged[];
+    parcels: NumberedParcel[];
+    atMs: number;
+  } {
     const answers: ActAnswer[] = new Array(acts.length).fill(null);
     const nowMs = wallMs();
     for (const frame of this.#frames) {
@@ -88,7 +93,7 @@ export class ActsLog {
         for (const place of places) answers[place] = null;
       }
     }
-    return { answers, logged: answers.filter(isLogged), parcels };
+    return { answers, logged: answers.filter(isLogged), parcels, atMs: nowMs };
   }
 
   #add(act: Act, place: number, nowMs: number): ActAnswer {

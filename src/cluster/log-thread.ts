@@ -213,13 +213,13 @@ class LogThread {
 
   async #take(batch: readonly Waiting[]): Promise<void> {
     const all = batch.flatMap(({ acts }) => acts);
-    const { answers, logged, parcels } = this.#acts.append(all);
+    const { answers, logged, parcels, atMs } = this.#acts.append(all);
     for (const { frame, bytes, end } of parcels) this.#index.add(frame, end, bytes.length);
     fault("cluster.acts.appended");
     const shipped = await this.#ship(parcels);
     for (const each of logged) Object.assign(each, shipped);
     fault("cluster.acts.shipped");
-    this.#visits.logged(all, answers, parcels.at(-1)?.end ?? 0);
+    this.#visits.logged(all, answers, { end: parcels.at(-1)?.end ?? 0, atMs });
     let from = 0;
     for (const { acts, done } of batch) {
       done(answers.slice(from, from + acts.length));

@@ -79,13 +79,13 @@ export class VisitDesk {
     return visits.map((visit) => this.#sketches.visitor(nameOf(visit), day, visit.code).rank);
   }
 
-  /** Acts that stand in the outbox now, in front of `end`. */
-  logged(acts: readonly Act[], logged: readonly ActAnswer[], end: Position): void {
-    const nowMs = wallMs();
+  /** Acts that stand in the outbox now, in front of `end`; those that bring no time as of `atMs`, which may be yesterday. */
+  logged(acts: readonly Act[], logged: readonly ActAnswer[], { end, atMs }: { end: Position; atMs: number }): void {
+    const today = dayOf(wallMs());
     for (const [i, act] of acts.entries()) {
       if (act.visitor === null || !isLogged(logged[i])) continue;
-      const visit: { code: Code; day: number } = { code: act.visitor, day: dayOf(act.atMs ?? nowMs) };
-      this.#sketches.logged(nameOf(act), dayOf(nowMs), visit, end);
+      const visit: { code: Code; day: number } = { code: act.visitor, day: dayOf(act.atMs ?? atMs) };
+      this.#sketches.logged(nameOf(act), today, visit, end);
     }
   }
 
