@@ -62,7 +62,7 @@ async function start(configured: Settings, events: NodeEvents): Promise<ClusterN
     lastOf: () => 0,
     frames: { heir: HEIR, partitions, bytesMax: NOTE_FRAME_BYTES },
     isLoose: true,
-    isCopy: lock.isCopy,
+    isCopy: lock.isCopy(),
   });
   const source = randomBytes(8).toString("hex");
   const table = CounterTable.create({
@@ -71,6 +71,7 @@ async function start(configured: Settings, events: NodeEvents): Promise<ClusterN
     source,
     nowMs: Date.now(),
   });
+  lock.settle();
   const visitors = openVisitors(files.visitors);
   const freshness = Freshness.allocate(table.slotsMax);
   const sketches = SketchBoard.allocate();

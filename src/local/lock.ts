@@ -10,26 +10,19 @@ import { StartError } from "../errors.ts";
  */
 export class DataLock {
   readonly #db: Database;
-  /**
-   * Whether this folder is a copy of another one that a server may still use, which then does what it was about to do when
-   * the copy was made. A folder that was moved, or whose original stands there unused, is none.
-   */
-  readonly isCopy: boolean;
+  readonly #folder: string;
 
-  private constructor(db: Database, isCopy: boolean) {
+  private constructor(db: Database, folder: string) {
     this.#db = db;
-    this.isCopy = isCopy;
+    this.#folder = folder;
   }
 
   /** Null where another process has it. */
   static take(folder: string): DataLock | null {
     const db = lockIn(folder);
     if (db === null) return null;
-    const here = placeOf(folder);
-    const isCopy = isInUse(readOwner(folder)[1] ?? "", here);
-    const owner = `process ${process.pid} since ${new Date().toISOString()}`;
-    writeFileSync(join(folder, "lock.owner"), `${owner}\n${here}`);
-    return new DataLock(db, isCopy);
+    writeOwner(folder, readOwner(folder).place || placeOf(folder));
+    return new DataLock(db, folder);
   }
 
   /** Throws StartError, naming the owner, where another process has it. */
@@ -42,7 +35,20 @@ export class DataLock {
   }
 
   static owner(folder: string): string {
-    return readOwner(folder)[0] ?? "an unknown process";
+    return readOwner(folder).process || "an unknown process";
+  }
+
+  /**
+   * Whether the folder is a copy of another one that a server may still use, which then does what it was about to do when the
+   * copy was made. One that was moved, or whose original stands there unused, is none.
+   */
+  isCopy(): boolean {
+    return isInUse(readOwner(this.#folder).place, placeOf(this.#folder));
+  }
+
+  /** What the folder holds is its own from now on, wherever it was copied from. */
+  settle(): void {
+    writeOwner(this.#folder, placeOf(this.#folder));
   }
 
   release(): void {
@@ -50,13 +56,18 @@ export class DataLock {
   }
 }
 
-/** Who has the lock, or had it last, and the place of the folder then; nothing where that cannot be read. */
-function readOwner(folder: string): string[] {
+/** Who has the lock, or had it last, and the folder's place when it was settled; empty where that is not known. */
+function readOwner(folder: string): { process: string; place: string } {
   try {
-    return readFileSync(join(folder, "lock.owner"), "utf8").split("\n");
+    const [process = "", place = ""] = readFileSync(join(folder, "lock.owner"), "utf8").split("\n");
+    return { process, place };
   } catch {
-    return [];
+    return { process: "", place: "" };
   }
+}
+
+function writeOwner(folder: string, place: string): void {
+  writeFileSync(join(folder, "lock.owner"), `process ${process.pid} since ${new Date().toISOString()}\n${place}`);
 }
 
 function lockIn(folder: string): Database | null {
@@ -80,13 +91,18 @@ function placeOf(folder: string): string {
 
 /** Whether the folder that was at `there` is another one than that at `here`, and not known to be unused. */
 function isInUse(there: string, here: string): boolean {
-  if (there === "") return false;
   const [a, b] = [parsePlace(there), parsePlace(here)];
-  if (a.ino === b.ino && (a.dev === b.dev || a.path === b.path)) return false;
-  if (a.path === b.path || !existsSync(join(a.path, "lock")) || !placeOf(a.path).startsWith(`${a.ino} `)) return true;
-  const lock = lockIn(a.path);
-  lock?.close();
-  return lock === null;
+  if (there === "" || (a.ino === b.ino && (a.dev === b.dev || a.path === b.path))) return false;
+  try {
+    // Another folder stands there by now.
+    if (a.path === b.path || parsePlace(placeOf(a.path)).ino !== a.ino) return true;
+    const lock = existsSync(join(a.path, "lock")) ? lockIn(a.path) : null;
+    lock?.close();
+    return lock === null;
+  } catch {
+    // Gone, or another user's.
+    return true;
+  }
 }
 
 function parsePlace(place: string): { ino: string; dev: string; path: string } {
