@@ -89,8 +89,7 @@ class ProjectorThread {
     void producer.start();
     this.#ends = new LogEnds(producer, this.#reader, partitions);
     const end = (shard: number) => this.#ends.of(shard);
-    const onAbandoned = () => void tried(() => this.#lookAtPositions());
-    this.#shards = new Shards({ hot: this.#hot, ledger: this.#reader, end, onAbandoned });
+    this.#shards = new Shards({ hot: this.#hot, ledger: this.#reader, end });
     this.#mender = new Mender({ hot: this.#hot, ledger: this.#reader, shards: this.#shards });
     this.#filler = new FilterFiller(this.#hot, this.#reader);
     const retirement = new Retirement(mysqlUrl);
@@ -101,6 +100,7 @@ class ProjectorThread {
     this.#timers.push(setInterval(() => void this.#tidy(), TIDY_EVERY_MS));
     this.#timers.push(setInterval(() => void tried(() => this.#mender.mend()), MEND_EVERY_MS));
     this.#timers.push(setInterval(() => void tried(() => this.#mender.watch()), WATCH_EVERY_MS));
+    this.#timers.push(setInterval(() => void tried(() => this.#lookAtPositions()), WATCH_EVERY_MS));
     this.#timers.push(setInterval(() => void tried(() => this.#filler.fill()), MEND_EVERY_MS));
     this.#consumer.start();
   }
@@ -142,11 +142,11 @@ class ProjectorThread {
     this.#consumer.start();
   }
 
-  /** Where nothing comes, nothing is applied: the copies in Redis tell that the ledger is an older one. */
+  /** Whether the ledger is an older one: where nothing comes nothing is applied, which would find that out. */
   async #lookAtPositions(): Promise<void> {
-    const now = await this.#positions();
-    if ([...this.#stored].some(([partition, position]) => (now.get(partition) ?? 0) < position))
-      void this.#leave(OLDER);
+    const stored = [...this.#stored];
+    const now = await this.#reader.positions();
+    if (stored.some(([partition, position]) => (now.get(partition) ?? 0) < position)) void this.#leave(OLDER);
   }
 
   /** Offsets of another topic (another prefix on the same ledger) say nothing about this one. */

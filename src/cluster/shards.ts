@@ -17,20 +17,17 @@ export class Shards {
   readonly #hot: HotStore;
   readonly #ledger: Pick<SharedLedger, "versionOf">;
   readonly #end: (shard: number) => Promise<number>;
-  readonly #onAbandoned: () => void;
   readonly #repairs = new SingleFlight<number, void>();
 
-  /** `end`: of the shard's partition of the log, as it is when it is called. `onAbandoned`: the ledger is an older one. */
+  /** `end`: the end of the shard's partition of the log, as it is when it is called. */
   constructor(parts: {
     hot: HotStore;
     ledger: Pick<SharedLedger, "versionOf">;
     end: (shard: number) => Promise<number>;
-    onAbandoned?: () => void;
   }) {
     this.#hot = parts.hot;
     this.#ledger = parts.ledger;
     this.#end = parts.end;
-    this.#onAbandoned = parts.onAbandoned ?? (() => undefined);
   }
 
   /** Every shard has a copy: else the first requests of each would wait for it, which took seconds. */
@@ -111,7 +108,6 @@ export class Shards {
     log
       .limited("abandon", ABANDONED_LOG_MS)
       .warn("MySQL lacks what Redis was told of, as after a restore: the copies in Redis are begun anew", { shard });
-    this.#onAbandoned();
     await this.#beginAnew(shard, head);
   }
 
