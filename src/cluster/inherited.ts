@@ -11,13 +11,14 @@ const READ_BYTES = 4 * 1024 * 1024;
 /** Between two of these others may go on. */
 const VISITORS_BYTES = 512 * 1024;
 
-/** Takes in what an earlier run left in the outbox; the time of its newest stamp, and its keys. */
+/** Takes in what an earlier run left in the outbox; the time of its newest stamp, its keys, and where its last visitor ends. */
 export function inheritOutbox(
   outbox: LogReader,
   { index, notes, hidden }: { index: OutboxIndex; notes: Notes; hidden: HiddenActs },
-): { time: Time; keys: ActKeys } {
+): { time: Time; keys: ActKeys; visitorsUpTo: Position } {
   const keys = new ActKeys();
   let time = 0;
+  let visitorsUpTo = 0;
   for (let at = outbox.start(); ; ) {
     const frames = outbox.read(at, READ_BYTES);
     for (const { bytes, next } of frames) {
@@ -26,10 +27,13 @@ export function inheritOutbox(
       notes.inherit(frame.records);
       hidden.inherit(frame.records);
       keys.inherit(frame.records);
-      for (const each of frame.records) if (each.kind === "relation") time = Math.max(time, timeOf(each.stamp));
+      for (const each of frame.records) {
+        if (each.kind === "relation") time = Math.max(time, timeOf(each.stamp));
+        else if (each.kind === "visitor") visitorsUpTo = next;
+      }
       at = next;
     }
-    if (frames.length === 0) return { time, keys };
+    if (frames.length === 0) return { time, keys, visitorsUpTo };
   }
 }
 

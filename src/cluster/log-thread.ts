@@ -125,7 +125,7 @@ class LogThread {
     });
     this.#beganAt = this.#head.position;
     this.#own = new OwnActs({ outbox: this.#reader, index: this.#index, durable: this.#beganAt });
-    const own = { outbox: this.#reader, index: this.#index, beganAt: this.#beganAt };
+    const own = { outbox: this.#reader, index: this.#index, inheritsUpTo: old.visitorsUpTo };
     this.#visits = new VisitDesk(data, { ...own, ledger: this.#ledger, log: (acts) => this.#log(acts) });
     this.#hot.onState((state) => {
       if (!state.up) return;

@@ -4,6 +4,7 @@ import { SketchBoard } from "../distinct/board.ts";
 import type { Code } from "../distinct/code.ts";
 import type { Distinct } from "../distinct/sketches.ts";
 import { wallMs } from "../lib/fault.ts";
+import { othersTurn } from "../lib/slices.ts";
 import type { LogReader, Position } from "../ports/log.ts";
 import { inheritedVisitors } from "./inherited.ts";
 import type { SharedLedger } from "./ledger.ts";
@@ -19,8 +20,8 @@ interface VisitParts {
   ledger: Pick<SharedLedger, "sketches">;
   outbox: LogReader;
   index: OutboxIndex;
-  /** Where this run begins in the outbox. */
-  beganAt: Position;
+  /** Where the last visitor ends whom an earlier run left in the outbox, 0: there is none. */
+  inheritsUpTo: Position;
   log: LogActs;
 }
 
@@ -34,13 +35,13 @@ export class VisitDesk {
   #isInherited = false;
 
   constructor(data: Pick<LogData, "settings" | "sketches">, parts: VisitParts) {
-    const { ledger, index, beganAt } = parts;
+    const { ledger, index, inheritsUpTo } = parts;
     this.#sketches = new NodeSketches({
       ledger,
       applied: () => index.applied,
       board: new SketchBoard(data.sketches),
       ageMsMax: data.settings.flushMs,
-      inheritsUpTo: beganAt,
+      inheritsUpTo,
     });
     this.#parts = parts;
   }
@@ -51,15 +52,15 @@ export class VisitDesk {
    */
   async inherit(): Promise<void> {
     if (this.#isInherited) return;
-    const { outbox, index, beganAt } = this.#parts;
-    for (const visitors of inheritedVisitors(outbox, index, beganAt)) {
+    const { outbox, index, inheritsUpTo } = this.#parts;
+    for (const visitors of inheritedVisitors(outbox, index, inheritsUpTo)) {
       const today = dayOf(wallMs());
       for (const { record, end } of visitors) {
         const { code, atMs } = record;
         this.#sketches.logged(nameOf(record), today, { code, day: dayOf(atMs) }, end);
       }
       // What an outage of hours has left takes a while, and others are waiting.
-      await Bun.sleep(0);
+      await othersTurn();
     }
     this.#sketches.inherited();
     this.#isInherited = true;
