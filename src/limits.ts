@@ -123,6 +123,11 @@ export const RETIRE_MARGIN_MS = 24 * 60 * 60 * 1000;
  */
 export const ON_THE_WAY_MAX = 50_000;
 /**
+ * Different counts of one shard on their way, for the list of all subjects, which asks all 256 of them: half a million counts, some
+ * 100 MB in a request. With a projector that keeps up it is what all nodes count in a second or two.
+ */
+export const COUNTS_ON_THE_WAY_MAX = 2_000;
+/**
  * What a node shows of its own acts while Redis is away: the newest that are in the last so many bytes of its outbox (some 100 MB
  * in memory). Of a subject or an actor the newest of these, which are looked up in MySQL; a count that more are on their way to
  * is shown without them.
@@ -160,6 +165,8 @@ export const RANKED_UNASKED_MS = 25 * 60 * 60 * 1000;
 
 /** Points of a history in one answer: the contract says so. */
 export const HISTORY_POINTS_MAX = 1_000;
+/** A century: whoever keeps history so long never folds any. */
+export const HISTORY_DAYS_MAX = 36_500;
 
 /** How long `tally verify` waits for a flush to reach the ledger before it looks all the same. */
 export const SETTLE_MS_MAX = 10_000;

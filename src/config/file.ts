@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { LineCounter, parseDocument } from "yaml";
+import { type Document, LineCounter, parseDocument, visit } from "yaml";
 import { StartError } from "../errors.ts";
 import { nearest } from "../lib/nearest.ts";
 import type { GivenSettings } from "./arguments.ts";
@@ -38,7 +38,22 @@ function parseSettingsFile(path: string, text: string): SettingsFile {
     result.problems.push({ name: `${path}:${line}:${col}`, message: `is no valid YAML (${error.code.toLowerCase()})` });
   }
   if (result.problems.length > 0) return result;
-  const content: unknown = document.toJS();
+  for (const offset of danglingAliases(document)) {
+    const { line, col } = lines.linePos(offset);
+    const message = "names an anchor that is not there; what begins with * wants quotes";
+    result.problems.push({ name: `${path}:${line}:${col}`, message });
+  }
+  if (result.problems.length > 0) return result;
+  let content: unknown;
+  try {
+    content = document.toJS();
+  } catch {
+    result.problems.push({
+      name: path,
+      message: "is no valid YAML (its aliases lead into themselves, or to too much)",
+    });
+    return result;
+  }
   if (content === null || content === undefined) return result;
   if (typeof content !== "object" || Array.isArray(content)) {
     result.problems.push({ name: path, message: "must hold settings, such as port: 8080, one a line" });
@@ -51,6 +66,17 @@ function parseSettingsFile(path: string, text: string): SettingsFile {
     else if (raw !== null) result.settings.set(plain, { raw, name, from: "file", negated: plain !== key });
   }
   return result;
+}
+
+/** Where an alias (`*name`) stands for nothing: the parser takes it, and what makes values of it would throw. */
+function danglingAliases(document: Document): number[] {
+  const offsets: number[] = [];
+  visit(document, {
+    Alias(_, alias) {
+      if (!alias.resolve(document)) offsets.push(alias.range?.[0] ?? 0);
+    },
+  });
+  return offsets;
 }
 
 function isSetting(key: string): key is SettingName {

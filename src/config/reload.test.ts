@@ -57,6 +57,7 @@ describe("reload", () => {
 
   test("wrong settings change nothing", () => {
     expect(() => again("port: 1", "logLevel: loud")).toThrow(SettingsError);
+    expect(() => again("port: 1", "corsOrigins: [*.example.org]")).toThrow(SettingsError);
   });
 
   test("a file that was read and is gone is an error that names it, whoever named it", () => {

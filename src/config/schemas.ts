@@ -137,7 +137,18 @@ export const httpUrl = checked((v) => {
   return url && /^https?:$/.test(url.protocol) ? v : undefined;
 }, "must be a URL that begins with https:// or http://");
 
-export const redisUrl = checked((v) => {
+/** Who reads the URL later decodes it, and would throw: a password with a bare % is a common one. */
+function decodable(url: z.ZodType<string>): z.ZodType<string> {
+  return url.superRefine((value, context) => {
+    try {
+      decodeURIComponent(value.replace(/\?.*$/s, ""));
+    } catch {
+      context.addIssue({ code: "custom", message: "must have its user and password percent-encoded: % is %25" });
+    }
+  });
+}
+
+const redisAddress = checked((v) => {
   if (v.startsWith("redis+cluster://")) {
     const nodes = v
       .slice("redis+cluster://".length)
@@ -149,15 +160,17 @@ export const redisUrl = checked((v) => {
   const url = URL.parse(v);
   return url?.hostname && /^(rediss?|https?):$/.test(url.protocol) ? v : undefined;
 }, "must be redis://, rediss://, https:// or http:// with a host, or redis+cluster://host:port,host:port");
+export const redisUrl = decodable(redisAddress);
 
 /** What the driver would take besides, or drop with a warning (`ssl-mode`), changes how we read and write, or does not protect. */
-export const mysqlUrl = checked((v) => {
+const mysqlAddress = checked((v) => {
   const url = URL.parse(v);
   const isWhole = url?.protocol === "mysql:" && url.hostname && /^\/[^/]+$/.test(url.pathname);
   return isWhole && tlsOfMysql(url) !== undefined && [...url.searchParams.keys()].every((key) => key === "ssl")
     ? v
     : undefined;
 }, "must be mysql://user:password@host/database, with ?ssl=true behind it for TLS");
+export const mysqlUrl = decodable(mysqlAddress);
 
 export const rateLimit = checked((v): RateLimit | undefined => {
   const match = /^(\d{1,7}(?:\.\d{1,3})?):(\d{1,7})$/.exec(v);

@@ -1,5 +1,6 @@
 import { availableParallelism } from "node:os";
 import type { z } from "zod";
+import { HISTORY_DAYS_MAX } from "../limits.ts";
 import * as schema from "./schemas.ts";
 import { LOG_FORMATS, LOG_LEVELS, type Settings } from "./settings.ts";
 import * as structures from "./structures.ts";
@@ -208,7 +209,7 @@ export const SETTINGS: Table = {
   historyDays: {
     group: "counting",
     value: "DAYS",
-    schema: schema.count(1, 36_500),
+    schema: schema.count(1, HISTORY_DAYS_MAX),
     default: 400,
     unit: "days",
     doc: "how long the history of each hour is kept",
