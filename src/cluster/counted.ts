@@ -1,5 +1,7 @@
 import { compareBytes } from "../arithmetic/place.ts";
 import { SHARDS } from "../arithmetic/shard.ts";
+import { unavailable } from "../errors.ts";
+import { COUNTS_ON_THE_WAY_MAX } from "../limits.ts";
 import { CountedWalk, countedRange, firstOf } from "../local/counted.ts";
 import type { Metric, Subject } from "../model.ts";
 import type { CountedPage, CountedQuery } from "../ports/counting.ts";
@@ -73,8 +75,11 @@ export class CountedReader {
     let left = EVERY_SHARD;
     try {
       for (let round = 0; left.length > 0 && round < ROUNDS; round++) {
-        const answers = await this.#parts.hot.countsOnTheWay(left);
-        for (const answer of answers) if (answer !== "none" && answer !== "foreign") found.push(...answer);
+        const answers = await this.#parts.hot.countsOnTheWay(left, COUNTS_ON_THE_WAY_MAX);
+        for (const answer of answers) {
+          if (answer === "many") throw unavailable("too much is on its way into MySQL: ask again when that is done");
+          if (answer !== "none" && answer !== "foreign") for (const name of answer) found.push(name);
+        }
         left = left.filter((_, i) => answers[i] === "none" || answers[i] === "foreign");
         if (round < ROUNDS - 1) await Promise.all(left.map((shard) => this.#parts.shards.repair(shard)));
       }

@@ -26,6 +26,8 @@ export interface Looked {
   registers: (Stamp | null)[];
 }
 
+type Base = Awaited<ReturnType<SharedLedger["bases"]>>[number];
+
 const PAUSE_MS = 5;
 const bounds = { itemsMax: LOOKS_AT_ONCE, flightsMax: 4 };
 
@@ -103,19 +105,13 @@ export class Looks {
   /** Reads counts from the ledger and installs them; a shard at another version is brought to the ledger's first. */
   async #install(names: (CountName & { shard: number })[]): Promise<undefined[]> {
     const bases = await this.#ledger.bases(names);
-    const byShard = new Map<number, { incarnation: string; version: number; counts: [number, string, number][] }>();
-    for (const [i, { shard, metric, subject }] of names.entries()) {
-      const { count, incarnation, version } = bases[i] as (typeof bases)[number];
-      let there = byShard.get(shard);
-      if (!there) {
-        there = { incarnation, version, counts: [] };
-        byShard.set(shard, there);
-      }
-      // One statement read them all, so all of a shard are of one version.
-      there.counts.push([metric, subject, count]);
-    }
+    // Many names take several statements, and a commit may come between: what is of one version goes together.
+    const read = names.map(({ shard, metric, subject }, i) => ({ shard, metric, subject, ...(bases[i] as Base) }));
+    const parts = Map.groupBy(read, ({ shard, incarnation, version }) => `${shard} ${incarnation} ${version}`);
     await Promise.all(
-      Array.from(byShard, async ([shard, { incarnation, version, counts }]) => {
+      Array.from(parts.values(), async (part) => {
+        const { shard, incarnation, version } = part[0] as (typeof read)[number];
+        const counts = part.map(({ metric, subject, count }): [number, string, number] => [metric, subject, count]);
         const status = await this.#hot.install(shard, { incarnation, version }, counts);
         if (status !== "ok") await this.#shards.repair(shard);
       }),

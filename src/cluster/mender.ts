@@ -1,5 +1,12 @@
 import { SHARDS } from "../arithmetic/shard.ts";
-import { type HotStore, isAbandoned, isBehind, type LedgerState, type ShardHead } from "../ports/hot-store.ts";
+import {
+  type HotStore,
+  isAbandoned,
+  isBehind,
+  isSameState,
+  type LedgerState,
+  type ShardHead,
+} from "../ports/hot-store.ts";
 import type { SharedLedger } from "./ledger.ts";
 import type { Shards } from "./shards.ts";
 
@@ -54,7 +61,7 @@ export class Mender {
    */
   async watch(): Promise<void> {
     const before = this.#seen;
-    const changed = [...before.keys()].filter((shard) => !isSame(before[shard], this.#told[shard]));
+    const changed = [...before.keys()].filter((shard) => !isSameState(before[shard], this.#told[shard]));
     const heads = changed.length === 0 ? [] : await this.#hot.heads(changed);
     this.#seen = await this.#ledger.shards();
     for (const [i, shard] of changed.entries()) {
@@ -97,8 +104,4 @@ function isWrong(head: ShardHead | null | undefined, before?: LedgerState, after
   // No copy: whoever makes one reads the ledger.
   if (!head || !before || !after) return false;
   return isBehind(head, before) || isAbandoned(head, after);
-}
-
-function isSame(one: LedgerState | undefined, other: LedgerState | undefined): boolean {
-  return one?.incarnation === other?.incarnation && one?.version === other?.version;
 }

@@ -52,6 +52,10 @@ export function isAbandoned(head: LedgerState, ledger: LedgerState): boolean {
   return head.incarnation !== ledger.incarnation || head.version > ledger.version;
 }
 
+export function isSameState(one: LedgerState | undefined, other: LedgerState | undefined): boolean {
+  return one?.incarnation === other?.incarnation && one?.version === other?.version;
+}
+
 /** What one ledger snapshot says of a shard: `LedgerVersion` of arithmetic/shard.ts with its names in the stores. */
 export interface ShardVersion {
   shard: number;
@@ -247,9 +251,9 @@ export interface HotStore {
   ): Promise<[actor: Actor, stamp: Stamp][] | "many" | Missing>;
   /**
    * The counts of each shard that what is on its way may change: a like and its unlike too, which come to nothing together and
-   * need not come into the ledger together.
+   * need not come into the ledger together. `many`: more than `most` in this shard, some of them perhaps taken twice.
    */
-  countsOnTheWay(shards: readonly number[]): Promise<(CountName[] | Missing)[]>;
+  countsOnTheWay(shards: readonly number[], most: number): Promise<(CountName[] | "many" | Missing)[]>;
   /**
    * Hints where an actor's own acts on their way may be found (written before the shard's own entry and removed after it):
    * subjects of one relation, each with its newest stamp. They may name what never happened; look each up in its shard.

@@ -13,6 +13,8 @@ const SEED = Number(process.env.SEED ?? 1);
 const PREFIX = "tally-1.x";
 /** More than the split of several generations of buckets takes. */
 const IDS = 3_000;
+/** More than Lua unpacks at once. */
+const TYPES = 9_000;
 
 interface Server {
   driver: { redisUrl: string; redisToken: string | null };
@@ -155,6 +157,29 @@ describe.each(Object.entries(SERVERS))("RedisHotStore, %s", (_, start) => {
     expect(await keys()).toEqual([`${PREFIX}:{4d}`]);
   }, 30_000);
 
+  test("counts subjects that each have a type of their own", async () => {
+    const shard = 81;
+    const version = { shard, incarnation: "i", version: 1, position: 0, last: [] };
+    await store.renew(version);
+    const counts = Array.from({ length: TYPES }, (_, i): [number, string, number] => [1, `t${i}/x`, i + 1]);
+    expect(await store.install(shard, version, counts)).toBe("ok");
+    expect(await store.install(shard, version, [[1, `t${TYPES - 1}/y`, 5], ...counts])).toBe("ok");
+    const group = { source: "s", n: TYPES, amounts: counts };
+    const shown = counts.map(([, , count]) => 2 * count);
+    expect(await store.putTallies([{ shard, group }])).toEqual([shown]);
+    const asked = counts.map(([metric, subject]) => ({ metric, subject }));
+    expect(await store.read([{ shard, counts: asked, registers: [] }])).toMatchObject([{ counts: shown }]);
+    const after = counts.map(([metric, subject, count]): [number, string, number] => [metric, subject, 2 * count]);
+    const commit = { ...version, version: 2, last: [["s", TYPES]] as [string, number][], counts: after };
+    expect(await store.advance([{ ...commit, registers: [], groups: [["s", TYPES]], keys: [] }])).toEqual([
+      "unfiltered",
+    ]);
+    expect(await store.read([{ shard, counts: asked, registers: [] }])).toMatchObject([{ counts: shown }]);
+    const raw = await server.raw(shard);
+    const loaded = [`1:t0`, `1:t${TYPES - 1}`].map((name) => raw.send("HGET", [`${PREFIX}:{51}`, name]));
+    expect(await Promise.all(loaded)).toEqual(["1", "2"]);
+  }, 30_000);
+
   test("keeps what nodes agreed on: numbers only come, and go with their ledger", async () => {
     const driver = openDriver(server.driver);
     await driver.checkServer();
@@ -181,8 +206,9 @@ describe.each(Object.entries(SERVERS))("RedisHotStore, %s", (_, start) => {
     const name = { metric: 1, subject: "article/undone", actor: "a", source: "n", hint: null };
     for (const [n, stamp] of [2_001, 4_000].entries()) {
       await store.putRelations([{ shard, events: [{ ...name, stamp, n: n + 1 }] }]);
-      expect(await store.countsOnTheWay([shard])).toEqual([[{ metric: 1, subject: "article/undone" }]]);
+      expect(await store.countsOnTheWay([shard], 2)).toEqual([[{ metric: 1, subject: "article/undone" }]]);
     }
+    expect(await store.countsOnTheWay([shard], 0)).toEqual(["many"]);
   });
 
   test("keeps a hint for a newer act", async () => {

@@ -233,6 +233,54 @@ test("behind REST, a restart is seen, and a server that is gone is away", async 
   await until("it is back", () => store.state.up);
 }, 40_000);
 
+/** A host in front of another one that does not have INFO. */
+function withoutInfo(url: string): { url: string; close(): Promise<void> } {
+  const host = Bun.serve({
+    hostname: "127.0.0.1",
+    port: 0,
+    async fetch(request) {
+      const { pathname } = new URL(request.url);
+      const command = await request.text();
+      if (JSON.parse(command)[0] === "INFO")
+        return Response.json({ error: "ERR unknown command 'INFO'" }, { status: 400 });
+      return fetch(new URL(pathname, url), { method: "POST", headers: request.headers, body: command });
+    },
+  });
+  return { url: String(host.url), close: () => host.stop(true) };
+}
+
+test("behind REST, a host that has no INFO can be used", async () => {
+  const redis = kept(await RedisServer.start());
+  const rest = kept(await UpstashServer.start(redis));
+  const store = await openStore(kept(withoutInfo(rest.url)).url, rest.token);
+  const epoch = await store.renew({ ...VERSION, shard: SHARD });
+  expect(await store.heads([SHARD])).toMatchObject([{ epoch }]);
+  expect(store.state.up).toBe(true);
+}, 30_000);
+
+test("in a cluster, what the others serve is done though one is away", async () => {
+  const args = ["--cluster-require-full-coverage", "no"];
+  const cluster = kept(await RedisCluster.start({ replicas: false, args }));
+  const store = await openStore(cluster.url);
+  const shards = Array.from({ length: 30 }, (_, shard) => shard);
+  await Promise.all(shards.map((shard) => store.renew({ ...VERSION, shard })));
+  const lost = await cluster.masterOf("t:{03}");
+  const masters = await Promise.all(
+    shards.map((shard) => cluster.masterOf(`t:{${shard.toString(16).padStart(2, "0")}}`)),
+  );
+  const others = shards.filter((shard) => masters[shard] !== lost);
+  await lost.kill();
+  await until("it is noticed", () => !store.state.up);
+  const commits = shards.map((shard) => {
+    return { ...VERSION, shard, version: 2, counts: [], registers: [], groups: [], keys: [] };
+  });
+  await awayMs(() => store.advance(commits));
+  await until("they have been told", async () => {
+    const heads = await store.heads(others);
+    return heads.every((head) => head?.version === 2);
+  });
+}, 60_000);
+
 test("in a cluster, a replica that takes over has a foreign copy, and the others' are as they were", async () => {
   const cluster = kept(await RedisCluster.start());
   const store = await openStore(cluster.url);

@@ -4,7 +4,7 @@ import { countName, filterHashes, idHash } from "./names.ts";
 
 /** The arguments of one script call: fields of the head that the script has to know, each once, and the rest. */
 export class CallArgs {
-  readonly #fields: string[] = [];
+  readonly #fields = new Set<string>();
   readonly #rest: string[] = [];
 
   push(...values: (string | number)[]): this {
@@ -17,7 +17,7 @@ export class CallArgs {
     const slash = subject.indexOf("/");
     const id = subject.slice(slash + 1);
     const group = `${metric}:${subject.slice(0, slash)}`;
-    this.#field(group);
+    this.#fields.add(group);
     this.#rest.push(group, id, String(idHash(id)));
     return this;
   }
@@ -37,17 +37,12 @@ export class CallArgs {
 
   /** The script will ask whether this source's numbers are decided. */
   asks(source: string): this {
-    this.#field(`>${source}`);
+    this.#fields.add(`>${source}`);
     return this;
   }
 
   list(): string[] {
-    return [String(this.#fields.length), ...this.#fields, ...this.#rest];
-  }
-
-  /** Few: the metrics and types of a call, and its sources. */
-  #field(name: string): void {
-    if (!this.#fields.includes(name)) this.#fields.push(name);
+    return [String(this.#fields.size), ...this.#fields, ...this.#rest];
   }
 }
 

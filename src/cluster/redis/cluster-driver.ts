@@ -118,12 +118,16 @@ export class ClusterDriver implements Driver {
     await this.#looking;
   }
 
-  /** Sends what is open to the nodes that the map names; answers with what has to be tried again. */
+  /**
+   * Sends what is open to the nodes that the map names; answers with what has to be tried again. Where one of them is away all
+   * are refused, but those of the others are sent: else their copies would miss every commit as long as it is away.
+   */
   async #round(calls: readonly ScriptCall[], open: number[], answers: unknown[]): Promise<number[]> {
     const byNode = Map.groupBy(open, (i) => this.#nodeOf((calls[i] as ScriptCall).key));
     const again: number[] = [];
     await Promise.all(
       Array.from(byNode, async ([node, places]) => {
+        if (node === null) throw new HotStoreAway(this.state.reason);
         const sent = places.map((i) => calls[i] as ScriptCall);
         const replies = await this.#guarded(node, async () => node.send(sent, await node.open()));
         const unloaded = new Set<ScriptCall["script"]>();
@@ -152,7 +156,8 @@ export class ClusterDriver implements Driver {
     this.#nodes.get(message.split(" ")[2] ?? "")?.forget();
   }
 
-  #nodeOf(key: string): ClusterNode {
+  /** Who serves it; null where that one is away. */
+  #nodeOf(key: string): ClusterNode | null {
     let slot = this.#slots.get(key);
     if (slot === undefined) {
       slot = slotOf(key);
@@ -161,9 +166,8 @@ export class ClusterDriver implements Driver {
     const name = this.#cluster.slots[slot]?.[0] ?? "";
     const node = this.#nodes.get(name);
     if (node?.isUsable && !this.#failed.has(name)) return node;
-    if (!this.state.up) throw new HotStoreAway(this.state.reason);
-    this.#fail(name, this.#reason(name));
-    throw new HotStoreAway(this.state.reason);
+    if (this.state.up) this.#fail(name, this.#reason(name));
+    return null;
   }
 
   #reason(name: string): string {

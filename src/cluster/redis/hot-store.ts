@@ -273,9 +273,13 @@ export class RedisHotStore implements HotStore {
     return isMissing(reply) || reply === "many" ? reply : actors(reply);
   }
 
-  async countsOnTheWay(shards: readonly number[]): Promise<(CountName[] | Missing)[]> {
-    const replies = await this.#driver.run(shards.map((shard) => this.#call(SCRIPTS.sums, shard, new CallArgs())));
-    return replies.map((reply) => (isMissing(reply) ? reply : list(reply).map((name) => parseCount(String(name)))));
+  async countsOnTheWay(shards: readonly number[], most: number): Promise<(CountName[] | "many" | Missing)[]> {
+    const args = () => new CallArgs().push(most);
+    const replies = await this.#driver.run(shards.map((shard) => this.#call(SCRIPTS.sums, shard, args())));
+    return replies.map((reply) => {
+      if (isMissing(reply) || reply === "many") return reply;
+      return list(reply).map((name) => parseCount(String(name)));
+    });
   }
 
   async hintActors(hints: readonly ActorHint[]): Promise<void> {

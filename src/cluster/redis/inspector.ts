@@ -80,7 +80,7 @@ export class Inspector {
     return asked.map(({ registers }, i) => {
       const reply = replies[i] as Reply;
       if (isMissing(reply)) return null;
-      const [incarnation, version, ...places] = list(reply).map(String);
+      const [incarnation = "", version, ...places] = list(reply).map(String);
       const named = places.map((place) => registers[Number(place)] as RegisterName);
       return { incarnation, version: Number(version), never: named };
     });

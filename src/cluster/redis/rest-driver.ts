@@ -14,7 +14,7 @@ import {
   type ScriptCall,
   StateKeeper,
 } from "./driver.ts";
-import { type Ask, identityOf, inspect, look } from "./server.ts";
+import { type Ask, type Info, identityOf, inspect, look } from "./server.ts";
 
 /** Each look is a command that hosts charge for. What happens in between shows in versions that go back. */
 const LOOK_EVERY_MS = 5_000;
@@ -79,7 +79,7 @@ export class RestDriver implements Driver {
 
   async refresh(): Promise<void> {
     if (!this.state.up) throw new HotStoreAway(this.state.reason);
-    const info = await this.#asking(look(this.#ask));
+    const info = await this.#asking(orNothing(look, this.#ask));
     this.#identity = identityOf(info) ?? NAMELESS;
   }
 
@@ -97,7 +97,7 @@ export class RestDriver implements Driver {
 
   async #connect(): Promise<void> {
     try {
-      this.#identity = identityOf(await inspectOrNothing(this.#ask)) ?? NAMELESS;
+      this.#identity = identityOf(await orNothing(inspect, this.#ask)) ?? NAMELESS;
       this.#problem = null;
       this.#attempts = 0;
       this.#keeper.up();
@@ -162,9 +162,9 @@ interface Answer {
 /**
  * Some hosts do not have INFO: then nothing can be checked, and the server is nameless. PING tells it from being away.
  */
-async function inspectOrNothing(ask: Ask): Promise<Awaited<ReturnType<typeof inspect>>> {
+async function orNothing(askInfo: (ask: Ask) => Promise<Info>, ask: Ask): Promise<Info> {
   try {
-    return await inspect(ask);
+    return await askInfo(ask);
   } catch (error) {
     if (error instanceof StartError || error instanceof HotStoreAway) throw error;
     if (!/unknown command|not (?:available|supported|allowed)/i.test(messageOf(error))) throw error;

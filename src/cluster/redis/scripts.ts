@@ -45,6 +45,8 @@ export interface Script {
   readonly sha: string;
 }
 
+/** Further fields of the head in one command: Lua unpacks fewer than 8,000, and each subject may have a type of its own. */
+const KNOWN_AT_ONCE = 4_000;
 const BEGIN = `
     local call = redis.call
     local shard = KEYS[1]`;
@@ -167,12 +169,18 @@ export function head(
   return `
     ${BEGIN}
     local rest = 3 + ARGV[2]
-    local head = call("HMGET", shard, ${names.map((name) => `"${name}"`).join(", ")}, unpack(ARGV, 3, rest - 1))
+    local first = math.min(rest - 1, ${KNOWN_AT_ONCE + 2})
+    local head = call("HMGET", shard, ${names.map((name) => `"${name}"`).join(", ")}, unpack(ARGV, 3, first))
     local ${locals.join(", ")} = ${names.map((_, i) => `head[${i + 1}]`).join(", ")}
     if not identity then return "none" end
     if identity ~= ARGV[1] then return "foreign" end
     local known = {}
-    for a = 3, rest - 1 do known[ARGV[a]] = tonumber(head[a + ${names.length - 2}] or 0) end`;
+    for a = 3, first do known[ARGV[a]] = tonumber(head[a + ${names.length - 2}] or 0) end
+    for from = first + 1, rest - 1, ${KNOWN_AT_ONCE} do
+      local to = math.min(from + ${KNOWN_AT_ONCE - 1}, rest - 1)
+      local more = call("HMGET", shard, unpack(ARGV, from, to))
+      for a = from, to do known[ARGV[a]] = tonumber(more[a - from + 1] or 0) end
+    end`;
 }
 
 export function script(name: string, ...parts: string[]): Script {

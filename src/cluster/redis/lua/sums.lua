@@ -1,4 +1,6 @@
--- → the counts that what is on its way may change: also those where it comes to nothing now, as the ledger may have a part of it
+-- how many at most → "many", or the counts that what is on its way may change: also those where it comes to nothing now, as the
+-- ledger may have a part of it
+if call("HLEN", shard .. ":sums") + call("SCARD", shard .. ":names") > ARGV[rest] + 0 then return "many" end
 local found = call("HKEYS", shard .. ":sums")
 local isFound = {}
 for _, count in ipairs(found) do isFound[count] = true end
