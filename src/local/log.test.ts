@@ -1,5 +1,6 @@
-import { afterEach, beforeEach, expect, test } from "bun:test";
-import { mkdtempSync, openSync, readdirSync, rmSync, writeSync } from "node:fs";
+import { afterEach, beforeEach, expect, mock, test } from "bun:test";
+import * as fs from "node:fs";
+import { mkdtempSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { FileLogReader, LogHead, LogWriter, trimLog } from "./log.ts";
@@ -70,6 +71,53 @@ test("a torn last frame is the end, and is overwritten", () => {
   expect(again.head.position).toBe(end);
   again.log.append(payload(3, 5));
   expect(again.reader.read(0, 1e6).map((frame) => frame.bytes.length)).toEqual([payload(1).length, 5]);
+});
+
+test.each([
+  ["no frame", 0],
+  ["half a frame", 700],
+])("a new file with %s is none: the log ends in the one before it, and goes on", (_, bytesWritten) => {
+  const { log, reader, head } = open();
+  const MiB = 1024 * 1024;
+  while (head.position < 15 * MiB) log.append(payload(1, MiB - 100));
+  const end = head.position;
+  log.append(payload(2, 2 * MiB));
+  log.close();
+  const names = readdirSync(folder).filter((name) => name.endsWith(".log"));
+  const last = join(folder, names.sort().at(-1) as string);
+  writeFileSync(
+    last,
+    Buffer.concat([readFileSync(last).subarray(0, bytesWritten), Buffer.alloc(16 * MiB - bytesWritten)]),
+  );
+
+  const again = open();
+  expect(again.head.position).toBe(end);
+  const next = again.log.append(payload(3, 2 * MiB));
+  const frames = again.reader.read(end, 100 * MiB);
+  expect(frames.map((frame) => [frame.bytes.length, frame.next])).toEqual([[2 * MiB, next]]);
+  reader.close();
+});
+
+test("what a killed process wrote and did not sync is on the disk before anybody builds on it", () => {
+  open().log.append(payload(1));
+  const real = { ...fs };
+  const synced: string[] = [];
+  const noting = (name: "fdatasyncSync" | "fsyncSync") => (fd: number) => {
+    synced.push(name);
+    real[name](fd);
+  };
+  mock.module("node:fs", () => ({
+    ...real,
+    fdatasyncSync: noting("fdatasyncSync"),
+    fsyncSync: noting("fsyncSync"),
+  }));
+  try {
+    open();
+  } finally {
+    mock.module("node:fs", () => real);
+  }
+  // The file's frames, and the folder that has its name.
+  expect(synced).toEqual(["fdatasyncSync", "fsyncSync"]);
 });
 
 test("a damaged frame with a sound one behind it is not taken for the end", () => {

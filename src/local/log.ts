@@ -82,16 +82,12 @@ export class LogWriter {
     this.#head = head;
     mkdirSync(folder, { recursive: true });
     const starts = fileStarts(folder);
-    const last = starts.at(-1);
-    if (last === undefined) {
+    if (starts.length === 0) {
       // Whatever left a spare here may have had the same positions: what stands in it could be taken for frames.
       rmSync(join(folder, SPARE), { force: true });
       this.#openFile(start);
-    } else {
-      this.#fd = openSync(pathOf(folder, last), "r+");
-      this.#fileStart = last;
-    }
-    head.position = this.#findEnd();
+      head.position = start;
+    } else head.position = this.#openLast(starts);
   }
 
   get head(): Position {
@@ -114,7 +110,6 @@ export class LogWriter {
     if (this.#refused || at - this.#fileStart + bytes > LOG_FILE_BYTES) {
       at = this.#fileStart + LOG_FILE_BYTES;
       this.#openNext(at);
-      this.#head.position = at;
     }
     if (bytes > this.#frame.length) this.#frame = Buffer.allocUnsafe(bytes * 2);
     this.#frame.writeUInt32LE(payload.length, 0);
@@ -161,6 +156,29 @@ export class LogWriter {
     } catch (error) {
       if (!isSystemError(error)) throw error;
       this.#refused = { error, untilMs: now + RETRY_MS };
+    }
+  }
+
+  /**
+   * Opens the last file; where the log ends. A file without a frame behind another one is none: who made it died before its
+   * first frame was whole. A reader would never come to its beginning, as what leads there is that frame.
+   *
+   * What a killed process wrote and did not sync is read like all else, and will be built upon: so it is synced now.
+   */
+  #openLast(starts: readonly Position[]): Position {
+    for (let i = starts.length - 1; ; i--) {
+      const start = starts[i] as Position;
+      const path = pathOf(this.#folder, start);
+      this.#fd = openSync(path, "r+");
+      this.#fileStart = start;
+      const end = this.#findEnd();
+      if (end > start || i === 0) {
+        fdatasyncSync(this.#fd);
+        syncFolder(this.#folder);
+        return end;
+      }
+      closeSync(this.#fd);
+      unlinkSync(path);
     }
   }
 
