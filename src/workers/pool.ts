@@ -139,7 +139,8 @@ export class Pool {
   #drain(member: Member, index: number): Promise<void> {
     if (member.timer) clearTimeout(member.timer);
     const worker = member.worker;
-    if (!worker || member.state !== "listening") {
+    // One that has just begun would listen in a moment, and count what nobody flushes any more: it hears of it then.
+    if (!worker) {
       this.#become(member, "gone");
       return Promise.resolve();
     }

@@ -90,3 +90,43 @@ test("a worker that dies again and again is started ever later, and /readyz says
     expect(await server.stop()).toEqual({ status: 0, signal: null });
   });
 }, 60_000);
+
+test("what a worker has counted that came up in the place of a dead one while the server stopped is kept", async () => {
+  const lost: number[] = [];
+  for (let life = 0; life < 8; life++) {
+    await inFolder(async (data) => {
+      const args = ["--workers", "2", "--flush-ms", "50"];
+      const server = await TestServer.start({ data, fault: "worker.added:40:exit", args });
+      let counted = 0;
+      let hasEnded = false;
+      const client = async () => {
+        while (!hasEnded) {
+          try {
+            // On a connection of its own: it goes to whoever listens now.
+            const url = new URL("/v1/subjects/article/1/views", server.url);
+            const answer = await fetch(url, { method: "POST", headers: { connection: "close" } });
+            await answer.text();
+            if (answer.status === 200) counted++;
+          } catch {
+            await Bun.sleep(1);
+          }
+        }
+      };
+      const clients = Array.from({ length: 8 }, client);
+      await eventually(async () =>
+        expect(server.lines.map(({ msg }) => msg)).toContainEqual(expect.stringMatching("died")),
+      );
+      // It begins 50 ms after the death, and listens some time later.
+      await Bun.sleep(45 + 10 * life);
+      await server.stop();
+      hasEnded = true;
+      await Promise.all(clients);
+      const after = await TestServer.start({ data });
+      const { count } = await after.json<{ count: number }>("/v1/subjects/article/1/views");
+      lost.push(counted - count);
+      await after.stop();
+    });
+  }
+  // Who died had counted and not answered.
+  expect(lost.filter((views) => views > 0)).toEqual([]);
+}, 60_000);
