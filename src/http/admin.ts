@@ -40,7 +40,9 @@ export function adminHandlers({
       const actor = actorIn(call, 3);
       const relations = catalog.relations;
       patient(call.request);
-      const { counts, isShown } = await admin.eraseActor(actor, relations, onceOf(call, [actor]));
+      // Not the actor's name alone, which may be a subject's.
+      const once = onceOf(call, ["actor", actor]);
+      const { counts, isShown } = await admin.eraseActor(actor, relations, once);
       return (isShown ? done : accepted)(call, `{"actor":${quoted(actor)}${erasedJson(relations, counts)}}`);
     },
 

@@ -33,6 +33,16 @@ export function once(api: Api): void {
       expect((await api.delete(`${one}/likes/7`, key("k"))).json).toMatchObject({ active: false, changed: true });
     });
 
+    test("an actor who is called like a subject is another one", async () => {
+      const { subject, path } = freshSubject();
+      const actor = encodeURIComponent(subject);
+      await api.put(`${path}/likes/${actor}`);
+      await api.put(`${freshSubject().path}/likes/${actor}`);
+      expect((await api.delete(path, key("k"))).json.erased.likes).toBe(1);
+      expect((await api.delete(`/v1/actors/${actor}`, key("k"))).json.erased.likes).toBe(1);
+      expect((await api.get(`/v1/actors/${actor}`)).json.counts.likes).toBe(0);
+    });
+
     test("with another body is refused and counts nothing", async () => {
       const path = `${freshSubject().path}/views`;
       await api.post(path, key("k", { by: 3 }));
