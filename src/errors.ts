@@ -90,8 +90,17 @@ export class StartError extends Error {
   }
 }
 
+export function notSettled(): StartError {
+  return new StartError("the ledger does not come up to what was counted: see the server's log", EXIT.unavailable);
+}
+
 /** Codes by which the system, and SQLite on its behalf, say that something outside is missing, full or not permitted. */
 const SYSTEM_CODE = /^(?:E[A-Z0-9]{3,}|SQLITE_(?:FULL|IOERR|READONLY|CANTOPEN|BUSY|NOTADB|CORRUPT)\w*)$/;
+
+/** Every file that the process or the machine may have open is: until some are closed, be it connections. */
+export function isOutOfFiles(error: unknown): error is Error {
+  return isSystemError(error) && (error.code === "EMFILE" || error.code === "ENFILE");
+}
 
 /** The system's answer (no room, not permitted), which may be another one next time; everything else is a bug. */
 export function isSystemError(error: unknown): error is NodeJS.ErrnoException {

@@ -1,5 +1,5 @@
 import { shardOf } from "../arithmetic/shard-of.ts";
-import type { RegisterName } from "../ports/hot-store.ts";
+import { isSameState, type RegisterName } from "../ports/hot-store.ts";
 import type { FilterFiller } from "./filter-filler.ts";
 import type { SharedLedger } from "./ledger.ts";
 import type { Inspector } from "./redis/inspector.ts";
@@ -60,7 +60,7 @@ export class FilterCheck {
       const stored = left.filter((_, i) => (stamps[i] ?? 0) > 0);
       const [there] = await inspector.never([{ shard, registers: stored }]);
       left = there?.never ?? [];
-      if (there?.version === version.version && there.incarnation === version.incarnation) {
+      if (there && isSameState(there, version)) {
         return this.#differ(shard, left);
       }
     }

@@ -11,8 +11,9 @@ import type { CounterTable } from "../tallies/table.ts";
  *     reader   seq = s (even)          reads R from Redis              owns the slot: seq is still s? then R belongs to pushed
  *     sender             seq = s + 1   (R may or may not have the note)  pushed, base   seq = s + 2
  *
- * A reader that finds another seq throws its R away and reads again. Of two readers the one whose reading began later wins;
- * where both began in the same tick, the higher R, since while Redis keeps its data a count only rises, but for sets.
+ * A reader that finds another seq throws its R away and reads again; so does the sender with what its puts have answered. Of two
+ * readers the one whose reading began later wins; where both began in the same tick, the higher R, since while Redis keeps its
+ * data a count only rises, but for sets.
  */
 export interface FreshnessShare {
   slots: SharedArrayBuffer;
@@ -69,10 +70,11 @@ export class Freshness {
     return Math.max(1, Math.floor((Date.now() - this.#originMs) / TICK_MS));
   }
 
-  /** How old what the slot knows of the others is; infinite where it knows nothing. */
+  /** How old what the slot knows of the others is; infinite where it knows nothing, or the clock was set back since. */
   ageMs(slot: number): number {
     const asked = Atomics.load(this.#words, slot * WORDS + ASKED);
-    return asked <= NEVER ? Number.POSITIVE_INFINITY : (this.tick() - asked) * TICK_MS;
+    const ticks = this.tick() - asked;
+    return asked <= NEVER || ticks < 0 ? Number.POSITIVE_INFINITY : ticks * TICK_MS;
   }
 
   isKnown(slot: number): boolean {
@@ -145,30 +147,36 @@ export class Freshness {
     if (this.seq(shard) % 2 !== 0) Atomics.add(this.#seqs, shard, 1);
   }
 
-  /** Sender: Redis has this node's notes up to here. Only forwards: the slot may have another owner by now. */
-  push(slot: number, to: number): void {
-    const at = slot * WORDS + PUSHED;
-    if (((to - Atomics.load(this.#words, at)) | 0) > 0) Atomics.store(this.#words, at, to | 0);
+  /** The point of ADDS up to which Redis has this node's notes, for all that is known. */
+  pushed(slot: number): number {
+    return Atomics.load(this.#words, slot * WORDS + PUSHED);
   }
 
   /**
-   * Takes in what Redis said, asked for at tick `asked` under `seq` (null: by the sender itself, which changes seq); false
-   * where it may not be believed. Inside enter/leave.
+   * Sender: Redis has this node's notes up to `to`. `from` is what `pushed` was when the last of them was appended: where it is
+   * another one, the slot has another owner by now. (How far it is from one to the other says nothing: while Redis is away more
+   * than 2^31 may be added.)
    */
-  take(
-    table: CounterTable,
-    slot: number,
-    reading: { count: number; asked: number; shard: number; seq: number | null },
-  ) {
+  push(slot: number, { from, to }: { from: number; to: number }): void {
+    Atomics.compareExchange(this.#words, slot * WORDS + PUSHED, from, to | 0);
+  }
+
+  /**
+   * Takes in what Redis said, asked for at tick `asked` under `seq` (the sender's is odd); false where it may not be believed.
+   * Inside enter/leave.
+   */
+  take(table: CounterTable, slot: number, reading: { count: number; asked: number; shard: number; seq: number }) {
     const at = slot * WORDS;
     const { count, asked, shard, seq } = reading;
     let isTaken = false;
-    const pushed = Atomics.load(this.#words, at + PUSHED);
+    const pushed = this.pushed(slot);
     table.slots.setValueAt(slot, { count, pushed }, (rise) => {
-      if (seq !== null && (this.seq(shard) !== seq || Atomics.load(this.#words, at + PUSHED) !== pushed)) return false;
+      if (this.seq(shard) !== seq || Atomics.load(this.#words, at + PUSHED) !== pushed) return false;
       isTaken = true;
       const known = Atomics.load(this.#words, at + ASKED);
-      if (known > NEVER && (known > asked || (known === asked && rise < 0))) return false;
+      // One that is still to come is of a clock that was set back.
+      const isKnown = known > NEVER && known <= this.tick();
+      if (isKnown && (known > asked || (known === asked && rise < 0))) return false;
       Atomics.store(this.#words, at + ASKED, asked);
       return true;
     });

@@ -19,13 +19,17 @@ export function inheritOutbox(
   const keys = new ActKeys();
   let time = 0;
   let visitorsUpTo = 0;
+  // What the ledger has already; clock and keys go on from there all the same.
+  const from = index.applied;
   for (let at = outbox.start(); ; ) {
     const frames = outbox.read(at, READ_BYTES);
     for (const { bytes, next } of frames) {
       const frame = readFrame(bytes);
-      index.add(frame, next, bytes.length);
-      notes.inherit(frame.records);
-      hidden.inherit(frame.records);
+      if (next > from) {
+        index.add(frame, next, bytes.length);
+        notes.inherit(frame.records);
+        hidden.inherit(frame.records);
+      }
       keys.inherit(frame.records);
       for (const each of frame.records) {
         if (each.kind === "relation") time = Math.max(time, timeOf(each.stamp));

@@ -21,7 +21,8 @@ export class Lane {
   readonly #isMine: (source: string) => boolean;
   readonly #partitions: number;
   readonly #ownFrom: Position;
-  /** Up to here Kafka has this lane's frames. */
+  readonly #applied: () => Position;
+  /** Up to here Kafka has this lane's frames. Where it has nothing to send it stays behind. */
   #shipped: Position;
   #isDraining = false;
   #isClosed = false;
@@ -35,6 +36,8 @@ export class Lane {
     head: () => Position;
     isMine: (source: string) => boolean;
     partitions: number;
+    /** Up to here the ledger has the outbox, which may be trimmed there. */
+    applied: () => Position;
     from: Position;
     /** Before it an earlier run wrote, which may have counted with another number of partitions. */
     ownFrom: Position;
@@ -43,6 +46,7 @@ export class Lane {
     this.#reader = parts.reader;
     this.#isMine = parts.isMine;
     this.#partitions = parts.partitions;
+    this.#applied = parts.applied;
     this.#shipped = parts.from;
     this.#ownFrom = parts.ownFrom;
     if (parts.from < parts.head()) void this.#drain();
@@ -105,7 +109,7 @@ export class Lane {
         await Bun.sleep(AGAIN_MS);
         continue;
       }
-      const frames = this.#reader.read(this.#shipped, READ_BYTES);
+      const frames = this.#reader.read(Math.max(this.#shipped, this.#applied()), READ_BYTES);
       const last = frames.at(-1);
       // Nothing is awaited between this look and the end of draining: no frame can come in between.
       if (!last) break;

@@ -7,6 +7,7 @@ import type { Position } from "../ports/log.ts";
 import { readFrame } from "../records.ts";
 import { CounterTable } from "../tallies/table.ts";
 import { log } from "../telemetry/log.ts";
+import { ActQueue } from "./act-queue.ts";
 import { ActsLog } from "./acts-log.ts";
 import { AgreedKeeper } from "./agreed-keeper.ts";
 import { isAway, tried } from "./away.ts";
@@ -23,6 +24,7 @@ import { fatal, tell, tellDisk, tellStore } from "./log-tell.ts";
 import type { Act, ActAnswer, FromLog, LogCommand, LogQuestion, Shipped, ToLog } from "./messages.ts";
 import { groupsOf, Notes } from "./notes.ts";
 import { OutboxIndex } from "./outbox-index.ts";
+import { OutboxMark } from "./outbox-mark.ts";
 import { OwnActs } from "./own-acts.ts";
 import { type Parcel, parcelsOf } from "./parcels.ts";
 import type { RedisHotStore } from "./redis/hot-store.ts";
@@ -36,16 +38,12 @@ import { VisitDesk } from "./visit-desk.ts";
 /** How often the ledger is asked what it has, and Redis whether it is still the same. */
 const LOOK_MS = 500;
 
-interface Waiting {
-  acts: Act[];
-  done(answers: ActAnswer[]): void;
-}
-
 /**
  * The log thread: the only one on this node that writes the outbox and sends to Kafka.
  *
- * Acts: all that gathered while the last send was under way are stamped, numbered, appended to the outbox, sent, and
- * answered. While Kafka is away they are answered once the disk has them, and go to Kafka from the outbox, in their order.
+ * Acts: what gathered while the last send was under way is stamped, numbered, appended to the outbox, sent, and answered, as
+ * much at once as Kafka takes in a message. While Kafka is away they are answered once the disk has them, and go to Kafka from
+ * the outbox, in their order.
  * Notes: appended and synced, then sent by a lane of their own, and put into Redis.
  */
 class LogThread {
@@ -53,7 +51,7 @@ class LogThread {
   readonly #outbox: LogWriter;
   readonly #reader: FileLogReader;
   readonly #head: LogHead;
-  readonly #applied: LogHead;
+  readonly #mark: OutboxMark;
   readonly #index: OutboxIndex;
   readonly #acts: ActsLog;
   readonly #actLane: Lane;
@@ -77,7 +75,7 @@ class LogThread {
   readonly #hidden: HiddenActs;
   readonly #visits: VisitDesk;
   readonly #joined = new Map<number, MessagePort>();
-  readonly #queue: Waiting[] = [];
+  readonly #queue = new ActQueue();
   readonly #bulk: BulkDesk;
   readonly #standstill = new Standstill();
   #isPumping = false;
@@ -91,9 +89,8 @@ class LogThread {
     this.#head = new LogHead(data.logHead);
     this.#outbox = new LogWriter(data.logFolder, this.#head, { isLoose: true });
     this.#reader = new FileLogReader(data.logFolder, this.#head);
-    this.#applied = new LogHead(data.applied);
-    this.#applied.position = this.#reader.start();
-    this.#index = new OutboxIndex(this.#applied.position);
+    this.#mark = new OutboxMark(data.logFolder, this.#outbox, new LogHead(data.applied));
+    this.#index = new OutboxIndex(this.#mark.position);
     const { hot, agreed } = openRedis(settings);
     this.#hot = hot;
     this.#agreed = new AgreedKeeper(agreed, data.agreed);
@@ -187,10 +184,9 @@ class LogThread {
   // Acts
 
   #log(acts: Act[]): Promise<ActAnswer[]> {
-    return new Promise((done) => {
-      this.#queue.push({ acts, done });
-      void this.#pump();
-    });
+    const answers = this.#queue.add(acts);
+    void this.#pump();
+    return answers;
   }
 
   async #pump(): Promise<void> {
@@ -198,8 +194,8 @@ class LogThread {
     this.#isPumping = true;
     try {
       // In turns: single acts wait for one block at most.
-      while (this.#queue.length > 0 || this.#bulk.isWaiting) {
-        const batch = this.#queue.splice(0);
+      while (!this.#queue.isEmpty || this.#bulk.isWaiting) {
+        const batch = this.#queue.next();
         if (batch.length > 0) await this.#take(batch);
         await this.#bulk.next();
         tellDisk(this.#outbox.trouble);
@@ -211,7 +207,7 @@ class LogThread {
     }
   }
 
-  async #take(batch: readonly Waiting[]): Promise<void> {
+  async #take(batch: ReturnType<ActQueue["next"]>): Promise<void> {
     const all = batch.flatMap(({ acts }) => acts);
     const { answers, logged, parcels, atMs } = this.#acts.append(all);
     for (const { frame, bytes, end } of parcels) this.#index.add(frame, end, bytes.length);
@@ -240,8 +236,9 @@ class LogThread {
   #note(id: number, frame: Buffer): void {
     const { source, records } = readFrame(frame);
     try {
-      this.#notes.appending(records);
       const end = this.#outbox.append(frame);
+      // Of a note that the disk refused Redis would never hear, and its shards would wait for it for ever.
+      this.#notes.appended(records);
       this.#index.add({ source, records }, end, frame.length);
       fault("cluster.note.appended");
       tell({ kind: "noted", id, end });
@@ -306,7 +303,7 @@ class LogThread {
     // With nothing to ask for it is asked all the same, to know whether it is there.
     if (sources.length === 0) await this.#ledger.positions();
     else this.#index.take(await this.#ledger.lastOf(sources));
-    this.#applied.position = this.#index.applied;
+    this.#mark.moveTo(this.#index.applied);
     await this.#visits.inherit();
     this.#standstill.look(this.#index.applied, this.#index.sources().length > 0);
     this.#sendAgain();
@@ -375,7 +372,8 @@ class LogThread {
       partitions: this.#data.partitions,
       head: () => this.#head.position,
       isMine,
-      from: this.#reader.start(),
+      applied: () => this.#index.applied,
+      from: this.#mark.position,
       ownFrom: this.#head.position,
     });
   }
@@ -387,7 +385,7 @@ class LogThread {
     const until = performance.now() + 2_000;
     while (!(this.#actLane.isEmpty && this.#noteLane.isEmpty) && performance.now() < until) await Bun.sleep(10);
     this.#outbox.close();
-    for (const each of [this.#actLane, this.#noteLane, this.#ends, this.#spool, this.#ledger]) each.close();
+    for (const each of [this.#actLane, this.#noteLane, this.#ends, this.#spool, this.#ledger, this.#mark]) each.close();
     await this.#hot.close();
     for (const port of this.#joined.values()) port.close();
     tell({ kind: "stopped" });

@@ -26,8 +26,10 @@ interface Unsettled {
   notes: number;
   /** The last one that was appended, numbered over all shards; a confirmation of all up to here settles the shard. */
   last: number;
-  /** By slot: up to where the outbox has it. */
-  marks: Map<number, number>;
+  /** The shard's seq since then, for as long as only notes change what Redis shows of it. */
+  seq: number;
+  /** By slot: what `pushed` was, and up to where the outbox has it. */
+  marks: Map<number, { from: number; to: number }>;
 }
 
 /**
@@ -46,23 +48,21 @@ export class Notes {
     this.#freshness = parts.freshness;
   }
 
-  /** Before a note of this run is appended. */
-  appending(records: readonly LogRecord[]): void {
+  /** A note of this run stands in the outbox; before anything of it goes out. */
+  appended(records: readonly LogRecord[]): void {
     const touched = new Set<number>();
     for (const record of records) {
       if (record.kind !== "tally" || record.once) continue;
       let there = this.#shards.get(record.shard);
       if (!there) {
-        there = { since: this.#lastNote + 1, notes: 0, last: 0, marks: new Map() };
-        this.#shards.set(record.shard, there);
-        this.#freshness.open(record.shard);
+        there = this.#open(record.shard);
       }
       if (!touched.has(record.shard)) {
         touched.add(record.shard);
         there.notes++;
         there.last = ++this.#lastNote;
       }
-      there.marks.set(record.slot, record.notedAfter);
+      there.marks.set(record.slot, { from: this.#freshness.pushed(record.slot), to: record.notedAfter });
     }
   }
 
@@ -70,9 +70,9 @@ export class Notes {
   inherit(records: readonly LogRecord[]): void {
     for (const record of records) {
       if (record.kind !== "tally" || record.once || this.#shards.has(record.shard)) continue;
-      const last = ++this.#lastNote;
-      this.#shards.set(record.shard, { since: last, notes: 1, last, marks: new Map() });
-      this.#freshness.open(record.shard);
+      const there = this.#open(record.shard);
+      there.notes = 1;
+      there.last = ++this.#lastNote;
     }
   }
 
@@ -81,7 +81,7 @@ export class Notes {
     return this.#shards.get(shard)?.last ?? 0;
   }
 
-  /** What `confirm` is to be told later; after `appending`. */
+  /** What `confirm` is to be told later; after `appended`. */
   runOf(shard: number): number {
     return this.#shards.get(shard)?.since ?? 0;
   }
@@ -100,7 +100,7 @@ export class Notes {
     there.notes--;
     if (there.notes > 0) return;
     this.#push(there);
-    this.#takeIn(shard, group, counts, tick);
+    this.#takeIn(shard, there.seq, { group, counts, tick });
     this.#settle(shard);
   }
 
@@ -114,12 +114,27 @@ export class Notes {
     return true;
   }
 
+  #open(shard: number): Unsettled {
+    this.#freshness.open(shard);
+    const seq = this.#freshness.seq(shard);
+    const there = { since: this.#lastNote + 1, notes: 0, last: 0, seq, marks: new Map() };
+    this.#shards.set(shard, there);
+    return there;
+  }
+
   #push({ marks }: Unsettled): void {
     for (const [slot, mark] of marks) this.#freshness.push(slot, mark);
   }
 
-  /** The puts' answers are readings too: counters that are added to all the time need no other. */
-  #takeIn(shard: number, group: TallyGroup, counts: (number | null)[], asked: number): void {
+  /**
+   * The puts' answers are readings too: counters that are added to all the time need no other. But what was set, erased or merged
+   * since the shard was opened they may be from before.
+   */
+  #takeIn(
+    shard: number,
+    seq: number,
+    { group, counts, tick }: { group: TallyGroup; counts: (number | null)[]; tick: number },
+  ): void {
     this.#table.enter();
     try {
       for (const [i, [metric, subject]] of group.amounts.entries()) {
@@ -127,7 +142,7 @@ export class Notes {
         if (count === null || count === undefined) continue;
         const slot = this.#table.find(metric, subject);
         if (slot < 0 || !this.#table.isLoaded(slot)) continue;
-        this.#freshness.take(this.#table, slot, { count, asked, shard, seq: null });
+        this.#freshness.take(this.#table, slot, { count, asked: tick, shard, seq });
       }
     } finally {
       this.#table.leave();

@@ -71,6 +71,7 @@ test("what an earlier run wrote for another number of partitions is divided anew
     head: () => 2,
     isMine: () => true,
     partitions: PARTITIONS,
+    applied: () => 0,
     from: 0,
     ownFrom: 1,
   });
@@ -103,6 +104,7 @@ test("of an erasure that Kafka took in part all parts go again", async () => {
     head: () => log.at(-1)?.next ?? 0,
     isMine: () => true,
     partitions: PARTITIONS,
+    applied: () => 0,
     from: 0,
     ownFrom: 0,
   });

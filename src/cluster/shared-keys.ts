@@ -59,18 +59,19 @@ export class SharedKeys {
         const answer = await this.#hot.putKeyed(shard, { ...put, atMs: Date.now() });
         if (answer === "none" || answer === "foreign") {
           await this.#shards.repair(shard);
-        } else if (answer.status === "behind") {
-          if (isNew) await this.#shards.repair(shard);
-          const { known, version } = await this.#ledger.keyHint(shard, put.key);
-          // The ledger has counted it: the copy must have that before anyone is told.
-          if (known) await this.#shards.repair(shard);
-          if (known) return { count: null };
-          put.version = version;
-          isNew = true;
-        } else {
-          if (answer.status === "decided") return { count: null };
+        } else if (answer.status === "ok") {
           if (answer.body !== put.body) throw keyReused();
           return { count: answer.count };
+        } else {
+          if (answer.status === "behind" && isNew) await this.#shards.repair(shard);
+          const { known, version } = await this.#ledger.keyHint(shard, put.key);
+          // Another node's act may have been the first in the log: then this one is not counted.
+          if (known && known.body !== put.body) throw keyReused();
+          // The ledger has counted it: the copy must have that before anyone is told.
+          if (known && answer.status === "behind") await this.#shards.repair(shard);
+          if (known || answer.status === "decided") return { count: null };
+          put.version = version;
+          isNew = true;
         }
       }
     } catch (error) {

@@ -1,5 +1,5 @@
 import { reload, type Settings } from "../config.ts";
-import { StartError } from "../errors.ts";
+import { isSystemError, StartError } from "../errors.ts";
 import { log, setUpLog } from "../telemetry/log.ts";
 
 /**
@@ -22,7 +22,11 @@ async function readAgain(old: Settings, apply: (settings: Settings) => Promise<v
     log.info("settings read again", { changed });
     if (needsRestart.length > 0) log.warn("these settings need a restart", { settings: needsRestart });
   } catch (error) {
-    if (!(error instanceof StartError)) throw error;
-    log.error("the new settings are wrong, the old ones stay", { problem: error.message });
+    // A full disk or a busy ledger, where a metric is to be noted, ends no server that counts.
+    if (isSystemError(error))
+      log.error("the new settings cannot be taken, the old ones stay: send SIGHUP again", { error });
+    else if (error instanceof StartError)
+      log.error("the new settings are wrong, the old ones stay", { problem: error.message });
+    else throw error;
   }
 }

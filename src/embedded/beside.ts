@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { EXIT, StartError } from "../errors.ts";
+import { EXIT, notSettled, StartError } from "../errors.ts";
 import { SETTLE_MS_MAX } from "../limits.ts";
 import { filesOf } from "../local/files.ts";
 import { takeFolder } from "../local/folder.ts";
@@ -118,8 +118,4 @@ function isServed(folder: string): boolean {
   const lock = takeFolder(folder, "embedded", DataLock.take);
   lock?.release();
   return lock === null;
-}
-
-function notSettled(): StartError {
-  return new StartError("the ledger does not come up to what was counted: see the server's log", EXIT.unavailable);
 }

@@ -6,12 +6,12 @@ import { type HourRow, type SketchRow, tallyRows } from "../transfer/tally-rows.
 const CACHE_KIB = 16 * 1024;
 const BUSY_MS = 5_000;
 
-/** Hours of tallies, folded or not. */
+/** Hours of tallies, folded or not. What stands before all hours is in the history at once, and in `deltas` for the count alone. */
 const TALLIES = `
   SELECT subject, metric, at, sum(amount) AS amount FROM (
     SELECT subject, metric, at, amount FROM history
     UNION ALL
-    SELECT subject, metric, at, amount FROM deltas
+    SELECT subject, metric, at, amount FROM deltas WHERE at > 0
   ) WHERE metric IN (SELECT id FROM metrics WHERE kind = 'tally')
   GROUP BY subject, metric, at HAVING sum(amount) <> 0 ORDER BY subject, metric, at`;
 const SKETCHES = "SELECT subject, metric, sketch AS visitors FROM sketches WHERE day = 0 ORDER BY subject, metric";

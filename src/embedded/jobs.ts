@@ -1,8 +1,8 @@
 import type { MessagePort } from "node:worker_threads";
 import { isActive } from "../arithmetic/stamp.ts";
-import { keyReused, Problem, unavailable } from "../errors.ts";
+import { keyReused, notSettled, Problem, unavailable } from "../errors.ts";
 import { Turns } from "../lib/turns.ts";
-import { ACT_WAIT_MS_MAX, JOB_LATE_MS, JOB_WAIT_MS_MAX, RECOUNTS_AT_ONCE } from "../limits.ts";
+import { ACT_WAIT_MS_MAX, JOB_LATE_MS, JOB_WAIT_MS_MAX, RECOUNTS_AT_ONCE, SETTLE_MS_MAX } from "../limits.ts";
 import { noRoom, untilRoom } from "../local/room.ts";
 import { COUNT_MAX, type Metric, type Subject } from "../model.ts";
 import type { OnceKey } from "../ports/counting.ts";
@@ -115,7 +115,17 @@ export class Jobs {
   #do(request: AdminRequest): Promise<Outcome> {
     if (request.kind === "set") return this.#set(request);
     const { promise, resolve, reject } = Promise.withResolvers<Outcome>();
+    const asked = performance.now();
+    let isGivenUp = false;
+    const waiting = setInterval(() => {
+      if (!this.#isTooLate(asked)) return;
+      isGivenUp = true;
+      clearInterval(waiting);
+      reject(unavailable("an erasure or a merge before this one is not done yet; nothing was done"));
+    }, JOB_LATE_MS);
     void this.#turns.take("job").then(async (end) => {
+      clearInterval(waiting);
+      if (isGivenUp) return end();
       const late = new Late(resolve);
       try {
         resolve(await this.#job(request, late));
@@ -138,6 +148,25 @@ export class Jobs {
         return this.#eraseActor(request, late);
       case "merge":
         return this.#merge(request, late);
+    }
+  }
+
+  /**
+   * Does `work` while these counters stand still: what was counted of them is in the ledger, and nothing of their subjects is
+   * logged meanwhile. What workers add is owed.
+   */
+  async still(counters: readonly { metric: number; subject: Subject }[], work: () => void): Promise<void> {
+    const end = await this.#turns.take("job");
+    try {
+      await this.#ask({ kind: "hold-subjects", subjects: counters.map(({ subject }) => subject) });
+      const slots = () => this.#slotsOf(counters.map(({ metric, subject }) => [metric, subject]));
+      await this.#flusher.around(slots, Date.now(), async () => {
+        if (!(await this.#control.untilApplied(this.#control.head, SETTLE_MS_MAX))) throw notSettled();
+        work();
+      });
+    } finally {
+      await this.#ask({ kind: "release" });
+      end();
     }
   }
 
@@ -224,10 +253,16 @@ export class Jobs {
     const atMs = Date.now();
     return this.#askLoaded(async () => {
       await this.#load(counters);
-      const slots = () =>
-        counters.map(([metric, subject]) => this.#table.find(metric, subject)).filter((slot) => slot >= 0);
-      return this.#flusher.around(slots, atMs, () => this.#ask(job()));
+      return this.#flusher.around(
+        () => this.#slotsOf(counters),
+        atMs,
+        () => this.#ask(job()),
+      );
     });
+  }
+
+  #slotsOf(counters: readonly Counter[]): number[] {
+    return counters.map(([metric, subject]) => this.#table.find(metric, subject)).filter((slot) => slot >= 0);
   }
 
   /** Again and again while a counter has left the table in between. */
@@ -268,9 +303,13 @@ export class Jobs {
     const asked = performance.now();
     while (!(await this.#control.untilApplied(end, JOB_LATE_MS))) {
       if (this.#isStopped) throw unavailable("the server stops; what was asked is in the log and will be done");
-      const waitedMs = performance.now() - asked;
-      if (this.#control.failing || waitedMs > JOB_WAIT_MS_MAX) late.tell({ counts, isShown: false });
+      if (this.#isTooLate(asked)) late.tell({ counts, isShown: false });
     }
+  }
+
+  /** Whether who asked then is to be told that the ledger does not come to it. */
+  #isTooLate(asked: number): boolean {
+    return this.#control.failing || performance.now() - asked > JOB_WAIT_MS_MAX;
   }
 
   /** Everyone who is in the table's brackets now is out. */

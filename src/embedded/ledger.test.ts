@@ -12,7 +12,7 @@ import { BatchBuilder } from "../projector/batch.ts";
 import { checkLedger, repairLedger } from "./check.ts";
 import { Filters } from "./filters.ts";
 import { openWriting, SqliteLedgerWriter } from "./ledger.ts";
-import { ensureMetrics, prepareLedger, shareLedger } from "./open-ledger.ts";
+import { ensureMetrics, ensureMetricsBeside, prepareLedger, shareLedger } from "./open-ledger.ts";
 import { SqliteLedgerReader } from "./reads.ts";
 
 const BOUNDS = { segmentRows: 40, totalsFrom: 3, deltas: { segmentRows: 30, foldFrom: 2 } };
@@ -144,6 +144,18 @@ describe("metrics", () => {
     expect(() => ensureMetrics(path, swapped)).toThrow(KindContradiction);
     expect(() => ensureMetrics(path, swapped)).toThrow(/likes is stored as a relation.*views is stored as a tally/);
     expect(rows("SELECT name FROM metrics").length).toBe(2);
+  });
+
+  test("are taken in beside one who writes, and nobody stands still meanwhile", async () => {
+    prepareLedger(path);
+    const other = openWriting(path);
+    other.run("BEGIN IMMEDIATE");
+    const taken = ensureMetricsBeside(path, [likes]);
+    expect(await Promise.race([taken, Bun.sleep(50).then(() => "waiting")])).toBe("waiting");
+    other.run("COMMIT");
+    expect(await taken).toEqual([{ id: 1, ...likes }]);
+    other.close(true);
+    await expect(ensureMetricsBeside(join(folder, "none", "ledger.db"), [likes])).rejects.toThrow(StartError);
   });
 
   test("are at most 255", () => {

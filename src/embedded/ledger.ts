@@ -1,5 +1,5 @@
 import { Database } from "bun:sqlite";
-import { closeSync, existsSync, fsyncSync, openSync, statSync } from "node:fs";
+import { closeSync, fsyncSync, openSync, statSync } from "node:fs";
 import { SHARDS } from "../arithmetic/shard.ts";
 import { fault } from "../lib/fault.ts";
 import { UPLOAD_STORED_MS } from "../limits.ts";
@@ -56,6 +56,8 @@ export class SqliteLedgerWriter implements LedgerWriter {
   #keeper: FilterKeeper;
   #position: Position;
   #durable = -1;
+  /** Open all the time: with every file in use, by connections, a batch must still become durable. */
+  #wal: number;
   #last = new Map<string, Float64Array>();
   #prunedStep = 0;
   #oldHistory: OldHistory;
@@ -78,6 +80,8 @@ export class SqliteLedgerWriter implements LedgerWriter {
     this.#keeper = new FilterKeeper(this.#db, filters);
     this.#sql = prepare(this.#db);
     this.#position = this.#sql.position.get()?.at ?? 0;
+    // It is there since the first read, and stays as long as somebody is connected.
+    this.#wal = openSync(`${path}-wal`, "r+");
     for (const { source, shard, last } of this.#sql.sources.all()) this.#lastOf(source)[shard] = last;
   }
 
@@ -119,15 +123,7 @@ export class SqliteLedgerWriter implements LedgerWriter {
   makeDurable(): Position {
     if (this.#durable === this.#position) return this.#durable;
     const position = this.#position;
-    const wal = `${this.#path}-wal`;
-    if (existsSync(wal)) {
-      const fd = openSync(wal, "r+");
-      try {
-        fsyncSync(fd);
-      } finally {
-        closeSync(fd);
-      }
-    }
+    fsyncSync(this.#wal);
     this.#durable = position;
     return position;
   }
@@ -155,6 +151,7 @@ export class SqliteLedgerWriter implements LedgerWriter {
   close(): void {
     this.#db.run(`PRAGMA busy_timeout = ${RESTART_WAIT_MS}`);
     this.#db.query("PRAGMA wal_checkpoint(TRUNCATE)").all();
+    closeSync(this.#wal);
     this.#db.close(true);
   }
 
@@ -180,8 +177,11 @@ export class SqliteLedgerWriter implements LedgerWriter {
   #shrinkWal(): void {
     if (walBytes(this.#path) < WAL_BYTES_MAX) return;
     this.#db.run(`PRAGMA busy_timeout = ${RESTART_WAIT_MS}`);
-    this.#db.query("PRAGMA wal_checkpoint(TRUNCATE)").get();
-    this.#db.run(`PRAGMA busy_timeout = ${BUSY_MS}`);
+    try {
+      this.#db.query("PRAGMA wal_checkpoint(TRUNCATE)").get();
+    } finally {
+      this.#db.run(`PRAGMA busy_timeout = ${BUSY_MS}`);
+    }
   }
 
   /** Keys are kept a step longer than they count. */

@@ -25,7 +25,7 @@ import { serveBeside } from "./beside.ts";
 import { Imports } from "./imports.ts";
 import { Jobs } from "./jobs.ts";
 import { SqliteMilestoneBox } from "./milestone-box.ts";
-import { ensureMetrics } from "./open-ledger.ts";
+import { ensureMetricsBeside } from "./open-ledger.ts";
 import { Overlay } from "./overlay.ts";
 import type { ProjectorLink } from "./projector-link.ts";
 import type { RankerLink } from "./ranker-link.ts";
@@ -81,6 +81,8 @@ export class EmbeddedNode {
   readonly #disk: LogDisk;
   readonly #socket: SocketServer | null;
   readonly #webhooks: Webhooks | null;
+  /** Those that may still add. */
+  readonly #workers = new Set<number>();
   /** Whether there was a worker: other commands are a node for a moment, and may know nothing of the server's settings. */
   #isServing = false;
 
@@ -141,6 +143,7 @@ export class EmbeddedNode {
   /** What worker `index` needs, with its own way to the writer, and what of it is handed over rather than copied. */
   join(index: number): { share: EmbeddedShare; transfer: Transferable[] } {
     this.#isServing = true;
+    this.#workers.add(index);
     const thread = FIRST_WORKER_THREAD + index;
     const way = this.#writer.join(thread);
     const { port1, port2: admin } = new MessageChannel();
@@ -155,6 +158,7 @@ export class EmbeddedNode {
   /** Worker `index` has ended, however it did. What it added and did not mark as dirty is looked for. */
   left(index: number): void {
     const thread = FIRST_WORKER_THREAD + index;
+    this.#workers.delete(index);
     this.#writer.left(thread);
     this.#visitors.claims.threadGone(thread);
     this.#jobs.left(thread);
@@ -168,9 +172,9 @@ export class EmbeddedNode {
     if (this.#keeper.press()) this.#projector.control.urge();
   }
 
-  /** Metrics that the settings have now; throws StartError where a kind contradicts stored data. */
-  configure(settings: Settings): Metric[] {
-    this.metrics = ensureMetrics(this.#files.ledger, settings.metrics);
+  /** Metrics that the settings have now; throws StartError where a kind contradicts stored data, or nothing can be stored. */
+  async configure(settings: Settings): Promise<Metric[]> {
+    this.metrics = await ensureMetricsBeside(this.#files.ledger, settings.metrics);
     return this.metrics;
   }
 
@@ -220,8 +224,10 @@ export class EmbeddedNode {
     const stores = await verifyStores(data, say);
     const ledger = new SqliteLedgerReader(ledgerPath, filters);
     try {
+      if (stores.mended > 0) this.#ranker.beginAnew();
       const parts = { table: this.#table, overlay: this.#overlay, ledger, metrics: this.metrics };
-      const table = await new TableCheck({ ...parts, settle: () => this.settle(SETTLE_MS_MAX) }).run(repair, say);
+      const settle = () => this.settle(SETTLE_MS_MAX);
+      const table = await new TableCheck({ ...parts, settle, jobs: this.#jobs }).run(repair, say);
       return {
         differences: stores.differences + table.differences,
         mended: stores.mended + table.mended,
@@ -247,7 +253,8 @@ export class EmbeddedNode {
     await this.#ranker.stop();
     await this.#projector.stop(this.#head.position);
     fault("stop.projected");
-    if (isLogged) this.#table.closeClean();
+    // What one adds that did not end in time is found by the next start.
+    if (isLogged && this.#workers.size === 0) this.#table.closeClean();
     else this.#table.close();
     fault("stop.closed");
     this.#lock.release();

@@ -1,6 +1,7 @@
 import { Database } from "bun:sqlite";
 import { statSync } from "node:fs";
 import { drizzle } from "drizzle-orm/bun-sqlite";
+import { isSystemError, StartError } from "../errors.ts";
 import type { Metric, MetricKind, MetricSetting } from "../model.ts";
 import { numberMetrics } from "../ports/metric-numbers.ts";
 import { createFilterShare, type FilterShare, Filters } from "./filters.ts";
@@ -18,6 +19,10 @@ import { loadSegments } from "./segments.ts";
 const FILTER_BYTES_MIN = 512 * 1024 * 1024;
 const FILTER_BYTES_MAX = 2048 * 1024 * 1024;
 
+/** A transaction of the projector takes that long at most, and so it is looked whether it has ended. */
+const BESIDE_MS_MAX = 60_000;
+const BESIDE_PAUSE_MS = 20;
+
 /** At the start, on main, before any other thread opens it: creates or migrates the ledger. */
 export function prepareLedger(path: string, mayMigrate = true): void {
   const db = openWriting(path);
@@ -31,11 +36,12 @@ export function prepareLedger(path: string, mayMigrate = true): void {
 }
 
 /**
- * The configured metrics with their numbers, in their order; new ones get the next. Also for a running ledger (SIGHUP).
+ * The configured metrics with their numbers, in their order; new ones get the next. Also for a running ledger.
  * Throws StartError where a kind contradicts stored data.
  */
-export function ensureMetrics(path: string, configured: readonly MetricSetting[]): Metric[] {
+export function ensureMetrics(path: string, configured: readonly MetricSetting[], waitMs?: number): Metric[] {
   const db = openWriting(path);
+  if (waitMs !== undefined) db.run(`PRAGMA busy_timeout = ${waitMs}`);
   // On disk before it returns: the log, which is synced for itself, will hold these numbers.
   db.run("PRAGMA synchronous = FULL");
   try {
@@ -50,6 +56,25 @@ export function ensureMetrics(path: string, configured: readonly MetricSetting[]
     );
   } finally {
     db.close(true);
+  }
+}
+
+/**
+ * The same while a server runs, whose main thread must not stand still for as long as a merge of a million actors keeps others
+ * from writing. Throws StartError where the ledger cannot be written.
+ */
+export async function ensureMetricsBeside(path: string, configured: readonly MetricSetting[]): Promise<Metric[]> {
+  const deadline = performance.now() + BESIDE_MS_MAX;
+  for (;;) {
+    try {
+      return ensureMetrics(path, configured, 0);
+    } catch (error) {
+      if (!isSystemError(error)) throw error;
+      const isBusy = error.code?.startsWith("SQLITE_BUSY") === true;
+      if (!isBusy || performance.now() > deadline)
+        throw new StartError(`the ledger cannot be written now: ${error.message}`);
+    }
+    await Bun.sleep(BESIDE_PAUSE_MS);
   }
 }
 

@@ -8,7 +8,7 @@ export interface RankerData {
   halfLifeS: number;
 }
 
-export type RankerCommand = { kind: "join"; port: MessagePort } | { kind: "stop" };
+export type RankerCommand = { kind: "join"; port: MessagePort } | { kind: "anew" } | { kind: "stop" };
 
 /** Main's end of the ranker thread. */
 export class RankerLink {
@@ -23,6 +23,11 @@ export class RankerLink {
     const { port1, port2 } = new MessageChannel();
     this.#command({ kind: "join", port: port2 }, [port2]);
     return port1;
+  }
+
+  /** What it looks back on has changed behind it. */
+  beginAnew(): void {
+    this.#command({ kind: "anew" });
   }
 
   /** What it has not kept yet stays among the ledger's changes. */

@@ -17,6 +17,8 @@ const LISTS_MS = 250;
 const LISTS_SHARE = 5;
 /** Where the disk is full. */
 const RETRY_MS = 1_000;
+/** Where the ledger has what cannot be read. */
+const BROKEN_MS = 10_000;
 
 /** Ranks in a thread of its own: a look at a million subjects may take it a while, and nobody waits for it. */
 class RankerThread {
@@ -30,6 +32,7 @@ class RankerThread {
   /** Changes that no list shows yet. */
   #isStale = false;
   #listsAtMs = 0;
+  #retryAtMs = 0;
   #askedAtMs = Number.NEGATIVE_INFINITY;
 
   constructor({ ledgerPath, candidates, halfLifeS }: RankerData) {
@@ -52,6 +55,11 @@ class RankerThread {
       this.#steps.interrupt();
       return;
     }
+    if (command.kind === "anew") {
+      this.#ranker.beginAnew();
+      this.#retryAtMs = 0;
+      return;
+    }
     const { port } = command;
     this.#ports.add(port);
     port.on("message", (name: ToRanker) => this.#want(name, port));
@@ -63,6 +71,7 @@ class RankerThread {
 
   /** True: there is more to do at once. */
   async #look(): Promise<boolean> {
+    if (performance.now() < this.#retryAtMs) return false;
     try {
       this.#isWhole = false;
       const isWanted = performance.now() - this.#askedAtMs < RANKED_UNASKED_MS;
@@ -80,11 +89,13 @@ class RankerThread {
       const tookMs = performance.now() - nowMs;
       this.#listsAtMs = nowMs + Math.max(LISTS_MS, LISTS_SHARE * tookMs);
     } catch (error) {
-      const unavailable = asUnavailable(error);
-      if (!(unavailable instanceof LedgerUnavailable)) throw error;
       if (this.#isStopping) return false;
-      log.limited("rankings", 60_000).error("the rankings cannot be kept in the ledger, trying again", { error });
-      await Bun.sleep(RETRY_MS);
+      const isUnavailable = asUnavailable(error) instanceof LedgerUnavailable;
+      const what = isUnavailable ? "cannot be kept in the ledger" : "cannot be worked out (tally verify may say why)";
+      log.limited("rankings", 60_000).error(`the rankings ${what}, trying again`, { error });
+      this.#retryAtMs = performance.now() + (isUnavailable ? RETRY_MS : BROKEN_MS);
+      // Counting goes on without them.
+      if (!isUnavailable) this.#ranker.beginAnew();
     }
     return false;
   }

@@ -1,11 +1,14 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { DAY_MS } from "../arithmetic/days.ts";
 import { ALL_TIME } from "../distinct/sketches.ts";
+import { wallMs } from "../lib/fault.ts";
 import { SETTLE_MS_MAX } from "../limits.ts";
 import { FileLogReader, LogHead } from "../local/log.ts";
+import { inWords } from "../rankings/check.ts";
 import { readFrame } from "../records.ts";
 import { checkLedger, type LedgerDifference, repairLedger } from "./check.ts";
 import { FilterCheck, type FilterDifference } from "./check-filters.ts";
+import { checkKeptSteps, repairSteps } from "./check-steps.ts";
 import { Filters } from "./filters.ts";
 import { storedMetrics } from "./open-ledger.ts";
 import type { VerifyData, VerifyMessage } from "./verify.ts";
@@ -16,12 +19,17 @@ const READ_BYTES = 4 * 1024 * 1024;
 
 /**
  * Recounts in a thread of its own, as it may take a minute, and the server goes on counting. In one snapshot of the
- * ledger: its rows against its counts; then the filters that must know these rows; and the log's frames, which must be whole
+ * ledger: its rows against its counts; then its history against what is kept for the rankings; then the filters that must know these rows; and the log's frames, which must be whole
  * and numbered without a gap.
  */
-function main({ ledgerPath, filters, logFolder, logHead, repair }: VerifyData): void {
+async function main({ ledgerPath, filters, logFolder, logHead, repair }: VerifyData): Promise<void> {
   const names = metricNames(ledgerPath);
   compare(checkLedger(ledgerPath), names, repair && ((found) => repairLedger(ledgerPath, found)));
+  // Behind the counts: what is mended of a relation's history falls in no hour.
+  const steps = await checkKeptSteps(ledgerPath, wallMs());
+  if (repair && steps.broken.length + steps.differences.length > 0) repairSteps(ledgerPath, steps);
+  for (const text of inWords(steps, (name) => countOf(name, names)))
+    tell({ kind: "difference", text, isMended: repair });
   const check = new FilterCheck(ledgerPath, filters);
   compare(check.run(), names, repair && ((found) => (new Filters(filters).refill(SETTLE_MS_MAX) ? [] : found)));
   check.close();
@@ -83,6 +91,10 @@ function checkLog(folder: string, head: LogHead): { frames: number; records: num
   return { frames, records };
 }
 
+function countOf({ metric, subject }: { metric: number; subject: string }, names: ReadonlyMap<number, string>): string {
+  return `${names.get(metric) ?? `metric ${metric}`} on ${subject}`;
+}
+
 function describe(difference: Difference, names: ReadonlyMap<number, string>): string {
   const nameOf = (metric: number) => names.get(metric) ?? `metric ${metric}`;
   switch (difference.what) {
@@ -135,4 +147,4 @@ function tell(message: VerifyMessage): void {
   parentPort?.postMessage(message);
 }
 
-main(workerData as VerifyData);
+void main(workerData as VerifyData);

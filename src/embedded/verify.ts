@@ -1,10 +1,12 @@
 import { Worker } from "node:worker_threads";
+import { notSettled } from "../errors.ts";
 import { threadEntry } from "../lib/threads.ts";
 import { COUNT_MAX, type Metric } from "../model.ts";
 import type { Say, Verified } from "../ports/verified.ts";
 import type { CounterTable } from "../tallies/table.ts";
 import { expectedCount } from "./expected.ts";
 import type { FilterShare } from "./filters.ts";
+import type { Jobs } from "./jobs.ts";
 import { type Overlay, RegisterKey } from "./overlay.ts";
 import type { SqliteLedgerReader } from "./reads.ts";
 
@@ -47,18 +49,24 @@ const LOOKS = 20;
 /** Counters looked at between two turns of main's event loop. */
 const SLICE = 2_000;
 
+interface Key {
+  metric: number;
+  subject: string;
+}
+
 /**
  * The counter table against the ledger and what is on its way to it, on main, beside the requests.
  *
- * What a slot shows less what it owes is what log and ledger must have. Of a tally nothing is on its way right after the
- * flush has been applied, because only main flushes; of a relation the overlay has it. An act between two looks makes them
- * differ for a moment, so a counter is different only if it stays so.
+ * What a slot shows less what it owes is what log and ledger must have. Of a relation the overlay has what is on its way. Of a
+ * tally nothing is right after the flush has been applied, but for increments with a key, of bodies and imports. So those
+ * that differ are looked at again, and those that always did once more while nothing is logged of them: that decides.
  */
 export class TableCheck {
   readonly #table: CounterTable;
   readonly #parts: { overlay: Overlay; ledger: SqliteLedgerReader; key: RegisterKey };
   readonly #metrics: ReadonlyMap<number, Metric>;
   readonly #settle: () => Promise<boolean>;
+  readonly #jobs: Pick<Jobs, "still">;
 
   constructor(parts: {
     table: CounterTable;
@@ -67,48 +75,70 @@ export class TableCheck {
     metrics: readonly Metric[];
     /** Flushes and waits until the ledger has it. */
     settle: () => Promise<boolean>;
+    jobs: Pick<Jobs, "still">;
   }) {
     this.#table = parts.table;
     this.#parts = { overlay: parts.overlay, ledger: parts.ledger, key: new RegisterKey() };
     this.#metrics = new Map(parts.metrics.map((metric) => [metric.id, metric]));
     this.#settle = parts.settle;
+    this.#jobs = parts.jobs;
   }
 
   async run(repair: boolean, say: Say): Promise<{ differences: number; mended: number; counters: number }> {
-    const keys: { metric: number; subject: string }[] = [];
-    this.#table.visitLoaded((slot) => keys.push(this.#table.key(slot)));
-    let suspects = keys;
-    for (let look = 0; look < LOOKS && suspects.length > 0; look++) {
-      await this.#settle();
-      suspects = await this.#different(suspects);
+    const all = await this.#lookAtAll();
+    let { suspects } = all;
+    for (let look = 1; look < LOOKS && suspects.length > 0; look++) {
+      if (!(await this.#settle())) throw notSettled();
+      const again = suspects;
+      suspects = [];
+      for (let from = 0; from < again.length; from += SLICE) {
+        suspects.push(...again.slice(from, from + SLICE).filter((key) => this.#isDifferent(key)));
+        await Bun.sleep(0);
+      }
     }
-    for (const { metric, subject } of suspects) {
-      const both = this.#look(metric, subject);
-      if (!both) continue;
-      const name = this.#metrics.get(metric)?.name ?? `metric ${metric}`;
-      if (repair) this.#table.addToBase(both.slot, both.expected - both.found);
-      say(`counter of ${name} on ${subject}: shows ${both.found}, the ledger has ${both.expected}`, repair);
+    let differences = 0;
+    for (let from = 0; from < suspects.length; from += SLICE) {
+      const keys = suspects.slice(from, from + SLICE);
+      await this.#jobs.still(keys, () => {
+        for (const key of keys) if (this.#decide(key, repair, say)) differences++;
+      });
     }
-    return { differences: suspects.length, mended: repair ? suspects.length : 0, counters: keys.length };
+    return { differences, mended: repair ? differences : 0, counters: all.counters };
   }
 
-  async #different(keys: { metric: number; subject: string }[]): Promise<{ metric: number; subject: string }[]> {
-    const different: { metric: number; subject: string }[] = [];
-    for (let from = 0; from < keys.length; from += SLICE) {
-      for (const key of keys.slice(from, from + SLICE)) {
-        const both = this.#look(key.metric, key.subject);
-        if (both && both.found !== both.expected) different.push(key);
-      }
-      await Bun.sleep(0);
-    }
-    return different;
+  async #lookAtAll(): Promise<{ suspects: Key[]; counters: number }> {
+    const suspects: Key[] = [];
+    let counters = 0;
+    if (!(await this.#settle())) throw notSettled();
+    const look = (slot: number): void => {
+      counters++;
+      const key = this.#table.key(slot);
+      if (this.#isDifferent(key)) suspects.push(key);
+    };
+    for (let from = 0; this.#table.visitLoaded(from, from + SLICE, look); from += SLICE) await Bun.sleep(0);
+    return { suspects, counters };
+  }
+
+  #isDifferent({ metric, subject }: Key): boolean {
+    const both = this.#look(metric, subject);
+    return both !== null && both.found !== both.expected;
+  }
+
+  /** Whether it is different, of one that stands still. */
+  #decide({ metric, subject }: Key, repair: boolean, say: Say): boolean {
+    const both = this.#look(metric, subject);
+    if (both === null || both.found === both.expected) return false;
+    const name = this.#metrics.get(metric)?.name ?? `metric ${metric}`;
+    if (repair) this.#table.addToBase(both.slot, both.expected - both.found);
+    say(`counter of ${name} on ${subject}: shows ${both.found}, the ledger has ${both.expected}`, repair);
+    return true;
   }
 
   /** Null where the counter has left the table. */
   #look(metric: number, subject: string): { slot: number; found: number; expected: number } | null {
     const slot = this.#table.find(metric, subject);
     if (slot < 0 || !this.#table.isLoaded(slot)) return null;
-    const found = Math.min(this.#table.shown(slot) - this.#table.owed(slot), COUNT_MAX);
+    const found = Math.min(this.#table.logged(slot), COUNT_MAX);
     return { slot, found, expected: Math.min(expectedCount(this.#parts, metric, subject), COUNT_MAX) };
   }
 }

@@ -26,6 +26,8 @@ export type WriterJob =
   /** From now on the actor's acts wait. */
   | { kind: "hold-actor"; actor: string }
   | { kind: "erase-actor"; actor: string; once: Once }
+  /** From now on acts on the subjects wait. */
+  | { kind: "hold-subjects"; subjects: Subject[] }
   /** The ledger has the job: these counts are what it says now. */
   | { kind: "recount"; counts: [metric: number, subject: Subject][] }
   /** The ledger has the job, and all counts are right: what waited goes on. */
@@ -116,6 +118,9 @@ export class WriterJobs {
         return this.#merge(job);
       case "hold-actor":
         this.#holds.hold({ actors: [job.actor] });
+        return { status: "done", counts: [], end: this.#log.head };
+      case "hold-subjects":
+        this.#holds.hold({ subjects: job.subjects });
         return { status: "done", counts: [], end: this.#log.head };
       case "erase-actor":
         return this.#eraseActor(job);

@@ -1,4 +1,5 @@
 import { MessageChannel, type MessagePort } from "node:worker_threads";
+import { unavailable } from "../errors.ts";
 import { Questions } from "../lib/questions.ts";
 import { Thread } from "../lib/threads.ts";
 import type { Position } from "../ports/log.ts";
@@ -67,7 +68,7 @@ export class WriterLink {
   /** Appends a frame of main's; resolves when it is durable, rejects when nothing of it was written. */
   async append(frame: Uint8Array): Promise<Position> {
     const reply = await this.#ask((id) => ({ kind: "note", id, frame }));
-    if (reply.kind === "refused") throw new Error(reply.message);
+    if (reply.kind === "refused") throw unavailable(`the log cannot be written: ${reply.message}`);
     return expected("noted", reply).end;
   }
 

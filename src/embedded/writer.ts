@@ -90,6 +90,8 @@ export class Writer {
   readonly #pending = new Map<number, Decided>();
   /** Keys are reused from batch to batch: an act costs no allocation but its strings. */
   readonly #registerKeys: RegisterKey[] = [];
+  /** Whose acts are taken first: in turn, so that one who fills every batch keeps nobody else waiting. */
+  #first = 0;
 
   constructor(parts: {
     log: LogWriter;
@@ -122,7 +124,10 @@ export class Writer {
     try {
       this.#visits.begin();
       this.#frame.begin(this.#source);
-      for (const receiver of receivers) this.#gather(receiver, hasRoom);
+      for (let i = 0; i < receivers.length; i++) {
+        this.#gather(receivers[(this.#first + i) % receivers.length] as ActReceiver, hasRoom);
+      }
+      this.#first = (this.#first + 1) % Math.max(1, receivers.length);
       if (this.#batch.length === 0) return 0;
       fault("writer.decided");
       const end = this.#append();
@@ -171,7 +176,7 @@ export class Writer {
         this.#decide(act, decided);
       } catch (error) {
         // A clock far behind, or a ledger that cannot be read: this act is refused, the others go on.
-        if (!(error instanceof Problem)) throw error;
+        if (!(error instanceof Problem || isSystemError(error))) throw error;
         decided.status = REFUSED;
       }
     }

@@ -13,6 +13,8 @@ import { encodeUtf8 } from "../lib/utf8.ts";
  * them happened before.
  */
 const VERSION = 1;
+/** Frames that are stored are about so long at most: twice that, as SQL has it, is far below what any server takes at once. */
+export const FRAME_BYTES = 1_000_000;
 const HEAD_BYTES = 9;
 const LONG = -128;
 /** A subject of 161 bytes that TextEncoder has three bytes of room for each letter of, and a long amount. */
@@ -169,6 +171,17 @@ export type VisitChange = (
   end: number,
   amount: number,
 ) => void;
+
+/** What a batch of the projector has changed, in its order: changes, and (`become`) what a subject has is another one's, or nobody's. */
+export function readBatch(bytes: Buffer, change: VisitChange, become: (subject: Buffer, other: Buffer) => void): void {
+  let marked: Buffer | null = null;
+  readChanges(bytes, (name, frame, start, end, amount) => {
+    if (name.metric !== 0) return change(name, frame, start, end, amount);
+    const subject = Buffer.from(frame.subarray(start, end));
+    if (marked !== null) become(marked, subject);
+    marked = marked === null ? subject : null;
+  });
+}
 
 export function readChanges(bytes: Buffer, visit: VisitChange): void {
   if (bytes[0] !== VERSION) throw new Error(`changes of version ${bytes[0]}: written by another version of tally`);

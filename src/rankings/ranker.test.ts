@@ -2,6 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { MemorySteps } from "../../test/support/memory-steps.ts";
 import { type Random, random } from "../../test/support/random.ts";
 import { rangeOf, WINDOWS } from "../arithmetic/windows.ts";
+import { checkSteps } from "./check.ts";
 import { type Asked, Ranker } from "./ranker.ts";
 
 const TYPES = ["article", "user", "a"];
@@ -100,6 +101,7 @@ async function follow(
     await ranker.step(second, isWanted);
     if (ranker.isResting) rests++;
     else if (round % 5 === 0) compare(ranker, model, second);
+    if (round % 200 === 0) expect(await checkSteps(steps.kept, second * 1000)).toEqual({ broken: [], differences: [] });
     second += chance(0.8) ? below(40) : options.jumps && chance(0.1) ? below(30_000) : below(2_000);
   }
   return rests;

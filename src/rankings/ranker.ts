@@ -1,7 +1,7 @@
 import { HOUR_S, hourOf, MINUTE_S, rangeOf, SLIDING, stepAt } from "../arithmetic/windows.ts";
 import type { Steps } from "../ports/steps.ts";
 import { log } from "../telemetry/log.ts";
-import { readChanges } from "./changes.ts";
+import { readBatch, type VisitChange } from "./changes.ts";
 import { type Change, type Ranked, Ranking, type RankingOptions } from "./ranking.ts";
 import { StepBook } from "./step-book.ts";
 
@@ -63,7 +63,8 @@ export class Ranker {
   #isWanted = true;
   #early: Early[] = [];
   readonly #leaving: (Leaving | null)[] = SLIDING.map(() => null);
-  /** The running minute; 0 before it has begun. */
+  #hasBegun = false;
+  /** The running minute. */
   #second = 0;
   #savedAt = 0;
   /** The minute whose work that can wait is done. */
@@ -90,12 +91,13 @@ export class Ranker {
   async step(second: number, isWanted: boolean): Promise<boolean> {
     const minute = stepAt(second, MINUTE_S);
     this.#isWanted = isWanted;
-    const isNew = this.#second === 0 || (this.#isResting && isWanted);
+    const isNew = !this.#hasBegun || (this.#isResting && isWanted);
     if (isNew || minute > this.#second + LEAP_S || minute < this.#second - LEAP_S) {
       try {
+        this.#hasBegun = true;
         await this.#begin(minute);
       } catch (error) {
-        this.#second = 0;
+        this.#hasBegun = false;
         throw error;
       }
       return true;
@@ -123,6 +125,11 @@ export class Ranker {
     const hasForgotten = await this.#steps.forget(this.#second - HOURS_KEPT_S);
     if (!hasForgotten) this.#tendedAt = this.#second;
     return hasForgotten;
+  }
+
+  /** The next step begins as at a start. */
+  beginAnew(): void {
+    this.#hasBegun = false;
   }
 
   /** Not while it rests. */
@@ -193,22 +200,16 @@ export class Ranker {
   }
 
   #take(frame: Buffer, isCounted = false): void {
-    let marked: Buffer | null = null;
-    readChanges(frame, ({ metric, at }, bytes, start, end, amount) => {
+    const change: VisitChange = ({ metric, at }, bytes, start, end, amount) => {
       this.#visit();
-      if (metric === 0) {
-        const subject = Buffer.from(bytes.subarray(start, end));
-        if (marked !== null) this.#become(marked, subject);
-        marked = marked === null ? subject : null;
-        return;
-      }
       const age = this.#second - at;
       if (age < HOURS_KEPT_S) {
         const step = age < MINUTES_KEPT_S ? at : hourOf(at);
         this.#book.add(metric, step, bytes, start, end, amount);
       }
       this.#add(metric, bytes, start, end, { amount, at, hotAt: at, isCounted });
-    });
+    };
+    readBatch(frame, change, (subject, other) => this.#become(subject, other));
   }
 
   /** Between any two changes; what leaves next is found again where subjects got other numbers. */
@@ -261,13 +262,20 @@ export class Ranker {
 
   async #moveTo(minute: number): Promise<boolean> {
     if (minute <= this.#second) return false;
+    const gone: [window: number, step: number, leaving: Leaving][] = [];
     for (let w = 0; w < SLIDING.length && !this.#isResting; w++) {
       const { stepS } = SLIDING[w] as { stepS: number };
       const { from } = rangeOf(w, minute);
+      let leaving = this.#leaving[w] ?? null;
       for (let step = rangeOf(w, this.#second).from; step < from; step += stepS) {
-        this.#leave(w, step, this.#leaving[w] ?? (await this.#load(w, step)));
-        this.#leaving[w] = null;
+        gone.push([w, step, leaving ?? (await this.#load(w, step))]);
+        leaving = null;
       }
+    }
+    // A ledger that fails while steps are read has taken nothing off.
+    for (const [w, step, leaving] of gone) {
+      this.#leave(w, step, leaving);
+      this.#leaving[w] = null;
     }
     this.#second = minute;
     for (const ranking of this.#rankings.values()) ranking.moveTo(minute);

@@ -1,12 +1,10 @@
 import { HOUR_S } from "../arithmetic/windows.ts";
 import type { Renamed, Steps, StoredFrame } from "../ports/steps.ts";
-import type { VisitChange } from "./changes.ts";
+import { FRAME_BYTES, type VisitChange } from "./changes.ts";
 import { Gathered } from "./gathered.ts";
 import { Renames } from "./renames.ts";
 
 const PENDING_MAX = 250_000;
-/** A frame of a step: below what a MySQL server takes at once. */
-const FRAME_BYTES = 1_000_000;
 
 /**
  * What goes into the ledger's steps, whether anything is ranked or not. Every change that was told is in the steps or in

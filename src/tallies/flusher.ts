@@ -59,10 +59,11 @@ export class Flusher {
    * Notes these slots and then does `work`, with no other flush in between: what was added before the call is in the log,
    * and what `logged` says of the slots until `work` is done is what the log has.
    */
-  around<T>(slots: () => readonly number[], atMs: number, work: () => Promise<T>): Promise<T> {
+  around<T>(slots: () => number[], atMs: number, work: () => Promise<T>): Promise<T> {
     return this.#alone(async () => {
-      const noted = slots();
-      for (let from = 0; from < noted.length; ) from = await this.#note(noted, from, atMs);
+      for (const part of this.#divided(slots())) {
+        for (let from = 0; from < part.length; ) from = await this.#note(part, from, atMs);
+      }
       return work();
     });
   }
@@ -82,7 +83,7 @@ export class Flusher {
     const began = performance.now();
     const dirty: number[] = [];
     this.#table.takeDirty((slot) => dirty.push(slot));
-    const parts = this.#partitions === 1 ? [dirty] : this.#partition(dirty);
+    const parts = this.#divided(dirty);
     for (let part = parts.pop(); part; part = parts.pop()) {
       for (let from = 0; from < part.length; ) {
         try {
@@ -97,7 +98,9 @@ export class Flusher {
     return { counters: dirty.length, ms: performance.now() - began };
   }
 
-  #partition(slots: readonly number[]): number[][] {
+  /** By the partitions of their shards. */
+  #divided(slots: number[]): number[][] {
+    if (this.#partitions === 1) return [slots];
     const parts: number[][] = Array.from({ length: this.#partitions }, () => []);
     for (const slot of slots) {
       const { length } = this.#table.readKey(slot);

@@ -286,12 +286,13 @@ export class CounterTable {
     });
   }
 
-  /** Visits every loaded counter. */
-  visitLoaded(visit: (slot: number) => void): void {
+  /** Visits every loaded counter in the slots `from` to `to`; false: there are none from `to` on. */
+  visitLoaded(from: number, to: number, visit: (slot: number) => void): boolean {
     const end = Atomics.load(this.control, FRESH);
-    for (let slot = 0; slot < end; slot++) {
+    for (let slot = from; slot < Math.min(to, end); slot++) {
       if ((this.slots.meta(slot) & (LIVE | LOADED | DEAD)) === (LIVE | LOADED)) visit(slot);
     }
+    return to < end;
   }
 
   /** How much was added that the log does not have. */

@@ -166,21 +166,22 @@ test(`runs that are over leave a row each, and whatever comes back of them count
   console.log(`${left.sources} sources had ${left.rows} rows in MySQL and ${left.fields} fields in Redis`);
 }, 300_000);
 
+/** 500 views under a key, and the ledger has them. */
+async function upload(world: ClusterWorld): Promise<void> {
+  const lines = Array.from({ length: 500 }, (_, i) => `views article/${i % 50}`).join("\n");
+  await eventually(async () => {
+    const headers = { "idempotency-key": "this-morning", "content-type": "text/plain" };
+    const url = new URL("/v1/events", world.node(0).url);
+    const answer = await fetch(url, { method: "POST", headers, body: `${lines}\n` });
+    expect(answer.status).toBe(200);
+  }, 30_000);
+  await world.settle();
+}
+
 test("an upload of this morning counts once, whether the log is read or the body sent once more", async () => {
   await using world = await ClusterWorld.start({ seed: SEED, nodes: 1, consumers: 1 });
   const { url } = world.stores.mysql;
-  const lines = Array.from({ length: 500 }, (_, i) => `views article/${i % 50}`).join("\n");
-  const upload = async () => {
-    const headers = { "idempotency-key": "this-morning", "content-type": "text/plain" };
-    const answer = await fetch(new URL("/v1/events", world.node(0).url), {
-      method: "POST",
-      headers,
-      body: `${lines}\n`,
-    });
-    expect(answer.status).toBe(200);
-    await world.settle();
-  };
-  await eventually(upload, 30_000);
+  await upload(world);
   const ledger = await ledgerOf(url);
   expect(ledger.counts).toHaveLength(50);
   const sources = (table: string) => ask(url, `SELECT COUNT(*) FROM ${table} WHERE source LIKE 'u%'`);
@@ -188,6 +189,23 @@ test("an upload of this morning counts once, whether the log is read or the body
   await later(world, LATER_TODAY_MS, async () => expect(await sources("sources")).toEqual(["0"]));
   expect(await sources("retired")).toEqual(["1"]);
   await replay(world);
-  await upload();
+  await upload(world);
   expect(await ledgerOf(url)).toEqual(ledger);
+}, 120_000);
+
+test("an upload of last month, which the ledger has forgotten, is not sent again by its node's next start", async () => {
+  await using world = await ClusterWorld.start({ seed: SEED, nodes: 1, consumers: 1 });
+  const { url } = world.stores.mysql;
+  await upload(world);
+  const ledger = await ledgerOf(url);
+  expect(ledger.counts).toHaveLength(50);
+  for (const table of ["sources", "retired"]) {
+    const left = `SELECT COUNT(*) FROM ${table} WHERE source LIKE 'u%'`;
+    await later(world, LATER_MS, async () => expect(await ask(url, left)).toEqual(["0"]));
+  }
+  await world.node(0).stop();
+  await world.startNode(0);
+  await world.settle();
+  expect(await ledgerOf(url)).toEqual(ledger);
+  expect((await viewsOn(world.nodes[0])).get("article/0")).toBe(10);
 }, 120_000);

@@ -139,6 +139,44 @@ test(`a disk without room for the ledger alone: writes go on, and it catches up 
   });
 }, 60_000);
 
+test("a full disk: what an administrator asks is 503, also of what was counted and is not in the log yet", async () => {
+  await onSmallDisk(async (disk, at, data) => {
+    fillLog(join(data, "log"), 2_000);
+    const server = await TestServer.start({ ...at, args: ["--flush-ms", "60000"] });
+    const send = (method: string, path: string, body?: object) =>
+      fetch(new URL(`/v1/subjects/${path}`, server.url), {
+        method,
+        ...(body && { body: JSON.stringify(body), headers: { "content-type": "application/json" } }),
+      });
+    expect((await send("POST", "article/1/views")).status).toBe(200);
+    disk.fill();
+    for (let actor = 0; (await send("PUT", `article/2/likes/${actor}`)).status === 200; actor++);
+    for (const asked of [send("PUT", "article/1/views", { count: 7 }), send("DELETE", "article/1")]) {
+      const { status, headers } = await asked;
+      expect([status, headers.get("retry-after")]).toEqual([503, "1"]);
+    }
+    expect(await server.json("/v1/subjects/article/1/views")).toMatchObject({ count: 1 });
+    disk.free();
+    await untilReady(server, "ready");
+    expect(await (await send("PUT", "article/1/views", { count: 7 })).json()).toEqual({ count: 7 });
+    expect(await server.stop()).toEqual({ status: 0, signal: null });
+  });
+}, 60_000);
+
+test("a disk without room for the ledger alone: an erasure is done later, and one behind it is refused", async () => {
+  await onSmallDisk(async (disk, at) => {
+    const server = await TestServer.start({ ...at });
+    disk.fill();
+    const erase = (subject: string) => fetch(new URL(`/v1/subjects/${subject}`, server.url), { method: "DELETE" });
+    const [first, second] = await Promise.all([erase("article/1"), Bun.sleep(50).then(() => erase("article/2"))]);
+    expect([first.status, second.status]).toEqual([202, 503]);
+    disk.free();
+    await untilReady(server, "ready");
+    expect((await erase("article/2")).status).toBe(200);
+    expect(await server.stop()).toEqual({ status: 0, signal: null });
+  });
+}, 60_000);
+
 test("a disk without room for more counters: new ones are refused, those that are there count on", async () => {
   await onSmallDisk(async (disk, at) => {
     const server = await TestServer.start({ ...at });

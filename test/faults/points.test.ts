@@ -96,6 +96,31 @@ describe(`a process that dies (SEED=${SEED})`, () => {
     120_000,
   );
 
+  test("between a new file of the log and its first frame starts again, though the ledger has all before it", async () => {
+    await inFolder(async (data) => {
+      fillLog(join(data, "log"), 0);
+      const server = TestServer.spawn({ data, fault: "log.renamed" });
+      await server.listening();
+      const isApplied = async () => {
+        const text = await (await server.get("/metrics")).text();
+        const [head, applied] = ["head", "applied"].map(
+          (name) => new RegExp(`^tally_log_${name} (.*)$`, "m").exec(text)?.[1],
+        );
+        return head === applied;
+      };
+      let likes = 0;
+      const like = () => fetch(new URL(`/v1/subjects/article/1/likes/${likes}`, server.url), { method: "PUT" });
+      while ((await like().catch(() => null))?.ok) {
+        likes++;
+        while (!(await isApplied())) await Bun.sleep(20);
+      }
+      expect(await server.ended).toMatchObject({ signal: "SIGKILL" });
+      const after = await TestServer.start({ data });
+      expect(await after.json("/v1/subjects/article/1/likes")).toMatchObject({ count: likes });
+      expect(await after.stop()).toEqual({ status: 0, signal: null });
+    });
+  }, 60_000);
+
   test.each(["log.filled", "log.spare", "log.renamed", "table.created", "table.renamed", "start.recovered"])(
     "at %s of its very first start starts the next time",
     async (point) => {

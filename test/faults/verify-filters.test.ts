@@ -14,7 +14,12 @@ function withSegments(data: string, ...changes: string[]) {
   const path = join(data, "ledger.db");
   const filled = filledLedger(path, { segmentRows: 40 });
   const db = openWriting(path);
-  for (const sql of ["UPDATE position SET at = 0", "DELETE FROM changes", ...changes]) db.run(sql);
+  const emptied = [
+    "UPDATE position SET at = 0",
+    "INSERT INTO steps (at, is_hour, frame) SELECT unixepoch() / 3600 * 3600, 0, frame FROM changes",
+    "DELETE FROM changes",
+  ];
+  for (const sql of [...emptied, ...changes]) db.run(sql);
   db.close(true);
   return filled;
 }

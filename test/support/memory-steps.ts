@@ -1,9 +1,12 @@
+import { hourOf } from "../../src/arithmetic/windows.ts";
 import type { Beginning, Renamed, StepFrame, Steps, StoredFrame } from "../../src/ports/steps.ts";
 import { ChangeWriter } from "../../src/rankings/changes.ts";
+import type { HistoryRow, KeptSteps } from "../../src/rankings/check.ts";
 
 /** A ledger's changes and counts in memory, as one that never fails. */
 export class MemorySteps implements Steps {
   readonly counts = new Map<string, number>();
+  history: HistoryRow[] = [];
   #changes: { position: number; frame: Buffer }[] = [];
   #frames: (StoredFrame & { at: number; isHour: boolean })[] = [];
   #renamed: Renamed[] = [];
@@ -18,6 +21,7 @@ export class MemorySteps implements Steps {
       writer.add(metric, at, subject, amount);
       const name = `${metric} ${subject}`;
       this.counts.set(name, (this.counts.get(name) ?? 0) + amount);
+      this.history.push({ metric, subject, at: hourOf(at), amount });
     }
     for (const frame of writer.finish()) this.#changes.push({ position: ++this.#position, frame });
   }
@@ -25,6 +29,9 @@ export class MemorySteps implements Steps {
   become(subject: string, other: string): void {
     const writer = new ChangeWriter();
     writer.becomes(subject, other);
+    this.history = this.history
+      .map((row) => (row.subject === subject ? { ...row, subject: other } : row))
+      .filter((row) => row.subject !== "");
     for (const [name, count] of [...this.counts]) {
       const metric = name.slice(0, name.indexOf(" "));
       if (name.slice(metric.length + 1) !== subject) continue;
@@ -32,6 +39,22 @@ export class MemorySteps implements Steps {
       if (other !== "") this.counts.set(`${metric} ${other}`, (this.counts.get(`${metric} ${other}`) ?? 0) + count);
     }
     for (const frame of writer.finish()) this.#changes.push({ position: ++this.#position, frame });
+  }
+
+  /** What `tally verify` looks at. */
+  get kept(): KeptSteps {
+    return {
+      renamed: () => this.#renamed,
+      changes: (visit) => {
+        for (const { position, frame } of this.#changes) visit({ id: position, frame });
+      },
+      steps: (from, visit) => {
+        for (const frame of this.#frames) if (frame.at >= from) visit(frame);
+      },
+      history: (from, visit) => {
+        for (const row of this.history) if (row.at === 0 || row.at >= from) visit(row);
+      },
+    };
   }
 
   /** How many frames it has. */
