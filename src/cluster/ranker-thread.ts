@@ -14,6 +14,8 @@ import { storesOf } from "./stores.ts";
 /** How often the one that leads looks for changes and for what is wanted, and how often the others try to lead. */
 const LOOK_MS = 150;
 const LEAD_MS = 1_000;
+/** Where the ledger has what cannot be read. */
+const BROKEN_MS = 10_000;
 /** While no list is wanted. */
 const IDLE_MS = 400;
 /** How often lists that nobody wants any more are forgotten. */
@@ -38,16 +40,22 @@ class RankerThread {
 
   async run(): Promise<void> {
     while (!this.#isStopping) {
+      let restMs = LEAD_MS;
       try {
         await this.#tryToLead();
       } catch (error) {
-        const unavailable = asUnavailable(error);
-        if (!(unavailable instanceof LedgerUnavailable)) throw error;
-        if (!this.#isStopping) log.limited("rankings", 60_000).warn("rankings wait for MySQL", { error });
+        const limited = log.limited("rankings", 60_000);
+        if (asUnavailable(error) instanceof LedgerUnavailable) {
+          if (!this.#isStopping) limited.warn("rankings wait for MySQL", { error });
+        } else {
+          // Counting goes on without them.
+          limited.error("the rankings cannot be worked out (tally verify may say why), trying again", { error });
+          restMs = BROKEN_MS;
+        }
       }
       this.#connection?.close();
       this.#connection = null;
-      if (!this.#isStopping) await Bun.sleep(LEAD_MS);
+      for (let left = restMs; left > 0 && !this.#isStopping; left -= LEAD_MS) await Bun.sleep(LEAD_MS);
     }
     parentPort?.close();
   }

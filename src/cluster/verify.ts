@@ -1,8 +1,9 @@
 import { SHARDS } from "../arithmetic/shard.ts";
 import { shardOf } from "../arithmetic/shard-of.ts";
 import type { Settings } from "../config.ts";
-import type { CountName, HotStore } from "../ports/hot-store.ts";
+import { type CountName, type HotStore, isSameState } from "../ports/hot-store.ts";
 import type { Say, Verified } from "../ports/verified.ts";
+import { inWords } from "../rankings/check.ts";
 import { agreedTopics } from "./agreed-topics.ts";
 import { FilterCheck } from "./check-filters.ts";
 import { FilterFiller } from "./filter-filler.ts";
@@ -10,6 +11,7 @@ import { logTopic } from "./kafka/client.ts";
 import { KafkaProducer } from "./kafka/producer.ts";
 import { LogEnds } from "./log-ends.ts";
 import { checkSketches } from "./mysql/check-sketches.ts";
+import { checkKeptSteps, unseatRanker } from "./mysql/check-steps.ts";
 import { MetricNames } from "./mysql/metric-names.ts";
 import { raiseVersion } from "./mysql/raise-version.ts";
 import type { MysqlLedgerReader } from "./mysql/reads.ts";
@@ -77,6 +79,7 @@ class Verify {
     this.#names = await MetricNames.read(storesOf(this.#settings).mysqlUrl);
     await this.#recount();
     await this.#sketches();
+    await this.#rankings();
     for (let shard = 0; shard < SHARDS; shard++) await this.#overlay(shard);
     await this.#bases(ledger);
     await this.#filters(ledger);
@@ -115,6 +118,14 @@ class Verify {
     }
   }
 
+  /** Behind the recount: of what that mends nothing falls in an hour, but the ranking `all` begins with the counts. */
+  async #rankings(): Promise<void> {
+    const { mysqlUrl } = storesOf(this.#settings);
+    const found = await checkKeptSteps(mysqlUrl, { repair: this.#repair, nowMs: Date.now() });
+    for (const text of inWords(found, (name) => this.#countOf(name))) this.#differs(text, this.#repair);
+    if (this.#result.mended > 0) await unseatRanker(mysqlUrl);
+  }
+
   /** What is on its way: the sums against the entries, and the ledger's stamps under them at the same version. */
   async #overlay(shard: number): Promise<void> {
     let problems: string[] = [];
@@ -134,7 +145,7 @@ class Verify {
       const sources = [...new Set(overlay.entries.map(({ source }) => source))];
       const { version, stamps } = await this.#known.versionOf(shard, overlay.registers, [], sources);
       // Between commit and advance: look again.
-      if (version.version !== overlay.version) continue;
+      if (!isSameState(version, overlay)) continue;
       const last = new Map(version.last);
       for (const { name, count, source, n } of overlay.entries) {
         if (n > (last.get(source) ?? 0)) continue;
@@ -171,7 +182,7 @@ class Verify {
       const there = await this.#inspector.bases(shard, names);
       if (there === null) return;
       const stored = await this.#known.bases(names.map((name) => ({ shard, ...name })));
-      if (stored.some(({ version }) => version !== there.version)) continue;
+      if (!stored.every((one) => isSameState(one, there))) continue;
       const differing = names.flatMap((name, i) => {
         const [base, count] = [there.bases[i], stored[i]?.count];
         return base === null || base === count

@@ -1,3 +1,4 @@
+import { isOutOfFiles } from "../errors.ts";
 import { fault, wallMs } from "../lib/fault.ts";
 import { type Applied, type Batch, LedgerUnavailable, type LedgerWriter, type Loss } from "../ports/ledger.ts";
 import type { LogReader, Position } from "../ports/log.ts";
@@ -162,7 +163,7 @@ export class Projector {
     try {
       this.step();
     } catch (error) {
-      if (!(error instanceof LedgerUnavailable)) throw error;
+      if (!(error instanceof LedgerUnavailable || isOutOfFiles(error))) throw error;
       this.#retryMs = this.#failing ? Math.min(this.#retryMs * 2, RETRY_MS_MAX) : RETRY_MS_MIN;
       this.#failing = true;
       this.#control.failing = true;

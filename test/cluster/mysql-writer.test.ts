@@ -217,6 +217,26 @@ describe("a key", () => {
     while (await writer.tidy(nowMs + 6 * 60_000));
     expect([await reader.key(key(1).key), await reader.key(key(2).key)]).toEqual([null, key(2, nowMs)]);
   });
+
+  test("leaves, too, when the clock was ahead for a moment", async () => {
+    while (await writer.tidy(nowMs + 365 * 24 * 3_600_000));
+    await writer.apply([message(0, "n", view(1, A, 5, key(1)))], TOPIC);
+    while (await writer.tidy(nowMs + 31 * 60_000));
+    expect(await reader.key(key(1).key)).toBeNull();
+  });
+});
+
+test("what waits in the writer's tidying holds up what is applied meanwhile, and is no fault of a message", async () => {
+  await writer.apply([message(0, "n", view(1, A, 5, key(1)))], TOPIC);
+  const other = await LedgerConnection.open(url, PATIENT, false);
+  await other.ask("SELECT * FROM `keys` FOR UPDATE");
+  const tidied = writer.tidy(nowMs + 31 * 60_000);
+  const applied = writer.apply([message(1, "n", view(2, A, 6))], TOPIC);
+  await other.write("ROLLBACK");
+  other.close();
+  await tidied;
+  expect((await applied).records).toBe(1);
+  expect(await reader.count(VIEWS, A)).toBe(11);
 });
 
 test("ids that a store might take for each other are different ones", async () => {

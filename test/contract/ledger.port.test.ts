@@ -3,9 +3,11 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { MysqlServer } from "../../scripts/services/mysql.ts";
+import { checkKeptSteps as checkMysql } from "../../src/cluster/mysql/check-steps.ts";
 import { MysqlLedgerWriter } from "../../src/cluster/mysql/ledger.ts";
 import { prepareLedger as prepareMysql } from "../../src/cluster/mysql/open-ledger.ts";
 import { MysqlLedgerReader } from "../../src/cluster/mysql/reads.ts";
+import { checkKeptSteps as checkSqlite } from "../../src/embedded/check-steps.ts";
 import { SqliteLedgerWriter } from "../../src/embedded/ledger.ts";
 import { prepareLedger, shareLedger } from "../../src/embedded/open-ledger.ts";
 import { SqliteLedgerReader } from "../../src/embedded/reads.ts";
@@ -33,6 +35,7 @@ ledgerPort(
     const world = {
       writer: opened.writer,
       reader: opened.reader,
+      checkSteps: (nowMs: number) => checkSqlite(path, nowMs),
       async reopen() {
         close();
         opened = open();
@@ -93,6 +96,7 @@ describe("MySQL", () => {
       const world = {
         writer: opened.writer,
         reader: opened.reader,
+        checkSteps: (nowMs: number) => checkMysql(url, { repair: false, nowMs }),
         async reopen() {
           await close();
           opened = await open();

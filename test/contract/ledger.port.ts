@@ -6,6 +6,7 @@ import { Sketch } from "../../src/distinct/sketch.ts";
 import { ALL_TIME } from "../../src/distinct/sketches.ts";
 import { KEYS_MS } from "../../src/limits.ts";
 import type { LedgerReader, StoredKey } from "../../src/ports/ledger.ts";
+import type { CheckedSteps } from "../../src/rankings/check.ts";
 import type { Frame } from "../../src/records.ts";
 import { FOLLOWS, FrameSource, LedgerModel, LIKES, RELATIONS, SHARES, VIEWS } from "../support/ledger-model.ts";
 
@@ -27,6 +28,8 @@ export interface LedgerWorld {
     tidy(nowMs: number, isBusy: boolean): Awaitable<boolean>;
   };
   reader: LedgerReader;
+  /** What `tally verify` says of the rankings' steps. */
+  checkSteps(nowMs: number): Promise<CheckedSteps>;
   /** Closes everything and opens it again, as another process would. */
   reopen(): Promise<void>;
   close(): Promise<void>;
@@ -265,7 +268,9 @@ export function ledgerPort(name: string, open: OpenWorld, { hasJobs = false } = 
   });
 }
 
-async function compare({ reader, writer }: LedgerWorld, model: LedgerModel, source: FrameSource): Promise<void> {
+async function compare(world: LedgerWorld, model: LedgerModel, source: FrameSource): Promise<void> {
+  const { reader, writer } = world;
+  expect(await world.checkSteps(source.nowMs)).toEqual({ broken: [], differences: [] });
   expect([await reader.position(), await writer.position()]).toEqual([model.position, model.position]);
   for (const subject of source.subjects) {
     const counted = await Promise.all(METRICS.map((metric) => reader.count(metric, subject)));

@@ -4,6 +4,8 @@ import { filled, shows, verifies } from "../support/admin-cluster.ts";
 import { ask, done, fill, JOBS, pathOf, send } from "../support/admin-life.ts";
 import { AdminModel } from "../support/admin-model.ts";
 import { ClusterWorld, metricsOf } from "../support/cluster-world.ts";
+import { eventually } from "../support/eventually.ts";
+import type { TestServer } from "../support/server.ts";
 
 const SEED = Number(process.env.SEED ?? Date.now() % 100_000);
 const MISSING_MS = 1_500;
@@ -16,6 +18,10 @@ const TABLES: Record<string, string> = {
   history: "*",
   floors: "*",
   "`keys`": "*",
+  changes: "*",
+  ranked: "*",
+  steps: "*",
+  step_subjects: "*",
   relations: "actor, subject, metric, stamp",
 };
 
@@ -50,6 +56,28 @@ function restore(url: string): Promise<void> {
       `INSERT INTO ${table} ${columns === "*" ? "" : `(${columns})`} SELECT * FROM ${backupOf(table)}`,
     ]),
   );
+}
+
+/** What is ranked is what is counted: all of it is of today. */
+async function ranks(server: TestServer): Promise<void> {
+  await eventually(async () => {
+    for (const metric of ["views", "likes"]) {
+      const { items } = await server.json<{ items: { subject: string; count: number }[] }>(
+        `/v1/top/article/${metric}?window=24h`,
+      );
+      const ranked = items.map(({ subject, count }) => [subject, count]);
+      const counted = await Promise.all(
+        items.map(async ({ subject }) => {
+          const [type, id] = subject.split("/") as [string, string];
+          const { counts } = await server.json<{ counts: Record<string, number> }>(
+            `/v1/subjects/${type}/${encodeURIComponent(id)}`,
+          );
+          return [subject, counts[metric] ?? 0];
+        }),
+      );
+      expect([metric, ranked]).toEqual([metric, counted]);
+    }
+  });
 }
 
 test(`what was erased does not come back with an older ledger and the log (SEED=${SEED})`, async () => {
@@ -104,12 +132,15 @@ test(`servers that run go on with an older ledger, and with another one (SEED=${
     for (const node of [0, 1]) await world.killNode(node);
     for (const node of [0, 1]) await world.startNode(node);
     for (const node of [0, 1]) await shows(world.node(node), model);
+    for (const node of [0, 1]) await ranks(world.node(node));
 
     await restore(url);
     if (trouble === "other") await inOne(url, ["UPDATE incarnations SET name = 'other'"]);
     for (const node of [0, 1]) await shows(world.node(node), model);
     await verifies(world);
+    for (const node of [0, 1]) await ranks(world.node(node));
     await filled(world, 0, model, 3);
+    for (const node of [0, 1]) await ranks(world.node(node));
     await verifies(world);
   }
 }, 300_000);

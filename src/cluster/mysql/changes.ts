@@ -1,15 +1,13 @@
-import { ChangeWriter } from "../../rankings/changes.ts";
+import { ChangeWriter, FRAME_BYTES } from "../../rankings/changes.ts";
 import type { CountChange } from "./apply.ts";
 import type { LedgerConnection } from "./connection.ts";
 import type { JobEffects } from "./jobs.ts";
 import { hexSql, wholeSql } from "./sql.ts";
 
-/** A frame's share of a statement, which is twice as long: far below what any server takes. */
-const FRAME_BYTES = 1_000_000;
-
 /**
  * What the transaction changes, for the rankings: numbered by partition, whose rows it has locked, so that the numbers rise in
- * the order of the commits and none is left out. The last number of each partition.
+ * the order of the commits and none is left out. The last number of each partition. How they follow each other over all
+ * partitions their ids say.
  */
 export async function storeChanges(
   connection: LedgerConnection,
@@ -31,13 +29,16 @@ export async function storeChanges(
     const writer = writerOf(shard);
     for (const [minute, amount] of minutes) if (amount !== 0) writer.add(metric, minute, subject, amount);
   }
-  // Jobs end a transaction: of what came before them nothing may stand behind their marks.
+  // Jobs end a transaction: of what came before them nothing may stand behind their marks, which follow each other in one frame.
   for (const { shard, metric, subject, minute, amount } of effects.counts) {
     writerOf(shard).add(metric, minute, subject, amount);
   }
-  for (const { shard, subject, other } of effects.becomes) writerOf(shard).becomes(subject, other);
+  const marks = new ChangeWriter();
+  for (const { subject, other } of effects.becomes) marks.becomes(subject, other);
+  const [job] = effects.becomes;
   const numbers = new Map(last);
-  for (const [partition, writer] of writers) {
+  const all = [...writers, ...(job ? [[shards.get(job.shard) as number, marks] as const] : [])];
+  for (const [partition, writer] of all) {
     for (const frame of writer.finish(FRAME_BYTES)) {
       const n = (numbers.get(partition) ?? 0) + 1;
       numbers.set(partition, n);

@@ -144,10 +144,13 @@ function settled(ms: number, begin: (done: (error: unknown) => void) => void): P
   });
 }
 
-/** The server's number for what went wrong, 0 where it was not the server who said so (the system's are negative). */
+/** Below are the system's, which are negative, and those of who looks up names. */
+const NUMBER_MIN = 1_000;
+
+/** The server's number for what went wrong, 0 where it was not the server who said so. */
 function numberOf(error: unknown): number {
   const { errno } = error as { errno?: number };
-  return typeof errno === "number" && errno > 0 ? errno : 0;
+  return typeof errno === "number" && errno >= NUMBER_MIN ? errno : 0;
 }
 
 /** The server has answered, with a refusal; the connection is as good as before. */
@@ -176,12 +179,15 @@ export function isDuplicate(error: unknown): boolean {
 
 /**
  * What the outside can do to a ledger, by the server's number: too many connections, not let in, no such database, out
- * of memory, disk or files, read-only, refused. And a table that is missing, damaged or of another version, as in the midst of a
- * restore: that is no message's fault, and none may be set aside for it. All else that the server answers is a bug.
+ * of memory, disk, files or locks, read-only, refused, a statement longer than it was set up for. And a table that is
+ * missing, damaged or of another version, as in the midst of a restore: that is no message's fault, and none may be set
+ * aside for it. All else that the server answers is a bug.
  */
 const OPERATING: ReadonlySet<number> = new Set([
   1020, 1021, 1026, 1028, 1030, 1036, 1037, 1038, 1040, 1041, 1044, 1045, 1049, 1114, 1129, 1130, 1135, 1142, 1203,
-  1205, 1213, 1226, 1227, 1290, 1698, 1792, 1820, 1836, 1862, 1969, 3024, 3118, 3572,
+  1153, 1205, 1206, 1213, 1226, 1227, 1290, 1637, 1698, 1792, 1820, 1836, 1862, 1969, 3024, 3118, 3572,
+  // What a cluster of servers refuses: not part of it now, or the commit.
+  1047, 1180, 3098, 3100, 3101,
   // No such file, index, table or column; damaged, crashed, changed meanwhile.
   1017, 1033, 1034, 1035, 1051, 1054, 1072, 1109, 1146, 1176, 1194, 1195, 1412, 1459, 1615, 1707, 1712, 1808, 1812,
   1813, 1814, 1815, 1877, 1932, 3167,

@@ -10,8 +10,8 @@ import { registerSql } from "./registers.ts";
 import { eraseSketches, mergeSketches } from "./sketches.ts";
 import { hexSql, idOf, idSql, rowsSql, wholeSql } from "./sql.ts";
 
-/** Rows that one statement deletes: some 100 ms, far below the deadline for an answer. */
-const DELETE_ROWS = 10_000;
+/** Rows that one statement moves or deletes: some 100 ms, far below the deadline for an answer. */
+const SLICE_ROWS = 10_000;
 const ROWS = 1_000;
 /** The first second of the minute that a stamp falls in (milliseconds since 2000 in units of 1/2048). */
 const minuteOf = (stamp: string) => `(946684800 + ${stamp} DIV 2048000) DIV 60 * 60`;
@@ -72,10 +72,16 @@ async function eraseSubject(
 
 async function removeSubject(connection: LedgerConnection, subject: string): Promise<void> {
   const of = `WHERE subject = ${idSql(subject)}`;
-  const slice = `DELETE FROM relations ${of} LIMIT ${DELETE_ROWS}`;
-  while ((await connection.write(slice)).affectedRows === DELETE_ROWS);
+  await removeRelations(connection, of);
   await connection.write(`DELETE FROM counts ${of}`);
   await connection.write(`DELETE FROM history ${of}`);
+  // Another projector's tidying (OldHistory) that this has waited for has put a sum before the hours which it took away.
+  await connection.write(`DELETE FROM history ${of} AND at = 0`);
+}
+
+async function removeRelations(connection: LedgerConnection, of: string): Promise<void> {
+  const slice = `DELETE FROM relations ${of} LIMIT ${SLICE_ROWS}`;
+  while ((await connection.write(slice)).affectedRows === SLICE_ROWS);
 }
 
 async function eraseActor(
@@ -137,9 +143,6 @@ async function merge(
 ): Promise<void> {
   const { subject, to, shard } = job;
   const [from, into] = [idSql(subject), idSql(to)];
-  const given = `relations AS given LEFT JOIN relations AS there
-    ON there.actor = given.actor AND there.subject = ${into} AND there.metric = given.metric
-    WHERE given.subject = ${from} AND given.active = 1`;
   const add = (column: string) => `ON DUPLICATE KEY UPDATE ${column} = ${column} + VALUES(${column})`;
   // Two sums that each node has seen for itself may be too much together: then nothing is merged, and its key is free again.
   const [full] = await connection.ask(
@@ -151,15 +154,7 @@ async function merge(
     if (job.once) await connection.write(`DELETE FROM \`keys\` WHERE \`key\` = ${hexSql(job.once.key)}`);
     return;
   }
-  const twice = await connection.ask(
-    `SELECT given.metric, ${minuteOf("LEAST(given.stamp, there.stamp)")} AS at, COUNT(*) FROM ${given}
-     AND there.active = 1 GROUP BY 1, 2`,
-  );
-  await connection.write(
-    `INSERT INTO relations (actor, subject, metric, stamp)
-     SELECT given.actor, ${into}, given.metric, IF(there.active = 1, GREATEST(there.stamp, given.stamp), given.stamp)
-     FROM ${given} ON DUPLICATE KEY UPDATE stamp = VALUES(stamp)`,
-  );
+  const twice = await moveRelations(connection, from, into);
   await connection.write(
     `INSERT INTO counts (subject, metric, count)
      SELECT ${into}, metric, count FROM counts AS given WHERE subject = ${from} ${addOf("count", "counts")}`,
@@ -168,8 +163,8 @@ async function merge(
     `INSERT INTO history (subject, metric, at, amount)
      SELECT ${into}, metric, at, amount FROM history AS given WHERE subject = ${from} ${addOf("amount", "history")}`,
   );
-  for (const [metric, minute, actors] of twice) {
-    const [id, at, less] = [Number(metric), Number(minute), -Number(actors)] as const;
+  for (const [id, at, actors] of twice) {
+    const less = -actors;
     const [idText, hour, lessText] = [id, hourOf(at), less].map(wholeSql);
     await connection.write(
       `INSERT INTO counts (subject, metric, count) VALUES (${into},${idText},${lessText}) ${add("count")}`,
@@ -184,6 +179,43 @@ async function merge(
   effects.changed.add(shard).add(shardOf(to));
   effects.gained.add(shardOf(to));
   effects.becomes.push({ shard, subject, other: to });
+}
+
+/**
+ * The active ones, slice by slice: however many there are, a slice takes its time and no more, and what is inactive is in no
+ * slice's way. Who was on both, by metric and the minute of the lower stamp.
+ */
+async function moveRelations(
+  connection: LedgerConnection,
+  from: string,
+  into: string,
+): Promise<(readonly [metric: number, minute: number, actors: number])[]> {
+  await removeRelations(connection, `WHERE subject = ${from} AND active = 0`);
+  // The same rows each time, as no two have the same place in this order.
+  const slice = `WHERE subject = ${from} AND active = 1 ORDER BY metric, stamp, actor LIMIT ${SLICE_ROWS}`;
+  const given = `(SELECT actor, metric, stamp FROM relations ${slice}) AS given LEFT JOIN relations AS there
+    ON there.actor = given.actor AND there.subject = ${into} AND there.metric = given.metric`;
+  const twice = new Map<string, number>();
+  for (let moved = SLICE_ROWS; moved === SLICE_ROWS; ) {
+    const both = await connection.ask(
+      `SELECT given.metric, ${minuteOf("LEAST(given.stamp, there.stamp)")} AS at, COUNT(*) FROM ${given}
+       WHERE there.active = 1 GROUP BY 1, 2`,
+    );
+    for (const [metric, minute, actors] of both) {
+      const name = `${metric} ${minute}`;
+      twice.set(name, (twice.get(name) ?? 0) + Number(actors));
+    }
+    await connection.write(
+      `INSERT INTO relations (actor, subject, metric, stamp)
+       SELECT given.actor, ${into}, given.metric, IF(there.active = 1, GREATEST(there.stamp, given.stamp), given.stamp)
+       FROM ${given} ON DUPLICATE KEY UPDATE stamp = VALUES(stamp)`,
+    );
+    moved = (await connection.write(`DELETE FROM relations ${slice}`)).affectedRows;
+  }
+  return Array.from(twice, ([name, actors]) => {
+    const [metric, minute] = name.split(" ").map(Number) as [number, number];
+    return [metric, minute, actors] as const;
+  });
 }
 
 /** In an INSERT … SELECT from the same table the column must be said to be the stored row's. */

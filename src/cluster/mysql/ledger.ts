@@ -1,3 +1,4 @@
+import { Turns } from "../../lib/turns.ts";
 import { LedgerUnavailable } from "../../ports/ledger.ts";
 import type { WebhookSetting } from "../../webhooks/milestones.ts";
 import { applyMessages } from "./apply.ts";
@@ -49,7 +50,7 @@ export class MysqlLedgerWriter {
   #connection: LedgerConnection | null = null;
   #prunedMs = 0;
   readonly #oldHistory: OldHistory;
-  #isBusy = false;
+  readonly #turns = new Turns();
 
   constructor(url: string, options: MysqlWriterOptions = {}) {
     this.#url = url;
@@ -73,7 +74,8 @@ export class MysqlLedgerWriter {
 
   /** A slice of the work that can wait; false: there is none. */
   async tidy(nowMs = this.#now()): Promise<boolean> {
-    if (nowMs - this.#prunedMs < PRUNE_EVERY_MS) return false;
+    // A clock that was ahead for a moment must not put it off for years.
+    if (Math.abs(nowMs - this.#prunedMs) < PRUNE_EVERY_MS) return false;
     const before = wholeSql(nowMs - KEYS_KEPT_MS);
     const isMore = await this.#transaction(async (connection) => {
       const { affectedRows: keys } = await connection.write(
@@ -93,19 +95,31 @@ export class MysqlLedgerWriter {
     return false;
   }
 
+  /** Whether it takes a transaction that changes nothing: then what it does not take is to blame. */
+  async isWell(): Promise<boolean> {
+    try {
+      await this.#transaction(async (connection) => {
+        await connection.write("UPDATE shards SET version = version WHERE shard = 0");
+        await connection.write("COMMIT");
+      });
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
   async close(): Promise<void> {
     this.#connection?.close();
     this.#connection = null;
   }
 
   /**
-   * Runs `work`, which ends with its COMMIT, until it is done: again after a deadlock, and once again on another
-   * connection when the one it had was lost. Then its COMMIT may have been stored or not; what `work` does is safe
-   * either way.
+   * Runs `work`, which ends with its COMMIT, until it is done, one after the other: again after a deadlock, and once
+   * again on another connection when the one it had was lost. Then its COMMIT may have been stored or not; what `work`
+   * does is safe either way.
    */
   async #transaction<T>(work: (connection: LedgerConnection) => Promise<T>): Promise<T> {
-    if (this.#isBusy) throw new Error("the ledger's writer does one thing after the other");
-    this.#isBusy = true;
+    const done = await this.#turns.take("connection");
     let wasLost = false;
     try {
       for (let tries = 1; ; tries++) {
@@ -123,7 +137,7 @@ export class MysqlLedgerWriter {
         }
       }
     } finally {
-      this.#isBusy = false;
+      done();
     }
   }
 

@@ -212,6 +212,11 @@ export class MysqlLedgerReader implements LedgerReader, SharedLedger {
     return [...positions.values()].reduce((sum, position) => sum + position, 0);
   }
 
+  /** Whether a webhook was ever told of a count. */
+  async hasMilestones(): Promise<boolean> {
+    return (await this.#ask("SELECT 1 FROM milestones LIMIT 1")).length > 0;
+  }
+
   async incarnation(): Promise<string> {
     const [row] = await this.#ask("SELECT name FROM incarnations WHERE id = 1");
     if (!row) throw new LedgerUnavailable("MySQL: the table incarnations is empty");

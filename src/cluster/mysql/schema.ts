@@ -141,10 +141,19 @@ export const history = mysqlTable(
 
 const mediumblob = customType<{ data: Buffer }>({ dataType: () => "mediumblob" });
 
-/** By how much each batch changed the counts of a partition's shards (rankings/changes.ts), until it is in `steps`. */
+/**
+ * By how much each batch changed the counts of a partition's shards (rankings/changes.ts), until it is in `steps`. A batch gets
+ * its ids under the locks of all shards that it changes: by `id`, what touches one subject stands in the order in which it was
+ * committed, whatever the partitions.
+ */
 export const changes = mysqlTable(
   "changes",
-  { partition: int("part", { unsigned: true }).notNull(), n: whole("n"), frame: mediumblob("frame").notNull() },
+  {
+    partition: int("part", { unsigned: true }).notNull(),
+    n: whole("n"),
+    frame: mediumblob("frame").notNull(),
+    id: bigint({ mode: "number", unsigned: true }).notNull().autoincrement().unique("changes_by_id"),
+  },
   (t) => [primaryKey({ columns: [t.partition, t.n] })],
 );
 

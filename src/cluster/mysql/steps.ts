@@ -1,4 +1,5 @@
 import { HOUR_S, hourOf } from "../../arithmetic/windows.ts";
+import { LedgerUnavailable } from "../../ports/ledger.ts";
 import type { Beginning, Renamed, StepFrame, Steps, StoredFrame } from "../../ports/steps.ts";
 import type { LedgerConnection, Row } from "./connection.ts";
 import { hexSql, idOf, idSql, wholeSql } from "./sql.ts";
@@ -24,7 +25,7 @@ export class MysqlSteps implements Steps {
     await connection.write("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY");
     const renamed = await connection.ask("SELECT subject, becomes, up_to FROM step_subjects ORDER BY id");
     beginning.renamed(renamed.map(renamedOf));
-    await this.#beginSteps(from, beginning);
+    await eachStep(connection, from, (row) => beginning.step(frameOf(row), Number(row[2]) === 1));
     this.#told.clear();
     for (const [partition, ranked] of await connection.ask("SELECT part, n FROM ranked")) {
       this.#told.set(Number(partition), Number(ranked));
@@ -34,18 +35,6 @@ export class MysqlSteps implements Steps {
     }
     await this.#beginCounts(beginning);
     await connection.write("COMMIT");
-  }
-
-  async #beginSteps(from: number, beginning: Beginning): Promise<void> {
-    for (let after = 0; ; ) {
-      const rows = await this.#connection.ask(
-        `SELECT id, frame, is_hour FROM steps FORCE INDEX (PRIMARY) WHERE id > ${wholeSql(after)} AND at >= ${wholeSql(from)}
-         ORDER BY id LIMIT ${FRAMES}`,
-      );
-      const areMoreNeeded = rows.every((row) => beginning.step(frameOf(row), Number(row[2]) === 1));
-      if (rows.length === 0 || !areMoreNeeded) return;
-      after = Number(rows.at(-1)?.[0]);
-    }
   }
 
   async #beginCounts(beginning: Beginning): Promise<void> {
@@ -67,11 +56,14 @@ export class MysqlSteps implements Steps {
 
   /** A partition that is new since has no `told` yet. */
   async changes(): Promise<Buffer[]> {
+    await this.#refuseOlder();
     const places = Array.from(this.#told, ([partition, n]) => `(part = ${wholeSql(partition)} AND n > ${wholeSql(n)})`);
     const known = [...this.#told.keys()].map(wholeSql).join(",");
     const others = known === "" ? "TRUE" : `part NOT IN (${known})`;
+    // The index by id has the key, and nothing of the frames.
     const rows = await this.#connection.ask(
-      `SELECT part, n, frame FROM changes WHERE ${[...places, others].join(" OR ")} ORDER BY part, n LIMIT ${FRAMES}`,
+      `SELECT part, n, frame FROM changes JOIN (SELECT id, part, n FROM changes FORCE INDEX (changes_by_id)
+       WHERE ${[...places, others].join(" OR ")} ORDER BY id LIMIT ${FRAMES}) AS next USING (part, n) ORDER BY next.id`,
     );
     return rows.map(([partition, n, frame]) => {
       this.#told.set(Number(partition), Number(n));
@@ -82,6 +74,7 @@ export class MysqlSteps implements Steps {
   async save(frames: readonly StepFrame[], renames: readonly [subject: string, becomes: string][]): Promise<Renamed[]> {
     const connection = this.#connection;
     await connection.write("BEGIN");
+    await this.#refuseOlder();
     const [row] = await connection.ask("SELECT COALESCE(MAX(id), 0) FROM steps");
     const upTo = Number(row?.[0] ?? 0);
     for (const [subject, becomes] of renames) {
@@ -90,7 +83,7 @@ export class MysqlSteps implements Steps {
          VALUES (${idSql(subject)}, ${idSql(becomes)}, ${wholeSql(upTo)}, UNIX_TIMESTAMP())`,
       );
     }
-    for (const { at, frame } of frames) await this.#add(at, 0, frame);
+    for (const frame of frames) await addStep(connection, frame, 0);
     for (const [partition, n] of this.#told) {
       await connection.write(
         `INSERT INTO ranked (part, n) VALUES (${wholeSql(partition)}, ${wholeSql(n)}) ON DUPLICATE KEY UPDATE n = VALUES(n)`,
@@ -99,6 +92,19 @@ export class MysqlSteps implements Steps {
     }
     await connection.write("COMMIT");
     return renames.map(([subject, becomes]) => ({ subject, becomes, upTo }));
+  }
+
+  /**
+   * A ledger that was restored beside running servers has not made the changes that were told, and its projector brings them
+   * again: they would be kept twice. Who hears of it begins anew.
+   */
+  async #refuseOlder(): Promise<void> {
+    const rows = await this.#connection.ask("SELECT number, changes FROM partitions");
+    const made = new Map(rows.map(([partition, n]) => [Number(partition), Number(n)]));
+    for (const [partition, n] of this.#told) {
+      if ((made.get(partition) ?? 0) >= n) continue;
+      throw new LedgerUnavailable(`MySQL: the ledger is older than what was ranked of partition ${partition}`);
+    }
   }
 
   async read(from: number, to: number): Promise<StoredFrame[]> {
@@ -121,7 +127,7 @@ export class MysqlSteps implements Steps {
     await this.#connection.write(
       `DELETE FROM steps WHERE is_hour IN (0, 1) AND at >= ${wholeSql(hour)} AND at < ${wholeSql(hour + HOUR_S)}`,
     );
-    for (const frame of frames) await this.#add(hour, 1, frame);
+    for (const frame of frames) await addStep(this.#connection, { at: hour, frame }, 1);
     await this.#connection.write("COMMIT");
   }
 
@@ -136,17 +142,34 @@ export class MysqlSteps implements Steps {
   close(): void {
     this.#connection.close();
   }
+}
 
-  async #add(at: number, isHour: 0 | 1, frame: Buffer): Promise<void> {
-    const values = `${wholeSql(at)}, ${isHour}, ${hexSql(frame.toString("hex"))}`;
-    await this.#connection.write(`INSERT INTO steps (at, is_hour, frame) VALUES (${values})`);
+/** The steps from `from` on, as long as `visit` wants more: their ids, frames and whether they are hours. */
+export async function eachStep(
+  connection: LedgerConnection,
+  from: number,
+  visit: (row: Row) => boolean,
+): Promise<void> {
+  for (let after = 0; ; ) {
+    const rows = await connection.ask(
+      `SELECT id, frame, is_hour FROM steps FORCE INDEX (PRIMARY) WHERE id > ${wholeSql(after)} AND at >= ${wholeSql(from)}
+       ORDER BY id LIMIT ${FRAMES}`,
+    );
+    const areMoreNeeded = rows.every(visit);
+    if (rows.length === 0 || !areMoreNeeded) return;
+    after = Number(rows.at(-1)?.[0]);
   }
 }
 
-function frameOf([id, frame]: Row): StoredFrame {
+export async function addStep(connection: LedgerConnection, { at, frame }: StepFrame, isHour: 0 | 1): Promise<void> {
+  const values = `${wholeSql(at)}, ${isHour}, ${hexSql(frame.toString("hex"))}`;
+  await connection.write(`INSERT INTO steps (at, is_hour, frame) VALUES (${values})`);
+}
+
+export function frameOf([id, frame]: Row): StoredFrame {
   return { id: Number(id), frame: frame as Buffer };
 }
 
-function renamedOf([subject, becomes, upTo]: Row): Renamed {
+export function renamedOf([subject, becomes, upTo]: Row): Renamed {
   return { subject: idOf(subject as Buffer), becomes: idOf(becomes as Buffer), upTo: Number(upTo) };
 }
