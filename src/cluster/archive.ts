@@ -11,6 +11,7 @@ import { KafkaProducer } from "./kafka/producer.ts";
 import { MysqlExport } from "./mysql/export.ts";
 import { ensureMetrics, prepareLedger } from "./mysql/open-ledger.ts";
 import type { MysqlLedgerReader } from "./mysql/reads.ts";
+import { OwnProjector } from "./own-projector.ts";
 import { commandError } from "./refused.ts";
 import { openHot, openSharedLedger, storesOf } from "./stores.ts";
 
@@ -18,6 +19,8 @@ const POLL_MS = 20;
 /** What a node has counted is in the log after one; the second is for a node that is late. */
 const FLUSHES = 2;
 const KAFKA_MS_MAX = 10_000;
+/** Where nothing moves for so long it asks whether there is anybody to move it. */
+const STILL_MS = 1_000;
 const ALL_SHARDS: readonly number[] = Array.from({ length: SHARDS }, (_, shard) => shard);
 
 /** Export and import of a cluster: everything through the stores, beside whatever nodes there are. */
@@ -34,7 +37,7 @@ export function archiveCluster(settings: Settings): {
           await stores.untilApplied(await stores.ends());
           return await MysqlExport.open(storesOf(settings).mysqlUrl);
         } finally {
-          stores.close();
+          await stores.close();
         }
       }),
     target: () => told(settings, () => ClusterImport.open(settings)),
@@ -46,18 +49,20 @@ class ClusterStores {
   readonly producer: KafkaProducer;
   readonly ledger: MysqlLedgerReader;
   readonly partitions: number;
+  readonly #projector: OwnProjector;
 
-  private constructor(producer: KafkaProducer, ledger: MysqlLedgerReader, partitions: number) {
+  private constructor(settings: Settings, producer: KafkaProducer, partitions: number) {
     this.producer = producer;
-    this.ledger = ledger;
     this.partitions = partitions;
+    this.ledger = openSharedLedger(settings, partitions);
+    this.#projector = new OwnProjector(settings, this.ledger, partitions);
   }
 
   static async open(settings: Settings): Promise<ClusterStores> {
     const partitions = await agreedTopics(settings);
     const producer = new KafkaProducer(settings, { topic: logTopic(settings.prefix), deadlineMs: KAFKA_MS_MAX });
     await producer.start();
-    return new ClusterStores(producer, openSharedLedger(settings, partitions), partitions);
+    return new ClusterStores(settings, producer, partitions);
   }
 
   /** Where the log ends now: the offset of each partition's next message. */
@@ -65,26 +70,31 @@ class ClusterStores {
     return this.producer.ends(Array.from({ length: this.partitions }, (_, partition) => partition));
   }
 
-  /** Until the ledger has the log up to those offsets. Throws where nothing moves for long. */
+  /** Until the ledger has the log up to those offsets, by its own work where no server does it. Throws where nothing moves for long. */
   async untilApplied(ends: ReadonlyMap<number, number>): Promise<void> {
     let movedMs = performance.now();
+    let lookedMs = movedMs;
     let before = "";
     for (;;) {
       const positions = await this.ledger.positions();
       if ([...ends].every(([partition, end]) => (positions.get(partition) ?? 0) >= end)) return;
       const now = JSON.stringify([...positions]);
-      if (now !== before) movedMs = performance.now();
+      const nowMs = performance.now();
+      if (now !== before) movedMs = lookedMs = nowMs;
       before = now;
-      if (performance.now() - movedMs > IMPORT_WAIT_MS_MAX)
-        throw new StartError(
-          "nothing brings the log into MySQL: is no server running, and no tally consume?",
-          EXIT.unavailable,
-        );
+      if (nowMs - movedMs > IMPORT_WAIT_MS_MAX) {
+        throw new StartError("nothing brings the log into MySQL: see the servers' logs", EXIT.unavailable);
+      }
+      if (nowMs - lookedMs > STILL_MS) {
+        await this.#projector.startIfAlone();
+        lookedMs = performance.now();
+      }
       await Bun.sleep(POLL_MS);
     }
   }
 
-  close(): void {
+  async close(): Promise<void> {
+    await this.#projector.stop();
     this.producer.close();
     this.ledger.close();
   }
@@ -157,8 +167,8 @@ class ClusterImport implements ImportTarget {
     });
   }
 
-  async close(): Promise<void> {
-    this.#stores.close();
+  close(): Promise<void> {
+    return this.#stores.close();
   }
 
   /** What was not acknowledged goes again before anything newer, so numbers have no gaps. */

@@ -116,7 +116,9 @@ class ProjectorThread {
       },
       apply: (messages, positions) => this.#apply(messages, positions),
       alert: ({ kind }) => {
-        if (kind === "ahead") this.#topic = `${logTopic(prefix)} ${crypto.randomUUID()}`;
+        if (kind !== "ahead") return;
+        this.#topic = `${logTopic(prefix)} ${crypto.randomUUID()}`;
+        this.#held = [];
       },
       onState: (isUp) => tell({ kind: "store", name: "kafka", state: { isUp, detail: isUp ? "" : "cannot be read" } }),
     };
@@ -161,7 +163,9 @@ class ProjectorThread {
   }
 
   async #apply(received: readonly Received[], positions: Map<number, number>): Promise<void> {
-    const messages = received as readonly LogMessage[];
+    // Positions stand at what is held, so it comes again with each assignment, and where a later part failed.
+    const held = new Set(this.#held.map(placeOf));
+    const messages = (received as readonly LogMessage[]).filter((message) => !held.has(placeOf(message)));
     if (messages.length + this.#held.length === 0 && positions.size === 0) return;
     await Bun.sleep(ACTS_FIRST_MS);
     fault("cluster.projector.apply");
@@ -219,9 +223,14 @@ class ProjectorThread {
     }
   }
 
-  /** The message that can never be stored: found by storing one after the other, which the numbers allow. */
+  /**
+   * The message that can never be stored: found by storing one after the other, which the numbers allow. None is to blame
+   * where the ledger would not take a transaction without it either, whatever it says.
+   */
   async #poison(messages: readonly LogMessage[], error: unknown): Promise<unknown> {
-    if (messages.length === 1) return new Poison(messages[0] as LogMessage, String(error));
+    const blame = async (message: LogMessage, why: unknown) =>
+      (await this.#writer.isWell()) ? new Poison(message, String(why)) : why;
+    if (messages.length === 1) return blame(messages[0] as LogMessage, error);
     let held: LogMessage[] = [];
     for (const message of messages) {
       try {
@@ -231,7 +240,7 @@ class ProjectorThread {
         this.#records += applied.records;
         await this.#advance(applied);
       } catch (why) {
-        return why instanceof LedgerUnavailable ? why : new Poison(message, String(why));
+        return why instanceof LedgerUnavailable ? why : blame(message, why);
       }
     }
     return error;
@@ -260,8 +269,9 @@ class ProjectorThread {
     }
   }
 
+  /** By a clock that nobody sets: a gap that seems to have waited is a loss. */
   #note(gaps: readonly Gap[]): void {
-    const now = Date.now();
+    const now = performance.now();
     const names = new Set(gaps.map(nameOf));
     for (const name of this.#gapsSince.keys()) if (!names.has(name)) this.#gapsSince.delete(name);
     for (const gap of gaps) {
@@ -273,7 +283,7 @@ class ProjectorThread {
 
   #hasWaited(gap: Gap): boolean {
     const since = this.#gapsSince.get(nameOf(gap));
-    return since !== undefined && Date.now() - since > GAP_MS_MAX;
+    return since !== undefined && performance.now() - since > GAP_MS_MAX;
   }
 
   #onMysql(error: unknown): void {
@@ -293,13 +303,10 @@ class ProjectorThread {
     if (this.#isLeaving) return;
     // The writer does one thing after the other: not while a batch is applied.
     await this.#consumer.pause();
-    try {
+    await tried(async () => {
       while (await this.#writer.tidy());
-    } catch (error) {
-      if (!(error instanceof LedgerUnavailable)) throw error;
-    } finally {
-      this.#consumer.resume();
-    }
+    });
+    this.#consumer.resume();
   }
 
   async #stop(commands: MessagePort): Promise<void> {
@@ -315,6 +322,11 @@ class ProjectorThread {
     tell({ kind: "stopped" });
     commands.close();
   }
+}
+
+/** Offsets alone may be those of a log that was made again. */
+function placeOf({ partition, offset, frame: { source, records } }: LogMessage): string {
+  return `${partition} ${offset} ${source} ${records[0]?.shard} ${records[0]?.n}`;
 }
 
 function nameOf({ source, shard, from }: Gap): string {

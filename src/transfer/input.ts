@@ -1,7 +1,7 @@
 import { closeSync, fstatSync, mkdtempSync, openSync, readSync, rmSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { EXIT, StartError } from "../errors.ts";
+import { EXIT, isSystemError, StartError } from "../errors.ts";
 
 const CHUNK_BYTES = 1024 * 1024;
 const STDIN = 0;
@@ -18,14 +18,18 @@ export class Input {
   }
 
   static async open(path: string | undefined): Promise<Input> {
-    if (path !== undefined && path !== "-") return new Input(openFile(path));
+    if (path !== undefined && path !== "-") {
+      const fd = openFile(path);
+      if (fstatSync(fd).isFile()) return new Input(fd);
+      try {
+        return new Input(await copied(piecesOf(fd)));
+      } finally {
+        closeSync(fd);
+      }
+    }
     if (fstatSync(STDIN).isFile()) return new Input(STDIN);
     if (process.stdin.isTTY) throw new StartError("give it a file, or what to import on stdin", EXIT.usage);
-    const fd = unnamedFile();
-    for await (const chunk of Bun.stdin.stream()) {
-      for (let done = 0; done < chunk.length; ) done += writeSync(fd, chunk, done);
-    }
-    return new Input(fd);
+    return new Input(await copied(Bun.stdin.stream()));
   }
 
   /** From the first byte to the last. Each chunk is its own. */
@@ -51,6 +55,25 @@ function openFile(path: string): number {
     throw new Error("it is a directory");
   } catch (error) {
     throw new StartError(`${path} cannot be read: ${error instanceof Error ? error.message : error}`, EXIT.noInput);
+  }
+}
+
+/** All of a pipe that has a name (`<(zcat …)`, /dev/stdin): it knows no places to read from. */
+function* piecesOf(fd: number): Generator<Uint8Array> {
+  const chunk = Buffer.allocUnsafe(CHUNK_BYTES);
+  for (let read = readSync(fd, chunk); read > 0; read = readSync(fd, chunk)) yield chunk.subarray(0, read);
+}
+
+async function copied(pieces: Iterable<Uint8Array> | AsyncIterable<Uint8Array>): Promise<number> {
+  try {
+    const fd = unnamedFile();
+    for await (const piece of pieces) {
+      for (let done = 0; done < piece.length; ) done += writeSync(fd, piece, done);
+    }
+    return fd;
+  } catch (error) {
+    if (!isSystemError(error)) throw error;
+    throw new StartError(`what comes through a pipe cannot be kept in ${tmpdir()}: ${error.message}`, EXIT.unavailable);
   }
 }
 

@@ -41,3 +41,25 @@ test("without the stores' URLs the directory of a node is refused, while it runs
     expect((await again.get("/readyz")).status).toBe(200);
   });
 }, 60_000);
+
+test("import and export need nothing but the stores: no server runs, and none ever has", async () => {
+  await withSites(CLUSTER, 1, async (cluster) => {
+    const at = "2026-11-20T12:00:00Z";
+    const events = [
+      { metric: "views", subject: "article/a", by: 3, at },
+      { metric: "likes", subject: "article/a", actor: "7", active: true, at },
+    ];
+    const imported = await cluster.import(events.map((event) => `${JSON.stringify(event)}\n`).join(""));
+    expect(imported).toMatchObject({ status: 0, stdout: "1 tallies and 1 relations\n" });
+    // A server that leaves the log to others, and stops: what came last is in the log alone.
+    const server = await cluster.serve(undefined, "--no-consumer");
+    const path = `${server.url}v1/subjects/article/a`;
+    expect((await fetch(`${path}/views`, { method: "POST" })).status).toBe(200);
+    expect((await fetch(`${path}/likes/8`, { method: "PUT" })).status).toBe(200);
+    await server.stop();
+    const lines = (await cluster.export()).trim().split("\n");
+    expect(lines).toContainEqual(expect.stringContaining('{"metric":"views","subject":"article/a","count":4'));
+    expect(lines.filter((line) => line.includes('"metric":"likes"') && line.includes('"actor":'))).toHaveLength(2);
+    expect(await cluster.verify()).toBe("");
+  });
+}, 60_000);

@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
 import { Kafka, logLevel } from "kafkajs";
+import mysql from "mysql2/promise";
 import { FrameWriter } from "../../src/records.ts";
 import { ClusterWorld, metricsOf } from "../support/cluster-world.ts";
 import { eventually } from "../support/eventually.ts";
@@ -9,6 +10,8 @@ const ROUNDS = 3;
 const PAUSE_MS = 1_000;
 /** Each is found by storing one message after the other, under load. */
 const FOUND_MS_MAX = 60_000;
+/** Long enough to look for one to blame. */
+const REFUSED_S = 3;
 
 /** The note of a source that nobody is, whose subject no table has room for. */
 function tooLong(partition: number, round: number): Buffer {
@@ -47,4 +50,21 @@ test(`messages that can never be stored are set aside under load, and those besi
   }, FOUND_MS_MAX);
   await world.stopLoad();
   expect(await world.verify()).toEqual([]);
+}, 180_000);
+
+test(`a ledger that takes nothing, whatever it says, has no message set aside (SEED=${SEED})`, async () => {
+  await using world = await ClusterWorld.start({ seed: SEED, nodes: 1 });
+  world.allowed.stale = true;
+  await world.startLoad();
+  const connection = await mysql.createConnection({ uri: world.stores.mysql.url });
+  // An answer that nobody has foreseen.
+  await connection.query("CREATE TRIGGER refusal BEFORE UPDATE ON shards FOR EACH ROW SIGNAL SQLSTATE '45000'");
+  await eventually(async () => {
+    expect((await metricsOf(world.node(0))).get("tally_projector_lag_seconds")).toBeGreaterThan(REFUSED_S);
+  }, FOUND_MS_MAX);
+  await connection.query("DROP TRIGGER refusal");
+  connection.destroy();
+  await world.stopLoad();
+  expect(await world.verify()).toEqual([]);
+  expect((await metricsOf(world.node(0))).get("tally_dead_letters_total")).toBe(0);
 }, 180_000);

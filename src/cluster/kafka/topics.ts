@@ -2,12 +2,11 @@ import { type Admin, type ConfigEntries, ConfigResourceTypes } from "kafkajs";
 import { StartError } from "../../errors.ts";
 import { formatDuration } from "../../lib/duration.ts";
 import { log } from "../../telemetry/log.ts";
-import { deadTopic, KafkaAway, KafkaLink, type KafkaSettings, logTopic } from "./client.ts";
+import { REQUEST_MS_MAX, withAdmin } from "./admin.ts";
+import { deadTopic, KafkaAway, type KafkaSettings, logTopic } from "./client.ts";
 import { errorType, reasonOf } from "./errors.ts";
 import { BATCH_BYTES_MAX } from "./rounds.ts";
-import { within } from "./wait.ts";
 
-const REQUEST_MS_MAX = 5_000;
 /** A cluster that starts needs some seconds until its brokers know each other and have leaders. */
 const READY_MS_MAX = 30_000;
 const LOOK_EVERY_MS = 200;
@@ -21,11 +20,8 @@ const SAFE_IN_SYNC = 2;
  * nodes may do it at once: one creates, the others find it. What exists stays as it is, but unsafe settings are named.
  * Throws KafkaAway where Kafka is.
  */
-export async function ensureTopics(settings: KafkaSettings): Promise<number> {
-  const link = new KafkaLink(settings, REQUEST_MS_MAX);
-  const admin = link.kafka.admin();
-  try {
-    await within(admin.connect(), REQUEST_MS_MAX);
+export function ensureTopics(settings: KafkaSettings): Promise<number> {
+  return withAdmin(settings, async (admin) => {
     const untilMs = performance.now() + READY_MS_MAX;
     const wanted = new Map([
       [logTopic(settings.prefix), settings.kafkaPartitions],
@@ -39,26 +35,12 @@ export async function ensureTopics(settings: KafkaSettings): Promise<number> {
     }
     for (const name of wanted.keys()) await warnOfUnsafe(admin, settings, name);
     return (await leadersOf(admin, logTopic(settings.prefix)))?.length ?? 0;
-  } catch (error) {
-    if (error instanceof StartError || error instanceof KafkaAway) throw error;
-    throw new KafkaAway(reasonOf(error), { cause: error });
-  } finally {
-    link.cut();
-  }
+  });
 }
 
 /** How many partitions a topic has; null where there is no such topic. Throws KafkaAway. */
-export async function partitionsOf(settings: KafkaSettings, topic: string): Promise<number | null> {
-  const link = new KafkaLink(settings, REQUEST_MS_MAX);
-  const admin = link.kafka.admin();
-  try {
-    await within(admin.connect(), REQUEST_MS_MAX);
-    return (await leadersOf(admin, topic))?.length ?? null;
-  } catch (error) {
-    throw new KafkaAway(reasonOf(error), { cause: error });
-  } finally {
-    link.cut();
-  }
+export function partitionsOf(settings: KafkaSettings, topic: string): Promise<number | null> {
+  return withAdmin(settings, async (admin) => (await leadersOf(admin, topic))?.length ?? null);
 }
 
 /** Null when all is there; else what is missing, which may come by itself. */
