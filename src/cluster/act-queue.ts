@@ -40,3 +40,12 @@ export class ActQueue {
     return this.#waiting.splice(0, tooMany < 0 ? this.#waiting.length : Math.max(1, tooMany));
   }
 }
+
+/** Gives each of a batch its own, which follow one another. */
+export function answerEach(batch: readonly Waiting[], answers: readonly ActAnswer[]): void {
+  let from = 0;
+  for (const { acts, done } of batch) {
+    done(answers.slice(from, from + acts.length));
+    from += acts.length;
+  }
+}

@@ -53,6 +53,7 @@ export class Acts {
   readonly #puts: Batcher<Put, RelationAnswer | Missing>;
   readonly #actorHints: Batcher<RegisterName & { stamp: Stamp }, undefined>;
   readonly #unsettled: Batcher<number, undefined>;
+  readonly #hasUnseen: Batcher<undefined, boolean>;
   #underWay = 0;
 
   constructor(parts: {
@@ -83,6 +84,10 @@ export class Acts {
     this.#unsettled = new Batcher(async (shards) => {
       await this.#hot.unsettle([...new Set(shards)]);
       return shards.map(() => undefined);
+    }, bounds);
+    this.#hasUnseen = new Batcher(async (asked) => {
+      const hasUnseen = await this.#ledger.hasNotices("unseen");
+      return asked.map(() => hasUnseen);
     }, bounds);
   }
 
@@ -150,11 +155,16 @@ export class Acts {
     const shard = shardOf(name.subject);
     const key = once && (await this.#keys.look(shard, once));
     const isRepeatedKey = key?.isKnown === true;
-    const seen = await this.#see(shard, name);
+    const first = await this.#see(shard, name);
     const erased = atMs === undefined ? 0 : await this.#erasedUpTo(shard, name.actor);
     const isSame = (stamp: Stamp) =>
       atMs === undefined ? isActive(stamp) === active : stampAt(atMs, active) <= Math.max(stamp, erased);
-    const isRepeat = seen !== null && (isRepeatedKey || isSame(seen.stamp));
+    // One of another time is beaten by what is seen already, whatever else there may be.
+    const mayRest = first !== null && !isRepeatedKey && atMs === undefined && isSame(first.stamp);
+    const again = mayRest ? await this.#seeAgain(shard, name) : first;
+    const seen = again ?? first;
+    const isUnsure = mayRest && again === null;
+    const isRepeat = seen !== null && !isUnsure && (isRepeatedKey || isSame(seen.stamp));
     if (isRepeatedKey && seen === null) return { active, changed: null, count: null, at: null };
     if (seen && isRepeat && (isRepeatedKey || !once)) return this.#repeated(shard, name, seen.stamp);
 
@@ -185,8 +195,9 @@ export class Acts {
       this.#put(shard, { ...name, ...logged, hint: seen.hint }),
     ]);
     if (isHinted === AWAY || put === null) return later();
-    // Shown, and if Redis lost it now others could take what they see for all there is.
-    if (!logged.isTold) return { active, changed: null, count: null, at };
+    // Shown, but what it has changed only those know whose acts are not. Or: if Redis lost it now others could take what they
+    // see for all there is.
+    if (isUnsure || !logged.isTold) return { active, changed: null, count: null, at };
     // Redis has lost what was seen: what this act has changed cannot be said.
     if (put.seen !== null && put.seen < seen.stamp) return later();
     const hasWon = put.stamp === logged.stamp;
@@ -248,9 +259,26 @@ export class Acts {
   /**
    * The act is in the log and in no copy. Whoever acts on the register next must not take what he sees for all there is: a
    * DELETE after a PUT that was left like this would find nothing to do, and the PUT would come into the ledger behind it.
+   * Those to whom Redis cannot tell it find it in the ledger (`#seeAgain`).
    */
   async leave(shard: number, { isShipped }: Pick<Logged, "isShipped">): Promise<void> {
-    if (!isShipped || (await this.#unsettled.submit(shard).catch(storeAway)) === AWAY) this.#freshness.hide(shard);
+    if (isShipped && (await this.#unsettled.submit(shard).catch(storeAway)) !== AWAY) return;
+    this.#freshness.hide(shard);
+    await this.#log.tellUnseen();
+  }
+
+  /**
+   * Before it is said that there is nothing to do: a node that is cut off from Redis may have answered what no copy shows.
+   * First it is asked whether any has, then the register once more:
+   *
+   *     that node   tells the ledger   202                       puts it      the ledger is told that it is over
+   *     this one                            look: nothing to do                                                asks   looks
+   *
+   * What is put before the question is seen by the second look. Null: it cannot be known, so the act is done all the same.
+   */
+  async #seeAgain(shard: number, name: RegisterName): Promise<Seen | null> {
+    const hasUnseen = await this.#hasUnseen.submit(undefined).catch(storeAway);
+    return hasUnseen === false ? this.#see(shard, name) : null;
   }
 
   /** Nothing an act of before could bring back; where it cannot be asked the ledger refuses it. */

@@ -33,6 +33,11 @@ export class HiddenActs {
     this.#hot = parts.hot;
   }
 
+  /** Whether all that was answered is seen, or told of. */
+  get isEmpty(): boolean {
+    return this.#counts().size === 0;
+  }
+
   /** What an earlier run left in the outbox may be in no copy. */
   inherit(records: readonly LogRecord[]): void {
     for (const { kind, shard } of records) {

@@ -4,6 +4,7 @@ import type { SketchName, StoredPair } from "../distinct/sketches.ts";
 import type { Actor, Subject } from "../model.ts";
 import type { CountName, RegisterName, ShardVersion } from "../ports/hot-store.ts";
 import type { ShardState, SourceState } from "../ports/ledger.ts";
+import type { NoticeKind } from "./mysql/notices.ts";
 
 /** Of some lists of actors, those whom one actor follows: whose `relation` he has active on `type/…`. */
 export interface KnownQuestion {
@@ -93,8 +94,8 @@ export interface SharedLedger {
   keyHint(shard: number, key: string): Promise<{ known: { body: string; atMs: number } | null; version: number }>;
   /** As `LedgerReader.history`. */
   history(metric: number, subject: Subject, from: number, to: number): Promise<[at: number, amount: number][]>;
-  /** Whether a node has acts on its disk that Kafka has not. */
-  hasSpools(): Promise<boolean>;
+  /** Whether a node tells that it has acts of this kind (`Notice`). */
+  hasNotices(kind: NoticeKind): Promise<boolean>;
   /** All shards, and which ledger it is. */
   shards(): Promise<(ShardState & { incarnation: string })[]>;
   close(): void;

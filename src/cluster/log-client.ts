@@ -26,6 +26,7 @@ export class LogClient {
   readonly #acts: Batcher<Act, ActAnswer>;
   readonly #visits: Batcher<Visit, number | null>;
   readonly #own: Batcher<OwnQuestion, OwnAct[]>;
+  readonly #unseen: Batcher<undefined, boolean>;
 
   constructor(port: MessagePort) {
     this.#port = port;
@@ -42,6 +43,13 @@ export class LogClient {
       itemsMax: LOOKS_AT_ONCE,
       flightsMax: 4,
     });
+    this.#unseen = new Batcher(
+      async (tellers) => {
+        const isTold = await this.#ask<"unseen">({ kind: "unseen" });
+        return tellers.map(() => isTold);
+      },
+      { itemsMax: LOOKS_AT_ONCE, flightsMax: 4 },
+    );
     port.on("message", ({ id, answer }: FromLog) => this.#asked.answer(id, answer));
   }
 
@@ -90,6 +98,14 @@ export class LogClient {
   /** The counts that they are about. */
   ownCounts(): Promise<CountName[]> {
     return this.#ask<"own-counts">({ kind: "own-counts" });
+  }
+
+  /**
+   * Tells everybody that this node has acts which no copy shows, until it has none (`Freshness.hide` comes before). False where
+   * the ledger cannot be told now.
+   */
+  tellUnseen(): Promise<boolean> {
+    return this.#unseen.submit(undefined);
   }
 
   /** Whether what waits in the log thread may go on: Kafka is there, for all that is known. */

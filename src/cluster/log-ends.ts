@@ -19,11 +19,11 @@ export class LogEnds {
   readonly #producer: KafkaProducer;
   readonly #asked: Batcher<number, number>;
 
-  constructor(producer: KafkaProducer, ledger: Pick<SharedLedger, "hasSpools">, partitions: number) {
+  constructor(producer: KafkaProducer, ledger: Pick<SharedLedger, "hasNotices">, partitions: number) {
     this.#producer = producer;
     this.#asked = new Batcher(
       async (shards) => {
-        if (await ledger.hasSpools()) throw new Error("a node has acts that it could not send to Kafka yet");
+        if (await ledger.hasNotices("spools")) throw new Error("a node has acts that it could not send to Kafka yet");
         const ends = await producer.ends(new Set(shards.map((shard) => shard % partitions)));
         return shards.map((shard) => ends.get(shard % partitions) as number);
       },

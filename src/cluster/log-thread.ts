@@ -7,7 +7,7 @@ import type { Position } from "../ports/log.ts";
 import { readFrame } from "../records.ts";
 import { CounterTable } from "../tallies/table.ts";
 import { log } from "../telemetry/log.ts";
-import { ActQueue } from "./act-queue.ts";
+import { ActQueue, answerEach } from "./act-queue.ts";
 import { ActsLog } from "./acts-log.ts";
 import { AgreedKeeper } from "./agreed-keeper.ts";
 import { isAway, tried } from "./away.ts";
@@ -23,6 +23,7 @@ import { LogProducers } from "./log-producers.ts";
 import { fatal, tell, tellDisk, tellStore } from "./log-tell.ts";
 import type { Act, ActAnswer, FromLog, LogCommand, LogQuestion, Shipped, ToLog } from "./messages.ts";
 import { groupsOf, Notes } from "./notes.ts";
+import type { Notice } from "./notice.ts";
 import { OutboxIndex } from "./outbox-index.ts";
 import { OutboxMark } from "./outbox-mark.ts";
 import { OwnActs } from "./own-acts.ts";
@@ -30,9 +31,8 @@ import { type Parcel, parcelsOf } from "./parcels.ts";
 import type { RedisHotStore } from "./redis/hot-store.ts";
 import { Resend } from "./resend.ts";
 import { Shards } from "./shards.ts";
-import type { Spool } from "./spool.ts";
 import { Standstill } from "./standstill.ts";
-import { openRedis, openSharedLedger, openSpool } from "./stores.ts";
+import { openNotice, openRedis, openSharedLedger } from "./stores.ts";
 import { VisitDesk } from "./visit-desk.ts";
 
 /** How often the ledger is asked what it has, and Redis whether it is still the same. */
@@ -58,7 +58,8 @@ class LogThread {
   readonly #noteLane: Lane;
   readonly #producers: LogProducers;
   readonly #ends: LogEnds;
-  readonly #spool: Spool;
+  readonly #spool: Notice;
+  readonly #unseen: Notice;
   readonly #hot: RedisHotStore;
   readonly #agreed: AgreedKeeper;
   readonly #ledger;
@@ -99,14 +100,13 @@ class LogThread {
     this.#ends = new LogEnds(this.#producers.make(), this.#ledger, partitions);
     this.#actLane = this.#lane(isActs);
     this.#noteLane = this.#lane((name) => !isActs(name));
-    this.#spool = openSpool(data, () => this.#actLane.isEmpty);
-    const end = (shard: number) => this.#ends.of(shard);
+    this.#spool = openNotice(data, "spools", () => this.#actLane.isEmpty);
+    this.#unseen = openNotice(data, "unseen", () => this.#hidden.isEmpty);
     const stores = { hot: this.#hot, ledger: this.#ledger };
-    this.#shards = new Shards({ ...stores, end });
+    this.#shards = new Shards({ ...stores, end: (shard) => this.#ends.of(shard) });
     this.#resend = new Resend({ ...stores, shards: this.#shards, outbox: this.#reader, index: this.#index });
-    const table = CounterTable.attach(data.table, LOG_THREAD);
     this.#freshness = new Freshness(data.freshness);
-    this.#notes = new Notes({ table, freshness: this.#freshness });
+    this.#notes = new Notes({ table: CounterTable.attach(data.table, LOG_THREAD), freshness: this.#freshness });
     this.#hidden = new HiddenActs({ freshness: this.#freshness, hot: this.#hot });
     const old = inheritOutbox(this.#reader, { index: this.#index, notes: this.#notes, hidden: this.#hidden });
     const clock = new HybridClock(Math.max(data.clock, old.time));
@@ -116,7 +116,7 @@ class LogThread {
       partitions,
       index: this.#index,
       ship: (parcels) => this.#ship(parcels),
-      hot: this.#hot,
+      ...stores,
       shards: this.#shards,
       lost: (shard) => void this.#epochs.delete(shard),
     });
@@ -176,6 +176,8 @@ class LogThread {
         return question.questions.map((each) => this.#own.find(each));
       case "own-counts":
         return this.#own.counts();
+      case "unseen":
+        return this.#unseen.tell();
       case "kafka":
         return this.#producers.trouble === null;
     }
@@ -216,11 +218,7 @@ class LogThread {
     for (const each of logged) Object.assign(each, shipped);
     fault("cluster.acts.shipped");
     this.#visits.logged(all, answers, { end: parcels.at(-1)?.end ?? 0, atMs });
-    let from = 0;
-    for (const { acts, done } of batch) {
-      done(answers.slice(from, from + acts.length));
-      from += acts.length;
-    }
+    answerEach(batch, answers);
   }
 
   /** Into Kafka, or, where that is away, it stays on the disk for sure. */
@@ -385,7 +383,9 @@ class LogThread {
     const until = performance.now() + 2_000;
     while (!(this.#actLane.isEmpty && this.#noteLane.isEmpty) && performance.now() < until) await Bun.sleep(10);
     this.#outbox.close();
-    for (const each of [this.#actLane, this.#noteLane, this.#ends, this.#spool, this.#ledger, this.#mark]) each.close();
+    const parts = [this.#actLane, this.#noteLane, this.#ends, this.#spool, this.#unseen, this.#ledger, this.#mark];
+    for (const each of parts) each.close();
+
     await this.#hot.close();
     for (const port of this.#joined.values()) port.close();
     tell({ kind: "stopped" });

@@ -81,6 +81,7 @@ export type LogQuestion =
   | { kind: "bulk"; source: string; events: StampedEvent[] }
   | { kind: "own"; questions: OwnQuestion[] }
   | { kind: "own-counts" }
+  | { kind: "unseen" }
   | { kind: "kafka" };
 
 export type ToLog = LogQuestion & { id: number };
@@ -97,6 +98,8 @@ export interface LogAnswers {
   bulk: BulkLogged | null;
   own: OwnAct[][];
   "own-counts": CountName[];
+  /** Whether the ledger knows that this node has acts which no copy shows. */
+  unseen: boolean;
   /** Whether Kafka is there, for all that is known. */
   kafka: boolean;
 }

@@ -4,14 +4,14 @@ import { FirstConnection } from "./first-connection.ts";
 import type { LogData } from "./log-data.ts";
 import type { AwayShare } from "./mysql/away-news.ts";
 import { MysqlMilestoneBox } from "./mysql/milestone-box.ts";
+import { type NoticeKind, NoticeRows } from "./mysql/notices.ts";
 import { MysqlLedgerReader } from "./mysql/reads.ts";
-import { SpoolRows } from "./mysql/spools.ts";
+import { Notice } from "./notice.ts";
+import { NoticeNames } from "./notice-names.ts";
 import { AgreedCopy } from "./redis/agreed-copy.ts";
 import { RedisHotStore } from "./redis/hot-store.ts";
 import { openDriver } from "./redis/open-driver.ts";
 import { SharedVisitors } from "./redis/shared-visitors.ts";
-import { Spool } from "./spool.ts";
-import { SpoolNames } from "./spool-names.ts";
 
 /** The settings of a cluster, which has all three stores. */
 export function storesOf({ redisUrl, redisToken, mysqlUrl, prefix }: Settings) {
@@ -45,8 +45,12 @@ export function openSharedLedger(settings: Settings, partitions: number, away?: 
   return new MysqlLedgerReader(storesOf(settings).mysqlUrl, { partitions, ...(away && { away }) });
 }
 
-/** The log thread's way to say that there is a spool in its outbox. */
-export function openSpool({ settings, logFolder, mysqlAway }: LogData, isEmpty: () => boolean): Spool {
-  const rows = new SpoolRows(storesOf(settings).mysqlUrl, { away: { word: mysqlAway, isTeller: false } });
-  return new Spool({ rows, names: new SpoolNames(logFolder), isEmpty });
+/** The log thread's way to tell the other nodes of its acts, until `isEmpty`. */
+export function openNotice(
+  { settings, logFolder, mysqlAway }: LogData,
+  kind: NoticeKind,
+  isEmpty: () => boolean,
+): Notice {
+  const rows = new NoticeRows(storesOf(settings).mysqlUrl, kind, { away: { word: mysqlAway, isTeller: false } });
+  return new Notice({ rows, names: new NoticeNames(logFolder, kind), isEmpty });
 }

@@ -3,6 +3,7 @@ import { type Random, random } from "../support/random.ts";
 import { chaos, runOut } from "./cluster/chaos.ts";
 import { copyProblems, expectedCounts, putProblems, shownInRedis } from "./cluster/checks.ts";
 import { Clients } from "./cluster/clients.ts";
+import { MIXES, type MixName } from "./cluster/mixes.ts";
 import { boot, emptyDisk, flusher, isDurable, keeper, newNode, restart, shipper, shownBy } from "./cluster/node.ts";
 import { projector } from "./cluster/projector.ts";
 import { forgetter, retirer } from "./cluster/retirer.ts";
@@ -43,44 +44,6 @@ export interface Schedule {
   mix: MixName;
   rules?: Partial<Rules>;
 }
-
-export const MIXES = {
-  calm: { projectors: 2 },
-  kills: { projectors: 2, kill: true, timeouts: true },
-  redis: { projectors: 2, timeouts: true, lose: true, redisAway: true },
-  kafka: { projectors: 1, timeouts: true, kafkaAway: true, power: true, kill: true, ledgerAway: true },
-  gaps: { projectors: 2, kafkaLoses: true, kill: true, timeouts: true },
-  stores: { projectors: 1, timeouts: true, redisAway: true, kafkaAway: true, ledgerAway: true, lose: true, kill: true },
-  tallies: {
-    projectors: 1,
-    timeouts: true,
-    redisAway: true,
-    kill: true,
-    ledgerAway: true,
-    acts: 0,
-    keys: 0,
-    tallies: 24,
-  },
-  keys: { projectors: 2, timeouts: true, lose: true, acts: 0, tallies: 1, keys: 12 },
-  acts: { projectors: 2, lose: true, acts: 14, tallies: 0, keys: 0 },
-  /** One loss of Redis close behind the other. */
-  losses: { projectors: 1, lose: true, hasty: true, acts: 8, tallies: 2, keys: 0 },
-  /** The log and Redis lose data. */
-  ruin: { projectors: 2, kafkaLoses: true, lose: true, kill: true, timeouts: true },
-  /** Redis loses what is in a spool alone. */
-  spools: { projectors: 2, lose: true, kill: true, kafkaAway: true, cuts: true, timeouts: true, acts: 8, tallies: 2 },
-  power: { projectors: 1, power: true, timeouts: true, kafkaAway: true, redisAway: true },
-  retired: {
-    projectors: 2,
-    retires: true,
-    lose: true,
-    kill: true,
-    timeouts: true,
-    tallies: 30,
-    acts: 4,
-  },
-} as const satisfies Record<string, Mix>;
-export type MixName = keyof typeof MIXES;
 
 const STEPS_MAX = 60_000;
 const ROUNDS_MAX = 3_000;
@@ -130,7 +93,8 @@ export class World implements Context {
     this.rules = { ...RULES, ...schedule.rules };
     this.mix = MIXES[schedule.mix];
     this.past = this.ledger.shards.map((state) => [state]);
-    this.skew = [0, this.random.pick([0, 15, -15])];
+    const skew = this.random.pick([0, 15, -15]);
+    this.skew = [0, this.mix.blind ? 0 : skew];
     for (let index = 0; index < 2; index++) {
       const node = newNode(index, emptyDisk());
       this.nodes.push(node);
@@ -253,7 +217,7 @@ export class World implements Context {
         this.check();
         if (this.problems.length > 0) return this.problems;
       }
-      if (random.chance(0.3)) this.wall++;
+      if (random.chance(0.3) || this.mix.blind) this.wall++;
     }
     this.rest();
     return this.problems;
@@ -289,6 +253,7 @@ export class World implements Context {
     const { redis, kafka, ledger } = this;
     this.isResting = true;
     redis.away = false;
+    for (const node of this.nodes) node.isBlind = false;
     ledger.away = false;
     for (const change of ledger.late.splice(0)) change();
     // Redis shows what is on its way though nothing reaches the ledger. (After a power cut the log may hold what no outbox has.)
@@ -343,6 +308,7 @@ export class World implements Context {
       this.nodes.every(isClean) &&
       ledger.position === kafka.log.length &&
       ledger.spools.size === 0 &&
+      ledger.unseen.size === 0 &&
       redis.copies.every((copy, shard) => copy?.shard.version === ledger.shards[shard]?.version)
     );
   }

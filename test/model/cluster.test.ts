@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
+import { MIXES, type MixName } from "./cluster/mixes.ts";
 import { RULES, type RuleName } from "./cluster/rules.ts";
-import { MIXES, type MixName, run } from "./cluster.model.ts";
+import { run } from "./cluster.model.ts";
 
 const SCHEDULES = Number(process.env.TALLY_MODEL_SCHEDULES ?? 50);
 /** A missing rule shows within this many schedules of its mix. */
@@ -38,6 +39,10 @@ const TRIAL_MIXES: Partial<Record<RuleName, MixName>> = {
   unknownClaimsNothing: "calm",
   onePutter: "calm",
   putLater: "stores",
+  unseenTold: "blind",
+  unseenUntilPut: "blind",
+  unseenAsked: "blind",
+  unseenFirst: "blind",
   noteSequence: "tallies",
   sequenceFromAppend: "tallies",
   answerOnlyIfLast: "tallies",
@@ -74,7 +79,14 @@ const TRIAL_MIXES: Partial<Record<RuleName, MixName>> = {
 };
 
 /** Rules that few schedules need: trials begin here. */
-const TRIAL_FROM: Partial<Record<RuleName, number>> = { confirmEpoch: 250, lossBreaksFilling: 700, fieldsFirst: 1_400 };
+const TRIAL_FROM: Partial<Record<RuleName, number>> = {
+  spoolsBeforeEnd: 1_100,
+  confirmEpoch: 200,
+  lossBreaksFilling: 700,
+  fieldsFirst: 1_400,
+  forgetOnlyThose: 2_000,
+  unseenFirst: 3_000,
+};
 
 describe("the cluster keeps every count", () => {
   for (const mix of Object.keys(MIXES) as MixName[]) {

@@ -11,6 +11,7 @@ import longerTopicsSql from "../../../drizzle/mysql/0008_longer_topics.sql" with
 import spoolsSql from "../../../drizzle/mysql/0009_spools.sql" with { type: "text" };
 import retiredByTimeSql from "../../../drizzle/mysql/0010_retired_by_time.sql" with { type: "text" };
 import changesInOrderSql from "../../../drizzle/mysql/0011_changes_in_order.sql" with { type: "text" };
+import unseenSql from "../../../drizzle/mysql/0012_unseen.sql" with { type: "text" };
 import journal from "../../../drizzle/mysql/meta/_journal.json" with { type: "json" };
 import { EXIT, StartError } from "../../errors.ts";
 import type { LedgerConnection } from "./connection.ts";
@@ -30,6 +31,7 @@ const SQL_BY_TAG: Record<string, string> = {
   "0009_spools": spoolsSql,
   "0010_retired_by_time": retiredByTimeSql,
   "0011_changes_in_order": changesInOrderSql,
+  "0012_unseen": unseenSql,
 };
 
 /** One statement of one migration. A server commits each by itself, so each is in the book by itself. */

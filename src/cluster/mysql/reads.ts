@@ -25,11 +25,11 @@ import { Floors, highestFloor } from "./floors.ts";
 import { nameOf, sorted } from "./found.ts";
 import { knownRows, knownSql } from "./known.ts";
 import { basesOf, stampsOf, storedKeys } from "./moment.ts";
+import { hasNotices, type NoticeKind } from "./notices.ts";
 import { type PoolOptions, ReadPool, UNHURRIED } from "./pool.ts";
 import { behind, countOf, inParts, ofActor, pagesOf, registersIn, sourceOf } from "./read-sql.ts";
 import { retiredOf, statesOf, statesSql } from "./retired.ts";
 import { sketchPairs } from "./sketches.ts";
-import { hasSpools } from "./spools.ts";
 import { hexSql, idOf, idSql, numbersSql, rowsSql, wholeSql } from "./sql.ts";
 import { readTop, wantTop } from "./tops.ts";
 
@@ -102,8 +102,8 @@ export class MysqlLedgerReader implements LedgerReader, SharedLedger {
     });
   }
 
-  hasSpools(): Promise<boolean> {
-    return this.#pool.use(hasSpools);
+  hasNotices(kind: NoticeKind): Promise<boolean> {
+    return this.#pool.use((connection) => hasNotices(connection, kind));
   }
 
   highestFloor(): Promise<Stamp> {

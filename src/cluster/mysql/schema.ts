@@ -268,11 +268,16 @@ export const floors = mysqlTable(
   (t) => [primaryKey({ columns: [t.actor, t.shard] }), index("floors_by_stamp").on(t.stamp)],
 );
 
-/** Nodes that have acts on their disk which Kafka has not, as long as they say so: see spools.ts. */
-export const spools = mysqlTable("spools", {
+const notice = () => ({
   id: varbinary({ length: 16 }).primaryKey(),
   at: datetime({ mode: "string", fsp: 3 }).notNull(),
 });
+
+/** Nodes that have acts on their disk which Kafka has not, as long as they say so: see notices.ts. */
+export const spools = mysqlTable("spools", notice());
+
+/** Nodes that have answered acts which no copy in Redis shows, and could not say so there. */
+export const unseen = mysqlTable("unseen", notice());
 
 /**
  * What an erasure took away, or what was too much for a merge that was not done, named by its record, for whoever waits to

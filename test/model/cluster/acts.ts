@@ -1,7 +1,7 @@
 import { type Hint, isNever } from "../../../src/arithmetic/shard.ts";
 import { isActive, nextStamp, type Stamp, timeOf } from "../../../src/arithmetic/stamp.ts";
 import { putKeyed, putRegister, type RelationAnswer } from "./copy.ts";
-import { append, isAcked, isDurable, nextNumber } from "./node.ts";
+import { append, isAcked, isDurable, nextNumber, tellUnseen } from "./node.ts";
 import {
   type Context,
   type Frame,
@@ -56,8 +56,10 @@ export function* look(world: Context, node: Node, shard: number, actor: string):
 }
 
 export function* relate(world: Context, node: Node, shard: number, actor: string, active: boolean): Steps<Answer> {
-  const seen = yield* look(world, node, shard, actor);
-  if (seen !== null && isActive(seen) === active) return { status: 200, looked: true, changed: false, rec: null };
+  const isSame = (seen: Stamp | null) => seen !== null && isActive(seen) === active;
+  let seen = yield* look(world, node, shard, actor);
+  if (isSame(seen)) seen = yield* lookAgain(world, node, { shard, actor, seen });
+  if (isSame(seen)) return { status: 200, looked: true, changed: false, rec: null };
   const stamp = nextStamp(Math.max(world.wallTime(node), node.clock + 1), seen ?? 0, active);
   node.clock = timeOf(stamp);
   const source = `${node.index}.${node.life}r`;
@@ -70,11 +72,29 @@ export function* relate(world: Context, node: Node, shard: number, actor: string
   const put = yield* putAct(world, node, rec, memo);
   memo.isBusy = false;
   const looked = seen !== null;
-  if (put === AWAY) return { status: 202, looked, changed: null, rec };
+  if (put === AWAY) {
+    yield* tellUnseen(world, node);
+    return { status: 202, looked, changed: null, rec };
+  }
   const changed = world.rules.putDecidesChanged ? put.changed : isActive(seen ?? 0) !== active;
   // Where the others do not know of the spool, Redis may lose it, and one of them change the same once more.
   if (changed === null || status === 202) return { status: 202, looked, changed: null, rec };
   return { status, looked, changed, rec };
+}
+
+/** Before it is said that there is nothing to do; null where an act may be hidden from everybody else. */
+function* lookAgain(
+  world: Context,
+  node: Node,
+  { shard, actor, seen }: { shard: number; actor: string; seen: Stamp | null },
+): Steps<Stamp | null> {
+  const { rules } = world;
+  if (!rules.unseenAsked) return seen;
+  for (let wait = world.random.below(20); wait > 0; wait--) yield;
+  const ledger = yield* readLedger(world);
+  if (ledger === AWAY || ledger.hasUnseen) return null;
+  // What is put and told no more since the first look would be missed.
+  return rules.unseenFirst ? yield* look(world, node, shard, actor) : seen;
 }
 
 /** 200 where Kafka has it, or the disk does and others can know of that. */

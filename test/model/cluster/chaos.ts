@@ -11,6 +11,7 @@ export function* chaos(world: World): Steps {
     mix.redisAway && (() => toggle(redis)),
     mix.kafkaAway && (() => toggle(kafka)),
     mix.cuts && (() => cut(random.pick(world.nodes) as Node)),
+    mix.blind && (() => blind(random.pick(world.nodes) as Node)),
     mix.ledgerAway && (() => toggle(ledger)),
     mix.kafkaLoses && (() => loseTail(world)),
     mix.kill && (() => world.kill(random.pick(world.nodes) as Node, false)),
@@ -39,9 +40,14 @@ function cut(node: Node): void {
   node.isCut = !node.isCut;
 }
 
+function blind(node: Node): void {
+  node.isBlind = !node.isBlind;
+}
+
 /** Rows that nobody renews count no more: an answer was lost, they were taken away, and came afterwards. */
 export function runOut({ ledger, nodes }: World): void {
   for (const row of ledger.spools) if (!nodes.some(({ disk }) => disk.rows.has(row))) ledger.spools.delete(row);
+  for (const row of ledger.unseen) if (!nodes.some(({ disk }) => disk.unseenRows.has(row))) ledger.unseen.delete(row);
 }
 
 /** Redis comes back empty or with an older snapshot; or it is flushed while it runs. */

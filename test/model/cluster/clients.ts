@@ -7,6 +7,8 @@ import { ACTORS, COUNTS, type Node, SHARDS, type Steps } from "./state.ts";
 interface Told {
   /** The last acknowledged act, where no order of clocks came in between. */
   expected: boolean | null;
+  /** An act got no answer, and none has come behind it. */
+  isLost: boolean;
   /** An act of it may not be visible: 202, or no answer. */
   isWeak: boolean;
   /** Likes less unlikes that were told `changed`; null: some act was not told. */
@@ -28,7 +30,7 @@ export class Clients {
     this.world = world;
     for (let shard = 0; shard < SHARDS; shard++)
       for (const actor of ACTORS)
-        this.told.set(`${shard}/${actor}`, { expected: null, isWeak: false, changes: 0, shown: 0 });
+        this.told.set(`${shard}/${actor}`, { expected: null, isLost: false, isWeak: false, changes: 0, shown: 0 });
   }
 
   all(): Steps[] {
@@ -115,7 +117,7 @@ export class Clients {
     const { world } = this;
     const told = this.of(register);
     if (answer === "lost") {
-      Object.assign(told, { expected: null, isWeak: true, changes: null });
+      Object.assign(told, { expected: null, isLost: true, isWeak: true, changes: null });
       return;
     }
     if (answer.rec) world.answered.add(answer.rec);
@@ -124,7 +126,8 @@ export class Clients {
     // What was answered 202 may be in a spool only: Redis losing data meanwhile makes it invisible again.
     const isSure =
       !(this.isLogLost && world.mix.lose) && isStrict && answer.looked && (!told.isWeak || losses === world.losses);
-    told.expected = isSure ? active : null;
+    if (answer.rec) told.isLost = false;
+    told.expected = isSure || (world.mix.blind && !told.isLost) ? active : null;
     if (answer.rec !== null) told.isWeak = answer.status === 202 || !isSure;
     if (answer.status === 202 || answer.rec === null) return;
     told.shown = Math.max(told.shown, answer.rec.stamp);

@@ -21,7 +21,8 @@ const LONG_AGO = Number.NEGATIVE_INFINITY;
 /* A node's disk and what leaves it: counter table, outbox, shipping to Kafka, trimming, sending again. */
 
 export function emptyDisk(): Disk {
-  return { outbox: [], table: new Map(), tableSource: "", rows: new Set(), numbers: new Map(), versions: [] };
+  const rows = { rows: new Set<string>(), unseenRows: new Set<string>() };
+  return { outbox: [], table: new Map(), tableSource: "", ...rows, numbers: new Map(), versions: [] };
 }
 
 export function newNode(index: number, disk: Disk): Node {
@@ -31,8 +32,10 @@ export function newNode(index: number, disk: Disk): Node {
     disk,
     isListening: false,
     isCut: false,
+    isBlind: false,
     isToldOf: false,
     row: null,
+    unseenRow: null,
     conn: 0,
     memo: new Map(),
     epochs: [],
@@ -199,6 +202,28 @@ function* endSpool(world: Context, node: Node): Steps {
   node.row = null;
   const answer = yield* write(world, () => forget(world.ledger.spools, over));
   if (answer !== AWAY) forget(disk.rows, over);
+}
+
+/** Before an act is answered that no copy shows: whoever would find nothing to do on any register asks for that. */
+export function* tellUnseen(world: Context, node: Node): Steps {
+  const { ledger, rules } = world;
+  const row = node.unseenRow ?? `unseen ${++world.rows}`;
+  node.unseenRow = row;
+  node.disk.unseenRows.add(row);
+  yield* write(world, () => rules.unseenTold && ledger.unseen.add(row));
+}
+
+/** Redis has all acts of the outbox, or the ledger. */
+export function* endUnseen(world: Context, node: Node): Steps {
+  const { disk, memo } = node;
+  const over = [...disk.unseenRows];
+  const isShown = (entry: Entry) => {
+    return entry.frame.records.every((rec) => rec.kind !== "relation" || memo.get(entry.frame)?.put.has(rec.shard));
+  };
+  if (over.length === 0 || (world.rules.unseenUntilPut && !disk.outbox.every(isShown))) return;
+  node.unseenRow = null;
+  const answer = yield* write(world, () => forget(world.ledger.unseen, over));
+  if (answer !== AWAY) forget(disk.unseenRows, over);
 }
 
 function forget(rows: Set<string>, over: readonly string[]): void {

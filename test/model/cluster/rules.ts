@@ -66,6 +66,15 @@ export const RULES = {
   onePutter: true,
   /** Puts that failed are made later, though the act is answered. */
   putLater: true,
+  // ---- acts that no copy shows
+  /** Before such an act is answered the ledger is told of it. */
+  unseenTold: true,
+  /** … until all of the outbox is in Redis or in the ledger. */
+  unseenUntilPut: true,
+  /** Whoever finds nothing to do asks whether anything is hidden from him; then he acts all the same. */
+  unseenAsked: true,
+  /** … and looks once more after that: it may have been put between his look and his question. */
+  unseenFirst: true,
   // ---- what a node shows of tallies
   /** R is taken only where no note of this node was between outbox and confirmed put since the read began. */
   noteSequence: true,

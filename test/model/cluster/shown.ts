@@ -1,7 +1,7 @@
 import { shown } from "../../../src/arithmetic/shard.ts";
 import { confirmAt, putKey, putOnce } from "./acts.ts";
 import { type Copy, putGroup } from "./copy.ts";
-import { confirm, isDurable, moved, sawVersion } from "./node.ts";
+import { confirm, endUnseen, isDurable, moved, sawVersion } from "./node.ts";
 import {
   COUNTS,
   type Context,
@@ -43,6 +43,7 @@ export function* putter(world: Context, node: Node): Steps {
         yield;
       }
     }
+    yield* endUnseen(world, node);
   }
 }
 

@@ -47,6 +47,8 @@ export interface Ledger {
   away: boolean;
   /** By the names of their rows: nodes that have durable acts which Kafka has not. */
   spools: Set<string>;
+  /** By the names of their rows: nodes that have answered acts which no copy shows, and could not say so in Redis. */
+  unseen: Set<string>;
   /** Statements about them that time out and are done later. */
   late: (() => void)[];
   /** When something of a source was applied last. */
@@ -88,6 +90,8 @@ export interface Disk {
   tableSource: string;
   /** Rows of its spools that may be in the ledger; each is written here before it is there. */
   rows: Set<string>;
+  /** The same of acts that no copy shows. */
+  unseenRows: Set<string>;
   /** Last numbers by source and shard, written before the outbox is trimmed. */
   numbers: Map<string, number>;
   /** The highest version of each shard that this node has read: in the table's file. */
@@ -121,10 +125,14 @@ export interface Node {
   isListening: boolean;
   /** What it sends does not come to Kafka. */
   isCut: boolean;
+  /** It does not come to Redis. */
+  isBlind: boolean;
   /** The ledger has been told of this node's spool. */
   isToldOf: boolean;
   /** The row by which it is told, or was tried to be. */
   row: string | null;
+  /** The same of acts that no copy shows; null: they are all shown. */
+  unseenRow: string | null;
   /** The run of Redis that this node's connection is to. */
   conn: number;
   memo: Map<Frame, Memo>;
@@ -147,6 +155,8 @@ export interface Mix {
   kafkaAway?: boolean;
   /** Kafka is away from one node alone; answers to what the ledger is told of spools are lost. */
   cuts?: boolean;
+  /** Redis is away from one node alone. Clocks agree, so an act that is answered comes before the next in any case. */
+  blind?: boolean;
   kafkaLoses?: boolean;
   ledgerAway?: boolean;
   kill?: boolean;

@@ -14,7 +14,7 @@ import {
 } from "./state.ts";
 
 /** Whoever has a connection to Redis. */
-export type Client = Pick<Node, "conn">;
+export type Client = Pick<Node, "conn"> & Partial<Pick<Node, "isBlind">>;
 
 /** The store did not answer: what was asked may have happened, or may happen later. */
 export const AWAY = "away";
@@ -26,6 +26,7 @@ export interface Snapshot {
   position: number;
   shards: LedgerShard[];
   hasSpools: boolean;
+  hasUnseen: boolean;
 }
 
 export function* readLedger(world: Context): Steps<Snapshot | Away> {
@@ -37,7 +38,8 @@ export function* readLedger(world: Context): Steps<Snapshot | Away> {
 }
 
 export function snapshotOf(ledger: Ledger): Snapshot {
-  return { position: ledger.position, shards: [...ledger.shards], hasSpools: ledger.spools.size > 0 };
+  const { position, shards, spools, unseen } = ledger;
+  return { position, shards: [...shards], hasSpools: spools.size > 0, hasUnseen: unseen.size > 0 };
 }
 
 export function* readEnd(world: Context): Steps<number | Away> {
@@ -107,12 +109,12 @@ export function* ask<T>(
 ): Steps<T | Away> {
   const { redis, mix, random } = world;
   yield;
-  if (redis.away) return AWAY;
+  if (redis.away || node.isBlind) return AWAY;
   redis.isTouched = true;
   if (world.rules.identity && node.conn !== redis.run) {
     node.conn = redis.run;
     yield;
-    if (redis.away || redis.run !== node.conn) return AWAY;
+    if (redis.away || node.isBlind || redis.run !== node.conn) return AWAY;
   }
   if (world.wall > until) return AWAY;
   const { conn } = node;
@@ -278,5 +280,5 @@ export function emptyLedger(): Ledger {
       retired: new Map(),
       keys: new Set<string>(),
     });
-  return { position: 0, shards, spools: new Set(), late: [], away: false, appliedAt: new Map() };
+  return { position: 0, shards, spools: new Set(), unseen: new Set(), late: [], away: false, appliedAt: new Map() };
 }

@@ -2,8 +2,7 @@ import { readFileSync, renameSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { isSystemError } from "../errors.ts";
 import { bootId } from "../tallies/boot-id.ts";
-
-const NAME = "spools.json";
+import type { NoticeKind } from "./mysql/notices.ts";
 
 /** Of which rows, and of which outbox they are. */
 interface Content {
@@ -12,7 +11,7 @@ interface Content {
 }
 
 /**
- * The rows by which this outbox's spools were told of, in a file beside its records: the run after one that was killed can take
+ * The rows by which this outbox's notices of one kind were given, in a file beside its records: the run after one that was killed can take
  * them away by their names.
  *
  * A row that stands here may be removed by whoever has shipped what is in the outbox, so nobody may find one here of a node that
@@ -23,13 +22,13 @@ interface Content {
  *
  * Nothing is synced: a file that a power cut spoils is of another boot.
  */
-export class SpoolNames {
+export class NoticeNames {
   readonly #path: string;
   readonly #outbox: string;
 
   /** `folder`: of the outbox, which is there and locked. */
-  constructor(folder: string) {
-    this.#path = join(folder, NAME);
+  constructor(folder: string, kind: NoticeKind) {
+    this.#path = join(folder, `${kind}.json`);
     const { dev, ino } = statSync(folder, { bigint: true });
     this.#outbox = `${bootId()} ${dev} ${ino}`;
   }

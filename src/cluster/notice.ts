@@ -1,37 +1,40 @@
 import { randomBytes } from "node:crypto";
 import { tried } from "./away.ts";
-import { SPOOL_MS, type SpoolRows } from "./mysql/spools.ts";
-import type { SpoolNames } from "./spool-names.ts";
+import { NOTICE_MS, type NoticeRows } from "./mysql/notices.ts";
+import type { NoticeNames } from "./notice-names.ts";
 
 const LOOK_MS = 100;
-const RENEW_MS = SPOOL_MS / 6;
+const RENEW_MS = NOTICE_MS / 6;
 /** What was told longer ago is not believed any more, in good time before the others do not believe it. */
-const TOLD_MS = SPOOL_MS / 2;
-/** Rows to be removed later: as many spools may come and go while MySQL is away. Of more, the oldest run out. */
+const TOLD_MS = NOTICE_MS / 2;
+/** Rows to be removed later: as many notices may come and go while MySQL is away. Of more, the oldest run out. */
 const ROWS_MAX = 100;
 
-interface SpoolParts {
-  rows: Pick<SpoolRows, "renew" | "remove" | "close">;
-  names: Pick<SpoolNames, "read" | "write">;
-  /** Whether Kafka has every act that is on the disk, also those of earlier runs. */
+interface NoticeParts {
+  rows: Pick<NoticeRows, "renew" | "remove" | "close">;
+  names: Pick<NoticeNames, "read" | "write">;
+  /** Whether there is nothing to be told of any more, also of what earlier runs left. */
   isEmpty: () => boolean;
 }
 
 /**
- * What the others know of acts that are on this node's disk alone. Redis may lose such an act, and Kafka's end says nothing of
- * it: who took what is there then for all there is would find nothing to undo, or the same to do once more. So no end is
- * believed while there is a spool (LogEnds), and nobody is told more than that his act is durable until the ledger knows of it.
+ * What a node tells the others in MySQL of its acts, for as long as it is so:
  *
- *     quiet ──(tell: its row is named on the disk, then written)──▸ told, renewed ──(Kafka has all)──▸ over: all rows that are
- *     named on the disk are removed, also those of a run that was killed ──▸ quiet
+ * - `spools`: some are on its disk alone. Redis may lose such an act, and Kafka's end says nothing of it: who took what is there
+ *   then for all there is would find nothing to undo, or the same to do once more. So no end is believed while there is one
+ *   (LogEnds), and nobody is told more than that his act is durable until the ledger knows of it.
+ * - `unseen`: some are in no copy, and Redis could not be told either. Who finds nothing to do asks for that (Acts).
+ *
+ *     quiet ──(tell: its row is named on the disk, then written)──▸ told, renewed ──(nothing any more)──▸ over: all rows that
+ *     are named on the disk are removed, also those of a run that was killed ──▸ quiet
  *
  * Whatever was asked of MySQL without an answer may be done later, also for a run that was killed. So each time it is another
  * row, and those are removed that are known by name: a removal that comes late finds nothing that anyone needs, and a row
  * that comes late holds the others up until its time runs out, and hides nothing from them.
  */
-export class Spool {
-  readonly #rows: SpoolParts["rows"];
-  readonly #names: SpoolParts["names"];
+export class Notice {
+  readonly #rows: NoticeParts["rows"];
+  readonly #names: NoticeParts["names"];
   readonly #isEmpty: () => boolean;
   /** Of the row; null where all are over. */
   #id: string | null = null;
@@ -44,7 +47,7 @@ export class Spool {
   #isClosed = false;
   #timer: ReturnType<typeof setInterval> | undefined;
 
-  constructor({ rows, names, isEmpty }: SpoolParts) {
+  constructor({ rows, names, isEmpty }: NoticeParts) {
     this.#rows = rows;
     this.#names = names;
     this.#isEmpty = isEmpty;
@@ -52,7 +55,7 @@ export class Spool {
     if (this.#ids.length > 0) this.#watch();
   }
 
-  /** Resolves when the ledger knows; false where it cannot be told now. Goes on by itself until all is in Kafka. */
+  /** Resolves when the ledger knows; false where it cannot be told now. Goes on by itself until there is nothing any more. */
   async tell(): Promise<boolean> {
     this.#watch();
     return this.#ageMs() < TOLD_MS || this.#renew();

@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { eventually } from "../../test/support/eventually.ts";
 import { LedgerUnavailable } from "../ports/ledger.ts";
-import { Spool } from "./spool.ts";
+import { Notice } from "./notice.ts";
 
 /** One ledger and one disk, on which runs follow one another. */
 function world() {
@@ -27,48 +27,48 @@ function world() {
       state.names = ids;
     },
   };
-  const start = () => new Spool({ rows: parts, names, isEmpty: () => state.isEmpty });
-  return { rows, state, start, spool: start() };
+  const start = () => new Notice({ rows: parts, names, isEmpty: () => state.isEmpty });
+  return { rows, state, start, notice: start() };
 }
 
 test("the ledger knows before anybody is told, once for all, and until Kafka has everything", async () => {
-  const { rows, state, spool } = world();
-  expect(await Promise.all([spool.tell(), spool.tell()])).toEqual([true, true]);
+  const { rows, state, notice } = world();
+  expect(await Promise.all([notice.tell(), notice.tell()])).toEqual([true, true]);
   expect(rows.size).toBe(1);
-  expect(await spool.tell()).toBe(true);
+  expect(await notice.tell()).toBe(true);
   expect(state.renewals).toBe(1);
   state.isEmpty = true;
   await eventually(async () => expect(rows.size).toBe(0));
-  spool.close();
+  notice.close();
 });
 
 test("another time is another row", async () => {
-  const { rows, state, spool } = world();
-  await spool.tell();
+  const { rows, state, notice } = world();
+  await notice.tell();
   const [first] = rows;
   state.isEmpty = true;
   await eventually(async () => expect(rows.size).toBe(0));
   state.isEmpty = false;
-  expect(await spool.tell()).toBe(true);
+  expect(await notice.tell()).toBe(true);
   expect([...rows]).not.toEqual([first]);
-  spool.close();
+  notice.close();
 });
 
 test("a ledger that is away is told when it is back", async () => {
-  const { rows, state, spool } = world();
+  const { rows, state, notice } = world();
   state.isAway = true;
-  expect(await spool.tell()).toBe(false);
+  expect(await notice.tell()).toBe(false);
   state.isAway = false;
   await eventually(async () => expect(rows.size).toBe(1));
-  expect(await spool.tell()).toBe(true);
-  spool.close();
+  expect(await notice.tell()).toBe(true);
+  notice.close();
 });
 
 test("what a killed run said is over when the next one has shipped all it left, and not before", async () => {
-  const { rows, state, start, spool } = world();
-  await spool.tell();
+  const { rows, state, start, notice } = world();
+  await notice.tell();
   const first = [...rows][0] as string;
-  spool.close();
+  notice.close();
   rows.add("another node's");
   const next = start();
   await eventually(async () => expect(rows.size).toBe(3));
@@ -80,8 +80,8 @@ test("what a killed run said is over when the next one has shipped all it left, 
 });
 
 test("a removal that fails is made later, and leaves alone what was told meanwhile", async () => {
-  const { rows, state, spool } = world();
-  await spool.tell();
+  const { rows, state, notice } = world();
+  await notice.tell();
   const first = [...rows][0] as string;
   state.isAway = true;
   state.isEmpty = true;
@@ -89,10 +89,10 @@ test("a removal that fails is made later, and leaves alone what was told meanwhi
   expect([...rows]).toEqual([first]);
   state.isEmpty = false;
   state.isAway = false;
-  expect(await spool.tell()).toBe(true);
+  expect(await notice.tell()).toBe(true);
   const second = [...rows].find((id) => id !== first) as string;
   expect(state.names).toEqual([first, second]);
   state.isEmpty = true;
   await eventually(async () => expect(rows.size).toBe(0));
-  spool.close();
+  notice.close();
 });
