@@ -36,7 +36,7 @@ const POLL_MS = 10;
  *     main: this node's counts, then the record → log → projector → ledger → Redis brought up to it → this node's table
  *
  * The log's order decides: what was in the shard's log before the record is part of it, what comes after counts on top. So
- * nobody need be held back, and killed anywhere the record is in the log or it is not. The answer waits for the ledger and for
+ * nobody need be held back, and killed anywhere the record is in the log or it is not. What was shown before it is waited for. The answer waits for the ledger and for
  * Redis, so that every later read shows it; where one of them is away it is 202.
  *
  * An erasure of an actor is one record for each shard, and one message for each partition, but one frame of the node's outbox:
@@ -57,6 +57,7 @@ export class ClusterAdmin implements Admin {
   async set(metric: Metric, subject: Subject, count: number, once?: OnceKey): Promise<number | null> {
     const shard = shardOf(subject);
     if (await this.#isRepeat(shard, once)) return (await this.#sharedCounts([subject], [metric]))[0] as number;
+    await this.#untilNoted([shard]);
     const logged = await this.#log({ kind: "set", metric: metric.id, subject, count, once: named(once) });
     const isShown = await this.#untilShown(logged, [shard], LAG_MS_MAX);
     this.#renew([subject], [metric]);
@@ -68,6 +69,7 @@ export class ClusterAdmin implements Admin {
   async eraseSubject(subject: Subject, metrics: readonly Metric[], once?: OnceKey): Promise<Erased> {
     const shard = shardOf(subject);
     if (await this.#isRepeat(shard, once)) return nothing(metrics);
+    await this.#untilNoted([shard]);
     const logged = await this.#log({ kind: "erase-subject", subject, metrics: idsOf(metrics), once: named(once) });
     const isShown = await this.#untilShown(logged, [shard], SHARED_JOB_MS_MAX);
     this.#renew([subject], metrics);
@@ -92,6 +94,7 @@ export class ClusterAdmin implements Admin {
     if (given.some((count, i) => count + (there[i] as number) > COUNT_MAX)) {
       throw tooMuch();
     }
+    await this.#untilNoted(shards);
     if (!(await this.#untilApplied(shards[1]))) {
       throw unavailable("a store is away, so it is not known what is still on its way; nothing was merged");
     }
@@ -128,6 +131,23 @@ export class ClusterAdmin implements Admin {
       if (isAway(error)) return false;
       throw error;
     }
+  }
+
+  /**
+   * What Redis shows of tallies is in the ledger, or that takes too long. Notes go to Redis and to Kafka at once, so one may be
+   * shown and not be in the log yet: it would come behind the record, and count again what was shown before that.
+   */
+  async #untilNoted(shards: readonly number[]): Promise<void> {
+    const { hot, ledger } = this.#parts;
+    await this.#inTime(LAG_MS_MAX, async () => {
+      const notes = await hot.notesOnTheWay(shards);
+      const sources = [...new Set(notes.map(({ source }) => source))];
+      return async () => {
+        if (sources.length === 0) return true;
+        const last = new Map((await ledger.lastOf(sources)).map((each) => [`${each.source} ${each.shard}`, each.last]));
+        return notes.every((note) => (last.get(`${note.source} ${note.shard}`) ?? 0) >= note.last);
+      };
+    });
   }
 
   /** Everything that is in the log of the shard's partition now is in the ledger; false where that takes too long. */

@@ -241,6 +241,8 @@ export interface HotStore {
   unsettle(shards: readonly number[]): Promise<void>;
   /** The last numbers that the copies have, of each shard; none where a copy is missing. */
   sources(shards: readonly number[]): Promise<SourceState[][]>;
+  /** The last number of each group of tallies (`TallyGroup`) on its way; none where a copy is missing. */
+  notesOnTheWay(shards: readonly number[]): Promise<SourceState[]>;
   /** Numbers of sources that the ledger does not keep for a copy any more go from there, except where they are higher by now. */
   forget(numbers: readonly SourceState[]): Promise<void>;
   /** Whoever is on its way in one subject's list: actor and newest stamp, inactive ones too. `many`: more than `most`. */

@@ -115,6 +115,7 @@ describe.each(Object.entries(SERVERS))("RedisHotStore, %s", (_, start) => {
     await store.putTallies([{ shard, group: { source: "t", n: 1, amounts: [[1, "page/b", 3]] } }]);
     expect([await store.overlayOf(shard, 3), await store.actorsOnTheWay(shard, count, 2)]).toEqual(["many", "many"]);
     expect(await store.overlayOf(shard, 4)).toMatchObject({ registers: { length: 3 }, sources: ["t", "s"] });
+    expect(await store.notesOnTheWay([shard, shard + 1])).toEqual([{ source: "t", shard, last: 1 }]);
     expect(await store.actorsOnTheWay(shard, count, 3)).toHaveLength(3);
 
     await store.dropCopy(shard, "another");

@@ -26,6 +26,7 @@ import type { Driver, DriverState, Reply, ScriptCall } from "./driver.ts";
 import { countName, Names, parseCount } from "./names.ts";
 import {
   actors,
+  groupOf,
   HEAD_FIELDS,
   headOf,
   isMissing,
@@ -248,6 +249,18 @@ export class RedisHotStore implements HotStore {
     return shards.map((shard, i) => {
       const reply = replies[i] as Reply;
       return isMissing(reply) ? [] : lastNumbers(reply).map(([source, last]) => ({ source, shard, last }));
+    });
+  }
+
+  async notesOnTheWay(shards: readonly number[]): Promise<SourceState[]> {
+    const replies = await this.#driver.run(shards.map((shard) => this.#call(SCRIPTS.notes, shard, new CallArgs())));
+    return shards.flatMap((shard, i) => {
+      const reply = replies[i] as Reply;
+      if (isMissing(reply)) return [];
+      return list(reply).map((field) => {
+        const [source, last] = groupOf(String(field));
+        return { source, shard, last };
+      });
     });
   }
 

@@ -117,3 +117,9 @@ export function actors(reply: Reply): [Actor, Stamp][] {
   for (let at = 0; at < fields.length; at += 2) found.push([String(fields[at]), stampOfEntry(fields[at + 1]) ?? 0]);
   return found;
 }
+
+/** The group that a field of `:tallies` names, "n source". */
+export function groupOf(field: string): [source: string, n: number] {
+  const space = field.indexOf(" ");
+  return [field.slice(space + 1), Number(field.slice(0, space))];
+}

@@ -20,6 +20,7 @@ import heads from "./lua/heads.lua" with { type: "text" };
 import hint from "./lua/hint.lua" with { type: "text" };
 import hintsOf from "./lua/hints-of.lua" with { type: "text" };
 import install from "./lua/install.lua" with { type: "text" };
+import notes from "./lua/notes.lua" with { type: "text" };
 import overlayOf from "./lua/overlay-of.lua" with { type: "text" };
 import putKeyed from "./lua/put-keyed.lua" with { type: "text" };
 import putRelations from "./lua/put-relations.lua" with { type: "text" };
@@ -103,6 +104,7 @@ export const SCRIPTS = {
   putTallies: script("putTallies", head("bases"), changed, counts, shift, putTallies),
   putKeyed: script("putKeyed", head("version", "bases"), changed, counts, shift, putKeyed),
   sources: script("sources", head(), sources),
+  notes: script("notes", head(), notes),
   forget: script("forget", head(), forget),
   findKey: script("findKey", head(), findKey),
   advance: script(
