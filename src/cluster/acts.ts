@@ -155,16 +155,13 @@ export class Acts {
     const shard = shardOf(name.subject);
     const key = once && (await this.#keys.look(shard, once));
     const isRepeatedKey = key?.isKnown === true;
-    const first = await this.#see(shard, name);
+    // One of another time is beaten by what is seen already, whatever else there may be.
+    const mayRest = (stamp: Stamp) => atMs === undefined && !isRepeatedKey && isActive(stamp) === active;
+    const seen = await this.#seeAll(shard, name, mayRest);
     const erased = atMs === undefined ? 0 : await this.#erasedUpTo(shard, name.actor);
     const isSame = (stamp: Stamp) =>
       atMs === undefined ? isActive(stamp) === active : stampAt(atMs, active) <= Math.max(stamp, erased);
-    // One of another time is beaten by what is seen already, whatever else there may be.
-    const mayRest = first !== null && !isRepeatedKey && atMs === undefined && isSame(first.stamp);
-    const again = mayRest ? await this.#seeAgain(shard, name) : first;
-    const seen = again ?? first;
-    const isUnsure = mayRest && again === null;
-    const isRepeat = seen !== null && !isUnsure && (isRepeatedKey || isSame(seen.stamp));
+    const isRepeat = seen !== null && (isRepeatedKey || (seen.isAll && isSame(seen.stamp)));
     if (isRepeatedKey && seen === null) return { active, changed: null, count: null, at: null };
     if (seen && isRepeat && (isRepeatedKey || !once)) return this.#repeated(shard, name, seen.stamp);
 
@@ -195,11 +192,11 @@ export class Acts {
       this.#put(shard, { ...name, ...logged, hint: seen.hint }),
     ]);
     if (isHinted === AWAY || put === null) return later();
-    // Shown, but what it has changed only those know whose acts are not. Or: if Redis lost it now others could take what they
-    // see for all there is.
-    if (isUnsure || !logged.isTold) return { active, changed: null, count: null, at };
+    // Shown, and if Redis lost it now others could take what they see for all there is.
+    if (!logged.isTold) return { active, changed: null, count: null, at };
     // Redis has lost what was seen: what this act has changed cannot be said.
     if (put.seen !== null && put.seen < seen.stamp) return later();
+    if (!seen.isAll) return { active, changed: null, count: null, at };
     const hasWon = put.stamp === logged.stamp;
     // `put.seen` may be its own stamp: another node's act of the same tick, which has changed it. Nobody but this thread puts
     // this act now (see LogThread). Null: the projector was faster, and what was seen before must do.
@@ -259,7 +256,7 @@ export class Acts {
   /**
    * The act is in the log and in no copy. Whoever acts on the register next must not take what he sees for all there is: a
    * DELETE after a PUT that was left like this would find nothing to do, and the PUT would come into the ledger behind it.
-   * Those to whom Redis cannot tell it find it in the ledger (`#seeAgain`).
+   * Those to whom Redis cannot tell it find it in the ledger (`#seeAll`).
    */
   async leave(shard: number, { isShipped }: Pick<Logged, "isShipped">): Promise<void> {
     if (isShipped && (await this.#unsettled.submit(shard).catch(storeAway)) !== AWAY) return;
@@ -268,17 +265,26 @@ export class Acts {
   }
 
   /**
-   * Before it is said that there is nothing to do: a node that is cut off from Redis may have answered what no copy shows.
-   * First it is asked whether any has, then the register once more:
+   * The register for an act; where it `mayRest`, as there is nothing to do, that is not said before it is known to be all there
+   * is: a node that is cut off from Redis may have answered what no copy shows. So it is asked whether any has, and then the
+   * register once more:
    *
    *     that node   tells the ledger   202                       puts it      the ledger is told that it is over
    *     this one                            look: nothing to do                                                asks   looks
    *
-   * What is put before the question is seen by the second look. Null: it cannot be known, so the act is done all the same.
+   * What is put before the question is seen by the second look. Where it cannot be known (`isAll` false) the act is done all the
+   * same.
    */
-  async #seeAgain(shard: number, name: RegisterName): Promise<Seen | null> {
+  async #seeAll(
+    shard: number,
+    name: RegisterName,
+    mayRest: (stamp: Stamp) => boolean,
+  ): Promise<(Seen & { isAll: boolean }) | null> {
+    const seen = await this.#see(shard, name);
+    if (seen === null || !mayRest(seen.stamp)) return seen && { ...seen, isAll: true };
     const hasUnseen = await this.#hasUnseen.submit(undefined).catch(storeAway);
-    return hasUnseen === false ? this.#see(shard, name) : null;
+    const again = hasUnseen === false ? await this.#see(shard, name) : null;
+    return again ? { ...again, isAll: true } : { ...seen, isAll: false };
   }
 
   /** Nothing an act of before could bring back; where it cannot be asked the ledger refuses it. */
