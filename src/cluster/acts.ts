@@ -7,6 +7,7 @@ import { Turns } from "../lib/turns.ts";
 import { LAG_MS_MAX, LOOK_MS_MAX, LOOKS_AT_ONCE, SHARED_ACTS_MAX } from "../limits.ts";
 import type { OnceKey, Related } from "../ports/counting.ts";
 import type { CountName, HotStore, Missing, RegisterName, RelationAnswer, RelationPut } from "../ports/hot-store.ts";
+import type { Applied } from "./applied.ts";
 import { AWAY, isAway, storeAway } from "./away.ts";
 import { FloorWatch } from "./floor-watch.ts";
 import type { Freshness } from "./freshness.ts";
@@ -46,6 +47,7 @@ export class Acts {
   readonly #looks: Looks;
   readonly #keys: SharedKeys;
   readonly #log: LogClient;
+  readonly #applied: Applied;
   readonly #freshness: Freshness;
   readonly #floors: FloorWatch;
   readonly #isShown: () => boolean;
@@ -62,6 +64,7 @@ export class Acts {
     shards: Shards;
     looks: Looks;
     log: LogClient;
+    applied: Applied;
     freshness: Freshness;
     /** Whether Redis is there, for all that is known. */
     isShown(): boolean;
@@ -75,6 +78,7 @@ export class Acts {
     this.#keys = new SharedKeys(parts);
     this.#floors = new FloorWatch(parts.ledger);
     this.#log = parts.log;
+    this.#applied = parts.applied;
     const bounds = { itemsMax: LOOKS_AT_ONCE, flightsMax: 4 };
     this.#puts = new Batcher((puts) => putAll(this.#hot, puts), bounds);
     this.#actorHints = new Batcher(async (names) => {
@@ -85,10 +89,12 @@ export class Acts {
       await this.#hot.unsettle([...new Set(shards)]);
       return shards.map(() => undefined);
     }, bounds);
-    this.#hasUnseen = new Batcher(async (asked) => {
-      const hasUnseen = await this.#ledger.hasNotices("unseen");
-      return asked.map(() => hasUnseen);
-    }, bounds);
+    // One question serves all who wait, and leaves connections to those who do something new.
+    const hasUnseen = async (asked: undefined[]) => {
+      const has = await this.#ledger.hasNotices("unseen");
+      return asked.map(() => has);
+    };
+    this.#hasUnseen = new Batcher(hasUnseen, { ...bounds, flightsMax: 1 });
   }
 
   async relate(name: RegisterName, active: boolean, how: { once?: OnceKey; atMs?: number }): Promise<Related> {
@@ -170,7 +176,7 @@ export class Acts {
     const logged = await this.#logOnce({ ...act, once: once ?? null, atMs: atMs ?? null, visitor: null });
     if (logged === null) return this.#relate(name, active, { ...(once && { once }), ...(atMs && { atMs }) });
     // This node's log knows the key, and nobody who was asked: the register stays, or has yet to show what it named.
-    const isKnownHere = !isRepeat && logged.stamp === (seen?.stamp ?? 0);
+    const isKnownHere = !isRepeat && logged.stamp === (above ?? 0);
     const at = isKnownHere ? null : msOf(logged.stamp);
     const later = async (): Promise<Related> => {
       await this.leave(shard, logged);
@@ -261,30 +267,41 @@ export class Acts {
   async leave(shard: number, { isShipped }: Pick<Logged, "isShipped">): Promise<void> {
     if (isShipped && (await this.#unsettled.submit(shard).catch(storeAway)) !== AWAY) return;
     this.#freshness.hide(shard);
-    await this.#log.tellUnseen();
+    // Once more, as a MySQL that is slow for a moment is not away; one that is known to be refuses at once.
+    if (!(await this.#log.tellUnseen())) await this.#log.tellUnseen();
   }
 
   /**
    * The register for an act; where it `mayRest`, as there is nothing to do, that is not said before it is known to be all there
-   * is: a node that is cut off from Redis may have answered what no copy shows. So it is asked whether any has, and then the
-   * register once more:
+   * is: a node that is cut off from Redis may have answered what no copy shows. So it is asked whether any has, and, if none
+   * has, the register once more:
    *
    *     that node   tells the ledger   202                       puts it      the ledger is told that it is over
    *     this one                            look: nothing to do                                                asks   looks
    *
-   * What is put before the question is seen by the second look. Where it cannot be known (`isAll` false) the act is done all the
-   * same.
+   * What is put before the question is seen by the second look. If one has, the ledger is asked once it has all that was
+   * acknowledged. Where that cannot be known (`isAll` false) the act is done all the same.
    */
   async #seeAll(
     shard: number,
     name: RegisterName,
     mayRest: (stamp: Stamp) => boolean,
   ): Promise<(Seen & { isAll: boolean }) | null> {
-    const seen = await this.#see(shard, name);
+    const began = performance.now();
+    const seen = await this.#see(shard, name, began);
     if (seen === null || !mayRest(seen.stamp)) return seen && { ...seen, isAll: true };
     const hasUnseen = await this.#hasUnseen.submit(undefined).catch(storeAway);
-    const again = hasUnseen === false ? await this.#see(shard, name) : null;
+    if (hasUnseen === AWAY) return { ...seen, isAll: false };
+    const again = hasUnseen ? await this.#seeApplied(shard, name, seen, began) : await this.#see(shard, name, began);
     return again ? { ...again, isAll: true } : { ...seen, isAll: false };
+  }
+
+  /** What was seen, or what the ledger has above it once it has all that was acknowledged by now; null: not in time. */
+  async #seeApplied(shard: number, name: RegisterName, seen: Seen, began: number): Promise<Seen | null> {
+    if (!(await this.#applied.within(shard, began + LAG_MS_MAX - performance.now()))) return null;
+    const hint = await this.#looks.hint(shard, name).catch(storeAway);
+    if (hint === AWAY) return null;
+    return hint.stamp > Math.max(seen.stamp, seen.floor) ? { ...seen, stamp: hint.stamp, hint } : seen;
   }
 
   /** Nothing an act of before could bring back; where it cannot be asked the ledger refuses it. */
@@ -294,8 +311,7 @@ export class Acts {
   }
 
   /** The register as everyone must see it, or null where that cannot be known in time. */
-  async #see(shard: number, name: RegisterName): Promise<Seen | null> {
-    const began = performance.now();
+  async #see(shard: number, name: RegisterName, began: number): Promise<Seen | null> {
     try {
       for (;;) {
         // Before the look: what is told in Redis from then on is seen by it.

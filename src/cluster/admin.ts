@@ -2,12 +2,13 @@ import type { MessagePort } from "node:worker_threads";
 import { shardOf } from "../arithmetic/shard-of.ts";
 import { badInput, keyReused, type Problem, unavailable } from "../errors.ts";
 import { Questions } from "../lib/questions.ts";
-import { LAG_MS_MAX, SHARED_JOB_MS_MAX } from "../limits.ts";
+import { LAG_MS_MAX, LOOK_MS_MAX, SHARED_JOB_MS_MAX } from "../limits.ts";
 import { type Actor, COUNT_MAX, type Metric, type Subject } from "../model.ts";
 import type { Admin, Erased } from "../ports/admin.ts";
 import type { Counting, OnceKey } from "../ports/counting.ts";
 import { type HotStore, isBehind, type LedgerState } from "../ports/hot-store.ts";
 import type { CounterTable } from "../tallies/table.ts";
+import type { Applied } from "./applied.ts";
 import { isAway } from "./away.ts";
 import { FLOORS_UNKNOWN_MS } from "./floor-watch.ts";
 import type { Freshness } from "./freshness.ts";
@@ -25,7 +26,7 @@ interface AdminParts {
   ledger: SharedLedger;
   shards: Shards;
   log: LogClient;
-  partitions: number;
+  applied: Applied;
 }
 
 const POLL_MS = 10;
@@ -57,9 +58,9 @@ export class ClusterAdmin implements Admin {
   async set(metric: Metric, subject: Subject, count: number, once?: OnceKey): Promise<number | null> {
     const shard = shardOf(subject);
     if (await this.#isRepeat(shard, once)) return (await this.#sharedCounts([subject], [metric]))[0] as number;
-    await this.#untilNoted([shard]);
+    const isNoted = await this.#untilNoted([shard]);
     const logged = await this.#log({ kind: "set", metric: metric.id, subject, count, once: named(once) });
-    const isShown = await this.#untilShown(logged, [shard], LAG_MS_MAX);
+    const isShown = isNoted && (await this.#untilShown(logged, [shard], LAG_MS_MAX));
     this.#renew([subject], [metric]);
     // So that who counts here next is told if there is no room above it.
     if (isShown) await this.#parts.counting.add(metric, subject, 0);
@@ -69,9 +70,9 @@ export class ClusterAdmin implements Admin {
   async eraseSubject(subject: Subject, metrics: readonly Metric[], once?: OnceKey): Promise<Erased> {
     const shard = shardOf(subject);
     if (await this.#isRepeat(shard, once)) return nothing(metrics);
-    await this.#untilNoted([shard]);
+    const isNoted = await this.#untilNoted([shard]);
     const logged = await this.#log({ kind: "erase-subject", subject, metrics: idsOf(metrics), once: named(once) });
-    const isShown = await this.#untilShown(logged, [shard], SHARED_JOB_MS_MAX);
+    const isShown = isNoted && (await this.#untilShown(logged, [shard], SHARED_JOB_MS_MAX));
     this.#renew([subject], metrics);
     return this.#erased(logged, metrics, isShown);
   }
@@ -87,19 +88,19 @@ export class ClusterAdmin implements Admin {
   }
 
   async merge(from: Subject, to: Subject, metrics: readonly Metric[], once?: OnceKey): Promise<number[] | null> {
-    const { counting } = this.#parts;
+    const { counting, applied } = this.#parts;
     const shards = [shardOf(from), shardOf(to)] as const;
     if (await this.#isRepeat(shards[0], once)) return this.#sharedCounts([to, from], metrics);
     const [given, there] = [await counting.counts(from, metrics), await counting.counts(to, metrics)];
     if (given.some((count, i) => count + (there[i] as number) > COUNT_MAX)) {
       throw tooMuch();
     }
-    await this.#untilNoted(shards);
-    if (!(await this.#untilApplied(shards[1]))) {
+    const isNoted = await this.#untilNoted(shards);
+    if (!(await applied.within(shards[1], SHARED_JOB_MS_MAX))) {
       throw unavailable("a store is away, so it is not known what is still on its way; nothing was merged");
     }
     const logged = await this.#log({ kind: "merge", from, to, metrics: idsOf(metrics), once: named(once) });
-    const isShown = await this.#untilShown(logged, [...new Set(shards)], SHARED_JOB_MS_MAX);
+    const isShown = isNoted && (await this.#untilShown(logged, [...new Set(shards)], SHARED_JOB_MS_MAX));
     this.#renew([from, to], metrics);
     // Nobody knows the sums in advance: others merge and set, too, and the ledger's order decides.
     if (isShown && (await this.#noted(logged)).length > 0) throw tooMuch();
@@ -134,12 +135,19 @@ export class ClusterAdmin implements Admin {
   }
 
   /**
-   * What Redis shows of tallies is in the ledger, or that takes too long. Notes go to Redis and to Kafka at once, so one may be
-   * shown and not be in the log yet: it would come behind the record, and count again what was shown before that.
+   * What all are shown of the shards is in the log, so that nothing of it comes behind the record: acts that a node could not
+   * send to Kafka, and other nodes' notes, which go to Redis and to Kafka at once. False where a store is away or it takes too
+   * long: then the record takes its place in the log all the same, and nobody is told what the counts are.
    */
-  async #untilNoted(shards: readonly number[]): Promise<void> {
-    const { hot, ledger } = this.#parts;
-    await this.#inTime(LAG_MS_MAX, async () => {
+  async #untilNoted(shards: readonly number[]): Promise<boolean> {
+    const { hot, ledger, log } = this.#parts;
+    if (!(await log.canShip())) return false;
+    const isSent = await this.#inTime(LOOK_MS_MAX, async () => async () => !(await ledger.hasNotices("spools")));
+    if (!isSent) return false;
+    return this.#inTime(LAG_MS_MAX, async () => {
+      const heads = await hot.heads(shards);
+      const missing = shards.filter((_, i) => !heads[i]);
+      await Promise.all(missing.map((shard) => this.#parts.shards.repair(shard)));
       const notes = await hot.notesOnTheWay(shards);
       const sources = [...new Set(notes.map(({ source }) => source))];
       return async () => {
@@ -147,15 +155,6 @@ export class ClusterAdmin implements Admin {
         const last = new Map((await ledger.lastOf(sources)).map((each) => [`${each.source} ${each.shard}`, each.last]));
         return notes.every((note) => (last.get(`${note.source} ${note.shard}`) ?? 0) >= note.last);
       };
-    });
-  }
-
-  /** Everything that is in the log of the shard's partition now is in the ledger; false where that takes too long. */
-  async #untilApplied(shard: number): Promise<boolean> {
-    const { log, ledger, partitions } = this.#parts;
-    return this.#inTime(SHARED_JOB_MS_MAX, async () => {
-      const end = await log.end(shard);
-      return async () => ((await ledger.positions()).get(shard % partitions) ?? 0) >= end;
     });
   }
 

@@ -11,6 +11,7 @@ import { CounterTable, type TableShare } from "../tallies/table.ts";
 import { Claims, type ClaimsShare } from "../visitors/claims.ts";
 import { NodeVisitors } from "../visitors/visitors.ts";
 import { ClusterAdmin } from "./admin.ts";
+import { Applied } from "./applied.ts";
 import { fromLedger } from "./away.ts";
 import { ClusterCounting } from "./counting.ts";
 import { Freshness, type FreshnessShare } from "./freshness.ts";
@@ -50,7 +51,8 @@ export function attachCluster(share: ClusterShare, press: () => void) {
   const log = new LogClient(share.log);
   const shards = new Shards({ hot, ledger, end: (shard) => log.end(shard) });
   const table = CounterTable.attach(share.table, share.thread);
-  const parts = { table, freshness: new Freshness(share.freshness), hot, ledger, shards, log };
+  const applied = new Applied({ ledger, log, partitions });
+  const parts = { table, freshness: new Freshness(share.freshness), hot, ledger, shards, log, applied };
   const beganMs = performance.now();
   const counting = new ClusterCounting({
     ...parts,
@@ -61,7 +63,7 @@ export function attachCluster(share: ClusterShare, press: () => void) {
     isShown: () => hot.state.up || performance.now() - beganMs < LOOK_MS_MAX,
     press,
   });
-  const admin = new ClusterAdmin({ ...parts, port: share.admin, counting, partitions });
+  const admin = new ClusterAdmin({ ...parts, port: share.admin, counting });
   return {
     counting: counting satisfies Counting,
     visitors: new ClusterVisitors(node, shared) satisfies Visitors,

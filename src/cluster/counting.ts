@@ -27,6 +27,7 @@ import { Adder } from "../tallies/adder.ts";
 import { type CounterTable, TOO_HIGH } from "../tallies/table.ts";
 import { NO_BODY } from "./act-keys.ts";
 import { Acts } from "./acts.ts";
+import type { Applied } from "./applied.ts";
 import { fromLedger, isAway } from "./away.ts";
 import { ClusterBulk } from "./bulk.ts";
 import { CountedReader } from "./counted.ts";
@@ -52,6 +53,7 @@ interface CountingParts {
   shards: Shards;
   locks: LoadLocks;
   log: LogClient;
+  applied: Applied;
   sketches: SketchBoard;
   flushMs: number;
   /** Whether Redis is there, for all that is known. */

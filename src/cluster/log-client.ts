@@ -48,7 +48,7 @@ export class LogClient {
         const isTold = await this.#ask<"unseen">({ kind: "unseen" });
         return tellers.map(() => isTold);
       },
-      { itemsMax: LOOKS_AT_ONCE, flightsMax: 4 },
+      { itemsMax: LOOKS_AT_ONCE, flightsMax: 1 },
     );
     port.on("message", ({ id, answer }: FromLog) => this.#asked.answer(id, answer));
   }

@@ -177,7 +177,7 @@ class LogThread {
       case "own-counts":
         return this.#own.counts();
       case "unseen":
-        return this.#unseen.tell();
+        return (this.#actLane.isEmpty || (await this.#spool.tell())) && this.#unseen.tell();
       case "kafka":
         return this.#producers.trouble === null;
     }
@@ -289,6 +289,7 @@ class LogThread {
     if (this.#hot.state.up) this.#own.forget();
     this.#late.answered(this.#own.durableUpTo);
     if (!this.#actLane.isEmpty) void this.#spool.tell();
+    if (redis !== null && !this.#hidden.isEmpty) void this.#unseen.tell();
     const { trouble } = this.#producers;
     if (trouble !== undefined) tellStore("kafka", trouble);
     this.#outbox.probe();

@@ -5,7 +5,7 @@ import { eventually } from "../support/eventually.ts";
 import { untilAsked, untilEqual, untilReady } from "../support/stores-away.ts";
 import { TwoNodes } from "../support/two-nodes.ts";
 
-const PAIRS = 60;
+const PAIRS = 25;
 const nodes = useOpened(() => TwoNodes.start());
 
 /** What nodes tell of acts that no copy shows. */
@@ -36,6 +36,8 @@ for (const stores of [["redis"], ["redis", "kafka"]] as const) {
   test(`what a node did that is cut off from ${stores.join(" and ")} alone is undone at another node`, async () => {
     const liked = freshSubject();
     await nodes().api(0).put(`${liked.path}/likes/0`);
+    const other = freshSubject();
+    const first = await nodes().api(0).put(`${other.path}/likes/0`);
     await cut(...stores);
     const subjects = Array.from({ length: PAIRS }, () => freshSubject());
     try {
@@ -46,6 +48,11 @@ for (const stores of [["redis"], ["redis", "kafka"]] as const) {
       for (let i = 0; i < PAIRS; i++) {
         expect((await nodes().api(0).delete(`${liked.path}/likes/0`)).status).toBe(202);
         expect((await nodes().api(1).put(`${liked.path}/likes/0`)).json.active).toBe(true);
+      }
+      if (stores.length === 1) {
+        // MySQL has what Kafka has, so a repeat is one, and stays where it is.
+        const again = await nodes().api(1).put(`${other.path}/likes/0`);
+        expect([again.status, again.json]).toEqual([200, { ...first.json, changed: false }]);
       }
     } finally {
       await heal();

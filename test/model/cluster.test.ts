@@ -40,8 +40,10 @@ const TRIAL_MIXES: Partial<Record<RuleName, MixName>> = {
   onePutter: "calm",
   putLater: "stores",
   unseenTold: "blind",
+  unseenBehindSpool: "blind",
   unseenUntilPut: "blind",
   unseenAsked: "blind",
+  unseenApplied: "blind",
   unseenFirst: "blind",
   noteSequence: "tallies",
   sequenceFromAppend: "tallies",
@@ -85,7 +87,9 @@ const TRIAL_FROM: Partial<Record<RuleName, number>> = {
   lossBreaksFilling: 700,
   fieldsFirst: 1_400,
   forgetOnlyThose: 2_000,
-  unseenFirst: 3_000,
+  catchUpKnowsAll: 2_000,
+  unseenBehindSpool: 3_000,
+  unseenFirst: 2_000,
 };
 
 describe("the cluster keeps every count", () => {

@@ -24,7 +24,8 @@ export class NoticeRows {
 
   constructor(url: string, kind: NoticeKind, options: Pick<PoolOptions, "away"> = {}) {
     this.#kind = kind;
-    this.#pool = new ReadPool(url, { ...options, connections: 1 });
+    // A notice must not wait for one that is taken away.
+    this.#pool = new ReadPool(url, { ...options, connections: 2 });
   }
 
   async renew(id: string): Promise<void> {

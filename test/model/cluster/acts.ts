@@ -15,7 +15,19 @@ import {
   SHARDS,
   type Steps,
 } from "./state.ts";
-import { AWAY, type Away, ask, found, isMissing, isSettled, readLedger, renew, repair, settle } from "./stores.ts";
+import {
+  AWAY,
+  type Away,
+  ask,
+  found,
+  isMissing,
+  isSettled,
+  knownEnd,
+  readLedger,
+  renew,
+  repair,
+  settle,
+} from "./stores.ts";
 
 /* What requests do on a node. */
 
@@ -92,9 +104,23 @@ function* lookAgain(
   if (!rules.unseenAsked) return seen;
   for (let wait = world.random.below(20); wait > 0; wait--) yield;
   const ledger = yield* readLedger(world);
-  if (ledger === AWAY || ledger.hasUnseen) return null;
+  if (ledger === AWAY) return null;
+  if (ledger.hasUnseen) return yield* applied(world, `${shard}/${actor}`);
   // What is put and told no more since the first look would be missed.
   return rules.unseenFirst ? yield* look(world, node, shard, actor) : seen;
+}
+
+/** The register in the ledger once that has all that was acknowledged by now; null: not in time. */
+function* applied(world: Context, name: string): Steps<Stamp | null> {
+  const end = yield* knownEnd(world);
+  if (end === AWAY) return null;
+  for (let tries = 3 + world.random.below(30); tries > 0; tries--) {
+    const ledger = yield* readLedger(world);
+    if (ledger === AWAY) return null;
+    if (ledger.position >= end || !world.rules.unseenApplied)
+      return ledger.shards[Number(name[0])]?.registers.get(name) ?? 0;
+  }
+  return null;
 }
 
 /** 200 where Kafka has it, or the disk does and others can know of that. */

@@ -207,6 +207,11 @@ function* endSpool(world: Context, node: Node): Steps {
 /** Before an act is answered that no copy shows: whoever would find nothing to do on any register asks for that. */
 export function* tellUnseen(world: Context, node: Node): Steps {
   const { ledger, rules } = world;
+  const isSpooled = () => node.disk.outbox.some((entry) => !isAcked(node, entry));
+  for (let tries = 30; rules.unseenBehindSpool && isSpooled() && !node.isToldOf; tries--) {
+    if (tries <= 0 && ledger.away) return;
+    yield;
+  }
   const row = node.unseenRow ?? `unseen ${++world.rows}`;
   node.unseenRow = row;
   node.disk.unseenRows.add(row);

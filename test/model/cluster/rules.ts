@@ -69,11 +69,15 @@ export const RULES = {
   // ---- acts that no copy shows
   /** Before such an act is answered the ledger is told of it. */
   unseenTold: true,
+  /** … of the spool first, if it stands there: the log's end says nothing of it. */
+  unseenBehindSpool: true,
   /** … until all of the outbox is in Redis or in the ledger. */
   unseenUntilPut: true,
-  /** Whoever finds nothing to do asks whether anything is hidden from him; then he acts all the same. */
+  /** Whoever finds nothing to do asks whether anything is hidden from him. */
   unseenAsked: true,
-  /** … and looks once more after that: it may have been put between his look and his question. */
+  /** Then only a ledger that has come to the log's end tells him that there is nothing to do. */
+  unseenApplied: true,
+  /** Where nothing is he looks once more: it may have been put between his look and his question. */
   unseenFirst: true,
   // ---- what a node shows of tallies
   /** R is taken only where no note of this node was between outbox and confirmed put since the read began. */

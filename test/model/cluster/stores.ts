@@ -51,7 +51,7 @@ export function* readEnd(world: Context): Steps<number | Away> {
 }
 
 /** The log's end, where it covers everything that was acknowledged. */
-function* knownEnd(world: Context): Steps<number | Away> {
+export function* knownEnd(world: Context): Steps<number | Away> {
   const { rules } = world;
   const early = rules.spoolsBeforeEnd ? null : yield* readEnd(world);
   const ledger = yield* readLedger(world);
