@@ -1,3 +1,4 @@
+import { SHARDS } from "../arithmetic/shard.ts";
 import { shardOf } from "../arithmetic/shard-of.ts";
 import { isActive, msOf, type Stamp, stampAt } from "../arithmetic/stamp.ts";
 import type { Code } from "../distinct/code.ts";
@@ -20,6 +21,11 @@ import type { Shards } from "./shards.ts";
 import { SharedKeys } from "./shared-keys.ts";
 
 const PAUSE_MS = 5;
+/** What is refused sooner was known before. */
+const SLOW_MS = 100;
+/** A projector that keeps up takes 0.2 to 0.8 s. */
+const APPLIED_MS_MAX = 2_000;
+const LAGS_MS = 1_000;
 /** The projector takes a tenth of a second at least. */
 const CLAIM_PAUSE_MS = 40;
 
@@ -52,6 +58,8 @@ export class Acts {
   readonly #floors: FloorWatch;
   readonly #isShown: () => boolean;
   readonly #turns = new Turns();
+  /** By shard: until then nobody waits for the ledger to come to the log's end. */
+  readonly #lagsUntil = new Float64Array(SHARDS);
   readonly #puts: Batcher<Put, RelationAnswer | Missing>;
   readonly #actorHints: Batcher<RegisterName & { stamp: Stamp }, undefined>;
   readonly #unsettled: Batcher<number, undefined>;
@@ -94,7 +102,7 @@ export class Acts {
       const has = await this.#ledger.hasNotices("unseen");
       return asked.map(() => has);
     };
-    this.#hasUnseen = new Batcher(hasUnseen, { ...bounds, flightsMax: 1 });
+    this.#hasUnseen = new Batcher(hasUnseen, { itemsMax: SHARED_ACTS_MAX, flightsMax: 1 });
   }
 
   async relate(name: RegisterName, active: boolean, how: { once?: OnceKey; atMs?: number }): Promise<Related> {
@@ -267,8 +275,11 @@ export class Acts {
   async leave(shard: number, { isShipped }: Pick<Logged, "isShipped">): Promise<void> {
     if (isShipped && (await this.#unsettled.submit(shard).catch(storeAway)) !== AWAY) return;
     this.#freshness.hide(shard);
-    // Once more, as a MySQL that is slow for a moment is not away; one that is known to be refuses at once.
-    if (!(await this.#log.tellUnseen())) await this.#log.tellUnseen();
+    const began = performance.now();
+    if ((await this.#log.tellUnseen()) || performance.now() - began < SLOW_MS) return;
+    // It was slow, not known to be away: once more, when it may be asked again.
+    await Bun.sleep(SLOW_MS);
+    await this.#log.tellUnseen();
   }
 
   /**
@@ -298,7 +309,13 @@ export class Acts {
 
   /** What was seen, or what the ledger has above it once it has all that was acknowledged by now; null: not in time. */
   async #seeApplied(shard: number, name: RegisterName, seen: Seen, began: number): Promise<Seen | null> {
-    if (!(await this.#applied.within(shard, began + LAG_MS_MAX - performance.now()))) return null;
+    // Behind a projector that lags not everybody waits in vain.
+    if (performance.now() < (this.#lagsUntil[shard] as number)) return null;
+    const deadline = Math.min(began + LAG_MS_MAX, performance.now() + APPLIED_MS_MAX);
+    if (!(await this.#applied.within(shard, deadline - performance.now()))) {
+      this.#lagsUntil[shard] = performance.now() + LAGS_MS;
+      return null;
+    }
     const hint = await this.#looks.hint(shard, name).catch(storeAway);
     if (hint === AWAY) return null;
     return hint.stamp > Math.max(seen.stamp, seen.floor) ? { ...seen, stamp: hint.stamp, hint } : seen;

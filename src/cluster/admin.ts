@@ -142,9 +142,8 @@ export class ClusterAdmin implements Admin {
   async #untilNoted(shards: readonly number[]): Promise<boolean> {
     const { hot, ledger, log } = this.#parts;
     if (!(await log.canShip())) return false;
-    const isSent = await this.#inTime(LOOK_MS_MAX, async () => async () => !(await ledger.hasNotices("spools")));
-    if (!isSent) return false;
-    return this.#inTime(LAG_MS_MAX, async () => {
+    const isSent = this.#inTime(LOOK_MS_MAX, async () => async () => !(await ledger.hasNotices("spools")));
+    const areNoted = this.#inTime(LAG_MS_MAX, async () => {
       const heads = await hot.heads(shards);
       const missing = shards.filter((_, i) => !heads[i]);
       await Promise.all(missing.map((shard) => this.#parts.shards.repair(shard)));
@@ -156,6 +155,7 @@ export class ClusterAdmin implements Admin {
         return notes.every((note) => (last.get(`${note.source} ${note.shard}`) ?? 0) >= note.last);
       };
     });
+    return (await Promise.all([isSent, areNoted])).every(Boolean);
   }
 
   /** The ledger has all records, and Redis what followed from them; false where a store is away, or it takes too long. */

@@ -3,7 +3,7 @@ import type { Distinct } from "../distinct/sketches.ts";
 import { keyReused, unavailable } from "../errors.ts";
 import { Batcher } from "../lib/batcher.ts";
 import { Questions } from "../lib/questions.ts";
-import { LOOKS_AT_ONCE } from "../limits.ts";
+import { LOOKS_AT_ONCE, SHARED_ACTS_MAX } from "../limits.ts";
 import { type CountName, HotStoreAway } from "../ports/hot-store.ts";
 import type {
   Act,
@@ -48,7 +48,7 @@ export class LogClient {
         const isTold = await this.#ask<"unseen">({ kind: "unseen" });
         return tellers.map(() => isTold);
       },
-      { itemsMax: LOOKS_AT_ONCE, flightsMax: 1 },
+      { itemsMax: SHARED_ACTS_MAX, flightsMax: 1 },
     );
     port.on("message", ({ id, answer }: FromLog) => this.#asked.answer(id, answer));
   }

@@ -23,7 +23,7 @@ import { LogProducers } from "./log-producers.ts";
 import { fatal, tell, tellDisk, tellStore } from "./log-tell.ts";
 import type { Act, ActAnswer, FromLog, LogCommand, LogQuestion, Shipped, ToLog } from "./messages.ts";
 import { groupsOf, Notes } from "./notes.ts";
-import type { Notice } from "./notice.ts";
+import { type Notice, tellUnseen } from "./notice.ts";
 import { OutboxIndex } from "./outbox-index.ts";
 import { OutboxMark } from "./outbox-mark.ts";
 import { OwnActs } from "./own-acts.ts";
@@ -60,6 +60,7 @@ class LogThread {
   readonly #ends: LogEnds;
   readonly #spool: Notice;
   readonly #unseen: Notice;
+  readonly #tellUnseen = () => tellUnseen(this.#unseen, this.#actLane.isEmpty ? null : this.#spool);
   readonly #hot: RedisHotStore;
   readonly #agreed: AgreedKeeper;
   readonly #ledger;
@@ -177,7 +178,7 @@ class LogThread {
       case "own-counts":
         return this.#own.counts();
       case "unseen":
-        return (this.#actLane.isEmpty || (await this.#spool.tell())) && this.#unseen.tell();
+        return this.#tellUnseen();
       case "kafka":
         return this.#producers.trouble === null;
     }
@@ -289,7 +290,7 @@ class LogThread {
     if (this.#hot.state.up) this.#own.forget();
     this.#late.answered(this.#own.durableUpTo);
     if (!this.#actLane.isEmpty) void this.#spool.tell();
-    if (redis !== null && !this.#hidden.isEmpty) void this.#unseen.tell();
+    if (redis !== null && !this.#hidden.isEmpty) void this.#tellUnseen();
     const { trouble } = this.#producers;
     if (trouble !== undefined) tellStore("kafka", trouble);
     this.#outbox.probe();

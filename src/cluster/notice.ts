@@ -123,3 +123,12 @@ export class Notice {
     return performance.now() - this.#toldMs;
   }
 }
+
+/**
+ * Tells of acts that no copy shows, and of a spool (null: there is none) before: who hears of the one looks for the other at the
+ * log's end. False where one of them could not be told.
+ */
+export async function tellUnseen(unseen: Notice, spool: Notice | null): Promise<boolean> {
+  const isSpoolTold = spool === null || (await spool.tell());
+  return (await unseen.tell()) && isSpoolTold;
+}
