@@ -37,8 +37,8 @@ const POLL_MS = 10;
  *     main: this node's counts, then the record → log → projector → ledger → Redis brought up to it → this node's table
  *
  * The log's order decides: what was in the shard's log before the record is part of it, what comes after counts on top. So
- * nobody need be held back, and killed anywhere the record is in the log or it is not. What was shown before it is waited for. The answer waits for the ledger and for
- * Redis, so that every later read shows it; where one of them is away it is 202.
+ * nobody need be held back, and killed anywhere the record is in the log or it is not. What was shown before it is waited for.
+ * The answer waits for the ledger and for Redis, so that every later read shows it; where one of them is away it is 202.
  *
  * An erasure of an actor is one record for each shard, and one message for each partition, but one frame of the node's outbox:
  * of a node that dies between two messages the rest goes out when it is back, by itself.

@@ -387,7 +387,6 @@ class LogThread {
     this.#outbox.close();
     const parts = [this.#actLane, this.#noteLane, this.#ends, this.#spool, this.#unseen, this.#ledger, this.#mark];
     for (const each of parts) each.close();
-
     await this.#hot.close();
     for (const port of this.#joined.values()) port.close();
     tell({ kind: "stopped" });

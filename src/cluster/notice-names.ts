@@ -11,8 +11,8 @@ interface Content {
 }
 
 /**
- * The rows by which this outbox's notices of one kind were given, in a file beside its records: the run after one that was killed can take
- * them away by their names.
+ * The rows by which this outbox's notices of one kind were given, in a file beside its records: the run after one that was
+ * killed can take them away by their names.
  *
  * A row that stands here may be removed by whoever has shipped what is in the outbox, so nobody may find one here of a node that
  * lives: it may have more to ship by then. A copy of its directory would have it, so the file says where it was written: by

@@ -11,7 +11,7 @@ import resum from "./lua/resum.lua" with { type: "text" };
 import shift from "./lua/shift.lua" with { type: "text" };
 import unfilter from "./lua/unfilter.lua" with { type: "text" };
 import { Names, parseCount } from "./names.ts";
-import { HEAD_FIELDS, headOf, isMissing, list } from "./replies.ts";
+import { groupOf, HEAD_FIELDS, headOf, isMissing, list } from "./replies.ts";
 import { head, script } from "./scripts.ts";
 
 const SCRIPTS = {
@@ -123,14 +123,14 @@ function overlayOf(fields: Reply[]): Overlay {
     else overlay.recounted.set(count, sum);
   };
   for (const [name, text] of pairs(tallies ?? [])) {
-    const [n = "", source = ""] = split(name);
-    overlay.entries.push({ name: `note ${name}`, source, n: Number(n) });
+    const [source, n] = groupOf(name);
+    overlay.entries.push({ name: `note ${name}`, source, n });
     for (const [count, amount] of pairs(text.split("\n"))) add(count, Number(amount));
   }
   for (const [key, text] of pairs(keyed ?? [])) {
     const [count = "", amount = "", mine = ""] = text.split("\n");
-    const [n = "", source = ""] = split(mine);
-    overlay.entries.push({ name: `key ${key}`, source, n: Number(n) });
+    const [source, n] = groupOf(mine);
+    overlay.entries.push({ name: `key ${key}`, source, n });
     add(count, Number(amount));
   }
   const entries = registers ?? [];
@@ -149,10 +149,4 @@ function pairs(fields: readonly string[]): [string, string][] {
   const found: [string, string][] = [];
   for (let i = 0; i + 1 < fields.length; i += 2) found.push([fields[i] as string, fields[i + 1] as string]);
   return found;
-}
-
-/** `n source` */
-function split(name: string): [string, string] {
-  const blank = name.indexOf(" ");
-  return [name.slice(0, blank), name.slice(blank + 1)];
 }

@@ -118,7 +118,7 @@ export function actors(reply: Reply): [Actor, Stamp][] {
   return found;
 }
 
-/** The group that a field of `:tallies` names, "n source". */
+/** What the overlay has as "n source". */
 export function groupOf(field: string): [source: string, n: number] {
   const space = field.indexOf(" ");
   return [field.slice(space + 1), Number(field.slice(0, space))];
