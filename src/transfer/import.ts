@@ -25,7 +25,7 @@ export interface Imported {
 export type Progress = (phase: "checked" | "imported", lines: number, of: number | null) => void;
 
 /** Another way of making records of lines must not go on with the numbers of this one. */
-const WAY = "import1";
+const WAY = "import2";
 
 /**
  * Everything is read twice: first checked and hashed, so that a bad line is known before anything is done; then numbered, under
