@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { Kafka, logLevel } from "kafkajs";
-import { KafkaAway } from "../../src/cluster/kafka/client.ts";
+import { ConfigResourceTypes, Kafka, logLevel } from "kafkajs";
+import { withAdmin } from "../../src/cluster/kafka/admin.ts";
+import { KafkaAway, type KafkaSettings } from "../../src/cluster/kafka/client.ts";
 import { KafkaProducer } from "../../src/cluster/kafka/producer.ts";
 import { MESSAGE_BYTES_MAX } from "../../src/cluster/kafka/rounds.ts";
 import { ensureTopics, partitionsOf } from "../../src/cluster/kafka/topics.ts";
@@ -73,6 +74,28 @@ async function expectAllInOrder(sender: Sender, settings: ReturnType<typeof sett
   }
 }
 
+const SAFE = [
+  "cleanup.policy",
+  "retention.ms",
+  "min.insync.replicas",
+  "unclean.leader.election.enable",
+  "message.timestamp.type",
+];
+
+/** How many brokers have each record, and what keeps records from being lost. */
+function topicOf(settings: KafkaSettings, name: string): Promise<Record<string, unknown>> {
+  return withAdmin(settings, async (admin) => {
+    const { topics } = await admin.fetchTopicMetadata({ topics: [name] });
+    const { resources } = await admin.describeConfigs({
+      includeSynonyms: false,
+      resources: [{ type: ConfigResourceTypes.TOPIC, name, configNames: SAFE }],
+    });
+    const entries = (resources[0]?.configEntries ?? []).map(({ configName, configValue }) => [configName, configValue]);
+    const replicas = Math.min(...(topics[0]?.partitions ?? []).map((partition) => partition.replicas.length));
+    return { replicas, ...Object.fromEntries(entries) };
+  });
+}
+
 describe("topics", () => {
   test("are created once by many at once, and keep their partitions", async () => {
     const settings = settingsFor(kafka.brokers);
@@ -82,6 +105,38 @@ describe("topics", () => {
     expect(await ensureTopics({ ...settings, kafkaPartitions: 4 })).toBe(LOG_PARTITIONS);
     expect(await partitionsOf(settings, `${settings.prefix}.log.dead`)).toBe(1);
   });
+
+  test("are made so that nothing acknowledged is lost, as far as there are brokers", async () => {
+    const two = await KafkaServer.startMany(2);
+    try {
+      const alone = settingsFor(kafka.brokers);
+      const pair = { ...alone, kafkaBrokers: two.map(({ brokers }) => brokers) };
+      for (const [settings, replicas] of [
+        [alone, 1],
+        [pair, 2],
+      ] as const) {
+        await ensureTopics({ ...settings, logRetention: 3 * 86_400_000 });
+        for (const name of [`${settings.prefix}.log`, `${settings.prefix}.log.dead`])
+          expect(await topicOf(settings, name)).toEqual({
+            replicas,
+            "cleanup.policy": "delete",
+            "retention.ms": String(3 * 86_400_000),
+            "min.insync.replicas": "1",
+            "unclean.leader.election.enable": "false",
+            "message.timestamp.type": "LogAppendTime",
+          });
+      }
+    } finally {
+      await Promise.all(two.map((broker) => broker.close()));
+    }
+  }, 60_000);
+
+  test("two addresses of one broker are one broker", async () => {
+    const settings = settingsFor(kafka.brokers);
+    const kafkaBrokers = [kafka.brokers, kafka.brokers.replace("127.0.0.1", "localhost")];
+    await ensureTopics({ ...settings, kafkaBrokers });
+    expect(await topicOf(settings, `${settings.prefix}.log`)).toMatchObject({ replicas: 1 });
+  }, 60_000);
 
   test("nobody there: KafkaAway", async () => {
     await expect(ensureTopics(settingsFor("127.0.0.1:1"))).rejects.toThrow(KafkaAway);

@@ -23,6 +23,7 @@ function problems(changed: Record<string, string>, replicas = 3, brokers = 3): s
 test("what we create is safe", () => {
   expect(problems({})).toEqual([]);
   expect(problems({ "min.insync.replicas": "1" }, 1, 1)).toEqual([]);
+  expect(problems({ "min.insync.replicas": "1" }, 2, 2)).toEqual([]);
   expect(problems({ "retention.ms": "-1" })).toEqual([]);
 });
 
@@ -41,6 +42,9 @@ test.each([
 });
 
 test("too few replicas where there are brokers for more", () => {
+  expect(problems({ "min.insync.replicas": "1" }, 1, 2)).toEqual([
+    "replication factor is 1: 2 of 2 brokers should have each record",
+  ]);
   expect(problems({ "min.insync.replicas": "1" }, 1, 3)).toEqual([
     "replication factor is 1: 3 of 3 brokers should have each record",
   ]);

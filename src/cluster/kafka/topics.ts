@@ -10,8 +10,10 @@ import { BATCH_BYTES_MAX } from "./rounds.ts";
 /** A cluster that starts needs some seconds until its brokers know each other and have leaders. */
 const READY_MS_MAX = 30_000;
 const LOOK_EVERY_MS = 200;
+/** Addresses of brokers that are not there by then may be others of the same ones. */
+const ALL_THERE_MS_MAX = 10_000;
 
-/** With three brokers one can be lost without losing a record, or stopping. */
+/** With three brokers one can be lost without losing a record, or stopping; with two without losing what both had. */
 const SAFE_REPLICAS = 3;
 const SAFE_IN_SYNC = 2;
 
@@ -22,15 +24,17 @@ const SAFE_IN_SYNC = 2;
  */
 export function ensureTopics(settings: KafkaSettings): Promise<number> {
   return withAdmin(settings, async (admin) => {
-    const untilMs = performance.now() + READY_MS_MAX;
+    const beganMs = performance.now();
     const wanted = new Map([
       [logTopic(settings.prefix), settings.kafkaPartitions],
       [deadTopic(settings.prefix), 1],
     ]);
     for (;;) {
-      const problem = await ensureOnce(admin, settings, wanted);
+      const sinceMs = performance.now() - beganMs;
+      const brokers = sinceMs < ALL_THERE_MS_MAX ? settings.kafkaBrokers.length : 0;
+      const problem = await ensureOnce(admin, settings, { wanted, brokers });
       if (problem === null) break;
-      if (performance.now() > untilMs) throw new KafkaAway(problem);
+      if (sinceMs > READY_MS_MAX) throw new KafkaAway(problem);
       await Bun.sleep(LOOK_EVERY_MS);
     }
     for (const name of wanted.keys()) await warnOfUnsafe(admin, settings, name);
@@ -43,16 +47,16 @@ export function partitionsOf(settings: KafkaSettings, topic: string): Promise<nu
   return withAdmin(settings, async (admin) => (await leadersOf(admin, topic))?.length ?? null);
 }
 
-/** Null when all is there; else what is missing, which may come by itself. */
+/** Null when all is there; else what is missing, which may come by itself. `brokers`: so many there are to be at least. */
 async function ensureOnce(
   admin: Admin,
   settings: KafkaSettings,
-  wanted: ReadonlyMap<string, number>,
+  { wanted, brokers }: { wanted: ReadonlyMap<string, number>; brokers: number },
 ): Promise<string | null> {
   for (const [name, partitions] of wanted) {
     const leaders = await leadersOf(admin, name);
     if (leaders === null) {
-      const problem = await create(admin, settings, name, partitions);
+      const problem = await create(admin, settings, name, { partitions, brokersMin: brokers });
       if (problem !== null) return problem;
       return `${name} was only just created`;
     }
@@ -65,16 +69,16 @@ async function create(
   admin: Admin,
   settings: KafkaSettings,
   topic: string,
-  partitions: number,
+  { partitions, brokersMin }: { partitions: number; brokersMin: number },
 ): Promise<string | null> {
   const { brokers } = await admin.describeCluster();
   // While a cluster starts not all brokers are there yet, and a topic keeps the replicas it was created with.
-  const expected = Math.max(brokers.length, settings.kafkaBrokers.length);
-  const isSafe = expected >= SAFE_REPLICAS;
+  const expected = Math.max(brokers.length, brokersMin);
+  const replicas = Math.min(expected, SAFE_REPLICAS);
   const entries = {
     "cleanup.policy": "delete",
     "retention.ms": String(settings.logRetention),
-    "min.insync.replicas": String(isSafe ? SAFE_IN_SYNC : 1),
+    "min.insync.replicas": String(replicas < SAFE_REPLICAS ? 1 : SAFE_IN_SYNC),
     "unclean.leader.election.enable": "false",
     // The broker's clock: a node whose clock is wrong would have its records refused, or expired at once.
     "message.timestamp.type": "LogAppendTime",
@@ -85,21 +89,19 @@ async function create(
         {
           topic,
           numPartitions: partitions,
-          replicationFactor: isSafe ? SAFE_REPLICAS : 1,
+          replicationFactor: replicas,
           configEntries: Object.entries(entries).map(([name, value]) => ({ name, value })),
         },
       ],
       waitForLeaders: false,
       timeout: REQUEST_MS_MAX,
     });
-    if (isCreated)
-      log.info("topic created", { part: "kafka", topic, partitions, replicas: isSafe ? SAFE_REPLICAS : 1 });
+    if (isCreated) log.info("topic created", { part: "kafka", topic, partitions, replicas });
     return null;
   } catch (error) {
     const type = errorType(error);
     if (type === "TOPIC_ALREADY_EXISTS") return null;
-    if (type === "INVALID_REPLICATION_FACTOR")
-      return `${topic} needs ${SAFE_REPLICAS} brokers, ${brokers.length} are there`;
+    if (type === "INVALID_REPLICATION_FACTOR") return `${topic} needs ${replicas} brokers, ${brokers.length} are there`;
     if (type === "TOPIC_AUTHORIZATION_FAILED" || type === "CLUSTER_AUTHORIZATION_FAILED") {
       throw new StartError(`Kafka's topic ${topic} does not exist, and we may not create it`);
     }
@@ -170,10 +172,11 @@ export function unsafeSettings(
       "message.timestamp.type is CreateTime: a node with a wrong clock is refused; LogAppendTime is better",
     );
   }
-  if (replicas < SAFE_REPLICAS && brokers >= SAFE_REPLICAS) {
-    problems.push(`replication factor is ${replicas}: ${SAFE_REPLICAS} of ${brokers} brokers should have each record`);
+  const most = Math.min(brokers, SAFE_REPLICAS);
+  if (replicas < most) {
+    problems.push(`replication factor is ${replicas}: ${most} of ${brokers} brokers should have each record`);
   }
-  if (replicas > 1 && number("min.insync.replicas") < SAFE_IN_SYNC) {
+  if (replicas >= SAFE_REPLICAS && number("min.insync.replicas") < SAFE_IN_SYNC) {
     problems.push("min.insync.replicas is 1: an acknowledged record may be on one broker only");
   }
   return problems;
