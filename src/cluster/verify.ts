@@ -16,7 +16,7 @@ import { MetricNames } from "./mysql/metric-names.ts";
 import { raiseVersion } from "./mysql/raise-version.ts";
 import type { MysqlLedgerReader } from "./mysql/reads.ts";
 import { recount } from "./mysql/recount.ts";
-import { Inspector } from "./redis/inspector.ts";
+import { Inspector, type OverlayEntry } from "./redis/inspector.ts";
 import { parseCount } from "./redis/names.ts";
 import { openDriver } from "./redis/open-driver.ts";
 import { commandError } from "./refused.ts";
@@ -27,6 +27,9 @@ import { openHot, openSharedLedger, storesOf } from "./stores.ts";
 const TRIES = 40;
 const PAUSE_MS = 25;
 const PAGE = 2_000;
+/** What is put into Redis and not in Kafka by then is not on its way there; after so long again the ledger has what Kafka had. */
+const SENT_MS_MAX = 3_000;
+const APPLIED_MS_MAX = 10_000;
 
 /**
  * Recounts the ledger from its rows, and compares with it what Redis has of each shard at the same version: every base that is
@@ -55,6 +58,8 @@ class Verify {
   #ledger: MysqlLedgerReader | null = null;
   #shards: Shards | null = null;
   #names = new MetricNames(new Map());
+  /** By shard: of each source the highest number on its way that the ledger had not decided. */
+  readonly #undecided = new Map<number, Map<string, number>>();
 
   constructor(settings: Settings, repair: boolean, say: Say) {
     this.#settings = settings;
@@ -81,6 +86,7 @@ class Verify {
     await this.#sketches();
     await this.#rankings();
     for (let shard = 0; shard < SHARDS; shard++) await this.#overlay(shard);
+    await this.#unsent(ends);
     await this.#bases(ledger);
     await this.#filters(ledger);
     return this.#result;
@@ -129,11 +135,13 @@ class Verify {
   /** What is on its way: the sums against the entries, and the ledger's stamps under them at the same version. */
   async #overlay(shard: number): Promise<void> {
     let problems: string[] = [];
+    let undecided = new Map<string, number>();
     for (let tries = 0; tries < TRIES; tries++) {
       await this.#wait(shard, tries);
       const overlay = await this.#inspector.overlay(shard);
       if (overlay === null) return;
       problems = [];
+      undecided = new Map();
       for (const count of new Set([...overlay.sums.keys(), ...overlay.recounted.keys()])) {
         const [has = 0, expected = 0] = [overlay.sums.get(count), overlay.recounted.get(count)];
         if (has !== expected)
@@ -147,10 +155,11 @@ class Verify {
       // Between commit and advance: look again.
       if (!isSameState(version, overlay)) continue;
       const last = new Map(version.last);
-      for (const { name, count, source, n } of overlay.entries) {
-        if (n > (last.get(source) ?? 0)) continue;
-        const entry = count === undefined ? name : `${this.#countOf(count)} ${name}`;
-        problems.push(`${entry} is on its way, and the ledger has decided it`);
+      for (const entry of overlay.entries) {
+        const { source, n } = entry;
+        if (n <= (last.get(source) ?? 0))
+          problems.push(`${this.#entryName(entry)} is on its way, and the ledger has decided it`);
+        else if (!entry.isNote) undecided.set(source, Math.max(n, undecided.get(source) ?? 0));
       }
       for (const [i, { metric, subject, actor, under }] of overlay.registers.entries()) {
         if (stamps[i] === under) continue;
@@ -158,10 +167,53 @@ class Verify {
           `${this.#countOf({ metric, subject })} of ${actor} rests on ${under}, the ledger has ${stamps[i]}`,
         );
       }
-      if (problems.length === 0) return;
+      if (problems.length === 0) break;
     }
+    if (undecided.size > 0) this.#undecided.set(shard, undecided);
     const isMended = problems.length > 0 && this.#repair && (await this.#mend(shard));
     for (const problem of problems) this.#differs(`Redis, shard ${shard}: ${problem}`, isMended);
+  }
+
+  /**
+   * Acts that are on their way and in no log: their node has stopped before it could send them, or has lost its disk. What was
+   * seen on its way is in Kafka a moment later, and in the ledger when that is past the log's end of then. Where the end cannot
+   * be told, as a running node has acts that it could not send yet, or nobody brings the log into the ledger, nothing can be said;
+   * nor of notes, of which nobody tells that they wait. Nothing is taken away: a disk that comes back has them, and what others
+   * do meanwhile must see them.
+   */
+  async #unsent(ends: LogEnds): Promise<void> {
+    if (this.#undecided.size === 0) return;
+    await Bun.sleep(SENT_MS_MAX);
+    const until = performance.now() + APPLIED_MS_MAX;
+    for (const [shard, highest] of this.#undecided) {
+      const end = await ends.of(shard).catch(() => null);
+      if (end === null || !(await this.#isApplied(shard, end, until))) continue;
+      const overlay = await this.#inspector.overlay(shard);
+      const { version } = await this.#known.versionOf(shard, [], [], [...highest.keys()]);
+      const last = new Map(version.last);
+      for (const entry of overlay?.entries ?? []) {
+        const { source, n } = entry;
+        if (entry.isNote || n > (highest.get(source) ?? 0) || n <= (last.get(source) ?? 0)) continue;
+        const what = this.#entryName(entry);
+        this.#differs(
+          `Redis, shard ${shard}: ${what} is on its way, and in no log: start the node that took it`,
+          false,
+        );
+      }
+    }
+  }
+
+  async #isApplied(shard: number, end: number, until: number): Promise<boolean> {
+    for (;;) {
+      const { version } = await this.#known.versionOf(shard, [], []);
+      if (version.position >= end) return true;
+      if (performance.now() > until) return false;
+      await Bun.sleep(PAUSE_MS);
+    }
+  }
+
+  #entryName({ name, count }: OverlayEntry): string {
+    return count === undefined ? name : `${this.#countOf(count)} ${name}`;
   }
 
   /** Every base that is loaded against the ledger's count at the same version. */

@@ -38,8 +38,17 @@ export interface Overlay {
     source: string;
     n: number;
   }[];
-  /** Whose records the entries are; `count`: what a register counts for. */
-  entries: { name: string; count?: CountName; source: string; n: number }[];
+  entries: OverlayEntry[];
+}
+
+/** One record on its way; `count`: what a register counts for. */
+export interface OverlayEntry {
+  name: string;
+  count?: CountName;
+  /** Whose record it is. */
+  source: string;
+  n: number;
+  isNote: boolean;
 }
 
 /** Looks at the hot store's inside, for `tally verify`. */
@@ -124,20 +133,21 @@ function overlayOf(fields: Reply[]): Overlay {
   };
   for (const [name, text] of pairs(tallies ?? [])) {
     const [source, n] = groupOf(name);
-    overlay.entries.push({ name: `note ${name}`, source, n });
+    overlay.entries.push({ name: `note ${name}`, source, n, isNote: true });
     for (const [count, amount] of pairs(text.split("\n"))) add(count, Number(amount));
   }
   for (const [key, text] of pairs(keyed ?? [])) {
     const [count = "", amount = "", mine = ""] = text.split("\n");
     const [source, n] = groupOf(mine);
-    overlay.entries.push({ name: `key ${key}`, source, n });
+    overlay.entries.push({ name: `key ${key}`, source, n, isNote: false });
     add(count, Number(amount));
   }
   const entries = registers ?? [];
   for (let i = 0; i + 2 < entries.length; i += 3) {
     const [count = "", actor = "", text = ""] = entries.slice(i, i + 3);
     const [stamp = "", under = "", n = "", ...source] = text.split(" ");
-    overlay.entries.push({ name: `of ${actor}`, count: parseCount(count), source: source.join(" "), n: Number(n) });
+    const name = { name: `of ${actor}`, count: parseCount(count), isNote: false };
+    overlay.entries.push({ ...name, source: source.join(" "), n: Number(n) });
     add(count, (Number(stamp) % 2) - (Number(under) % 2));
     const register = { ...parseCount(count), actor, stamp: Number(stamp), under: Number(under) };
     overlay.registers.push({ ...register, source: source.join(" "), n: Number(n) });
