@@ -4,6 +4,7 @@ import { fault } from "../lib/fault.ts";
 import { LedgerUnavailable } from "../ports/ledger.ts";
 import { log } from "../telemetry/log.ts";
 import { isAway, tried } from "./away.ts";
+import { warnOfExpiry } from "./expiry.ts";
 import { FilterFiller } from "./filter-filler.ts";
 import { Poison } from "./kafka/applier.ts";
 import { logTopic } from "./kafka/client.ts";
@@ -32,6 +33,7 @@ const MEND_EVERY_MS = 1_000;
 /** A commit that Redis was not told of for so long it will not be told of by whoever made it. */
 const WATCH_EVERY_MS = 3_000;
 const TELL_EVERY_MS = 500;
+const EXPIRY_EVERY_MS = 60_000;
 /** How long a ledger that cannot be written is tried, and how often it is asked whether it is back. */
 const LEAVE_MS = 5_000;
 const BACK_MS = 1_000;
@@ -67,6 +69,8 @@ class ProjectorThread {
   #isStopping = false;
   /** By partition: the ledger's position as it was read or written here last. */
   #stored = new Map<number, number>();
+  /** The ledger's positions, as they were known last. */
+  #known: ReadonlyMap<number, number> | null = null;
   readonly #gapsSince = new Map<string, number>();
   #held: LogMessage[] = [];
   /** Offsets of a log that was cut or made again say nothing about those before: it gets another name. */
@@ -102,6 +106,7 @@ class ProjectorThread {
     this.#timers.push(setInterval(() => void tried(() => this.#mender.watch()), WATCH_EVERY_MS));
     this.#timers.push(setInterval(() => void tried(() => this.#lookAtPositions()), WATCH_EVERY_MS));
     this.#timers.push(setInterval(() => void tried(() => this.#filler.fill()), MEND_EVERY_MS));
+    this.#timers.push(setInterval(() => void tried(() => this.#warnOfExpiry()), EXPIRY_EVERY_MS));
     this.#consumer.start();
   }
 
@@ -149,6 +154,12 @@ class ProjectorThread {
     const stored = [...this.#stored];
     const now = await this.#reader.positions();
     if (stored.some(([partition, position]) => (now.get(partition) ?? 0) < position)) void this.#leave(OLDER);
+  }
+
+  /** While MySQL is away it has what it had. */
+  async #warnOfExpiry(): Promise<void> {
+    this.#known = await this.#positions().catch((error) => (isAway(error) ? this.#known : Promise.reject(error)));
+    if (this.#known) await warnOfExpiry(this.#settings, this.#known);
   }
 
   /** Offsets of another topic (another prefix on the same ledger) say nothing about this one. */
