@@ -1,5 +1,7 @@
 import { describe, expect, test } from "bun:test";
+import { copyFileSync, mkdirSync, readdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { inFolder } from "./support/server.ts";
 
 const LAUNCHER = join(import.meta.dir, "../scripts/bun.mjs");
 /** Says each signal it gets and ends at the second one, as the server does. */
@@ -38,6 +40,27 @@ describe("scripts/bun.mjs", () => {
     const { child, until } = launch("console.log(Bun.version); process.exitCode = 78;");
     expect(await until(Bun.version)).toBe(`${Bun.version}\n`);
     expect(await child.exited).toBe(78);
+  });
+
+  test("needs no install script to have run", async () => {
+    await inFolder(async (folder) => {
+      mkdirSync(join(folder, "scripts"));
+      mkdirSync(join(folder, "node_modules/bun/bin"), { recursive: true });
+      copyFileSync(LAUNCHER, join(folder, "scripts/bun.mjs"));
+      // What npm leaves of the package where its script is blocked.
+      writeFileSync(join(folder, "node_modules/bun/bin/bun.exe"), "echo Error: Bun's postinstall script was not run.");
+      const run = () => {
+        const command = ["node", join(folder, "scripts/bun.mjs"), "-e", "console.log(Bun.version)"];
+        const { exitCode, stdout, stderr } = Bun.spawnSync(command);
+        return { exitCode, stdout: String(stdout), stderr: String(stderr) };
+      };
+      expect(run()).toMatchObject({ exitCode: 1, stdout: "", stderr: expect.stringContaining('run "npm ci"') });
+      // The platform's own package, from which the script would have taken the binary away.
+      const [platform = ""] = readdirSync(join(import.meta.dir, "../node_modules/@oven"));
+      mkdirSync(join(folder, "node_modules/@oven", platform, "bin"), { recursive: true });
+      symlinkSync(process.execPath, join(folder, "node_modules/@oven", platform, "bin/bun"));
+      expect(run()).toEqual({ exitCode: 0, stdout: `${Bun.version}\n`, stderr: "" });
+    });
   });
 
   test("ends by the signal that ended Bun", async () => {

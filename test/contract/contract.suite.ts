@@ -65,7 +65,10 @@ export function storedContract(deployment: Deployment): void {
     admin(api, deployment);
     history(api);
     events(api);
+    counted(api);
     uploads(api);
+    http(api);
+    ids(api);
     lists(api);
     once(api);
     query(api);

@@ -4,6 +4,34 @@ import { type Api, expectBadInput, expectProblem, freshSubject } from "../suppor
 
 /** What holds for every request: methods, addresses, headers, health. */
 export function http(api: Api): void {
+  test.each([
+    [
+      "an address that is too long",
+      `GET /v1/subjects/article/${"x".repeat(16_500)} HTTP/1.1\r\nhost: a\r\n\r\n`,
+      "431",
+    ],
+    ["what is no HTTP", "GET\r\n\r\n", "400"],
+  ])("%s is answered with a bare status, and the connection ends", async (_, head, status) => {
+    const { hostname, port } = new URL(api.url);
+    let answer = "";
+    const { promise: closed, resolve } = Promise.withResolvers<void>();
+    const socket = await Bun.connect({
+      hostname,
+      port: Number(port),
+      socket: {
+        data(_socket, bytes) {
+          answer += bytes.toString();
+        },
+        close: () => resolve(),
+      },
+    });
+    socket.write(head);
+    await closed;
+    expect(answer).toStartWith(`HTTP/1.1 ${status} `);
+    const { path } = freshSubject();
+    expect((await api.post(`${path}/views`)).status).toBe(200);
+  });
+
   describe("methods", () => {
     const { path } = freshSubject();
     const ROUTES: [path: string, allow: string][] = [

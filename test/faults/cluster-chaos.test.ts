@@ -3,7 +3,7 @@ import { ClusterWorld } from "../support/cluster-world.ts";
 import { type Random, random } from "../support/random.ts";
 
 const SEED = Number(process.env.SEED ?? Date.now() % 100_000);
-const CHAOS_MS = Number(process.env.CHAOS_MS ?? 40_000);
+const CHAOS_MS = Number(process.env.CHAOS_MS ?? 90_000);
 /** How many faults last at once. */
 const LINES = 2;
 const STORES = ["redis", "kafka", "mysql"] as const;

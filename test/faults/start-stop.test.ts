@@ -103,6 +103,37 @@ describe("SIGTERM", () => {
     30_000,
   );
 
+  test("says that it is draining to whoever still asks", async () => {
+    await inFolder(async (data) => {
+      const server = await TestServer.start({ data, args: ONE_WORKER });
+      const { hostname, port } = new URL(server.url);
+      let answers = "";
+      const { promise: closed, resolve: close } = Promise.withResolvers<void>();
+      const socket = await Bun.connect({
+        hostname,
+        port: Number(port),
+        socket: {
+          data(_socket, bytes) {
+            answers += bytes.toString();
+          },
+          close: () => close(),
+        },
+      });
+      // Begun before, so that its connection is one on which something is under way.
+      const head = "HTTP/1.1\r\nhost: 127.0.0.1\r\n";
+      socket.write(`GET /readyz ${head}`);
+      await untilRead(server);
+      server.signal("SIGTERM");
+      await eventually(async () => expect(server.lines.map(({ msg }) => msg)).toContain("stopping"));
+      await Bun.sleep(300);
+      socket.write("\r\n");
+      await closed;
+      expect(answers).toStartWith("HTTP/1.1 503 ");
+      expect(answers).toContain('"status":"draining"');
+      expect(await server.ended).toEqual(ENDED_WELL);
+    });
+  }, 30_000);
+
   test("answers the request whose body is still coming, and then closes; an idle connection does not hold it up", async () => {
     await inFolder(async (data) => {
       const server = await TestServer.start({ data, args: ONE_WORKER });

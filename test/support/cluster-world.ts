@@ -7,6 +7,7 @@ import { eventually } from "./eventually.ts";
 import { untilFlushed } from "./flushes.ts";
 import { runTally, type ServerOptions, TALLY_FAULTS, TestServer } from "./server.ts";
 import { type Cluster, startCluster } from "./services.ts";
+import { verifyStored } from "./stored-book.ts";
 import { closeKeyed, verify } from "./verify.ts";
 
 export interface WorldOptions {
@@ -166,6 +167,7 @@ export class ClusterWorld implements AsyncDisposable {
     for (const [subject, { acked, most }] of book.keyed) {
       book.must(most === acked, () => `shares of ${subject}: ${acked} were answered of ${most}`);
     }
+    await verifyStored(this.stores.mysql.url, book);
     const verified = await runTally(["verify", ...this.stores.flags]);
     book.must(verified.status === 0, () => `tally verify: ${verified.stdout} ${verified.stderr}`);
     for (const server of this.servers) {
