@@ -12,6 +12,7 @@ import { ActsLog } from "./acts-log.ts";
 import { AgreedKeeper } from "./agreed-keeper.ts";
 import { isAway, tried } from "./away.ts";
 import { BulkDesk } from "./bulk-desk.ts";
+import { CopyWatch } from "./copy-watch.ts";
 import { Freshness } from "./freshness.ts";
 import { HiddenActs } from "./hidden-acts.ts";
 import { inheritOutbox } from "./inherited.ts";
@@ -67,6 +68,7 @@ class LogThread {
   readonly #shards: Shards;
   readonly #notes: Notes;
   readonly #freshness: Freshness;
+  readonly #copies: CopyWatch;
   readonly #resend: Resend;
   /** By shard: the epoch of the copy that is known to have all that this outbox holds. */
   readonly #epochs = new Map<number, string>();
@@ -107,6 +109,7 @@ class LogThread {
     this.#shards = new Shards({ ...stores, end: (shard) => this.#ends.of(shard) });
     this.#resend = new Resend({ ...stores, shards: this.#shards, outbox: this.#reader, index: this.#index });
     this.#freshness = new Freshness(data.freshness);
+    this.#copies = new CopyWatch({ ...stores, freshness: this.#freshness });
     this.#notes = new Notes({ table: CounterTable.attach(data.table, LOG_THREAD), freshness: this.#freshness });
     this.#hidden = new HiddenActs({ freshness: this.#freshness, hot: this.#hot });
     const old = inheritOutbox(this.#reader, { index: this.#index, notes: this.#notes, hidden: this.#hidden });
@@ -184,8 +187,6 @@ class LogThread {
     }
   }
 
-  // Acts
-
   #log(acts: Act[]): Promise<ActAnswer[]> {
     const answers = this.#queue.add(acts);
     void this.#pump();
@@ -229,8 +230,6 @@ class LogThread {
     this.#own.durable(parcels.at(-1)?.end ?? 0);
     return { isShipped, isTold: isShipped || (await this.#spool.tell()) };
   }
-
-  // Notes
 
   #note(id: number, frame: Buffer): void {
     const { source, records } = readFrame(frame);
@@ -278,6 +277,7 @@ class LogThread {
       if (!this.#isCaughtUp) await this.#shards.fill();
       await this.#askRedis(mysql === null);
     });
+    if (mysql === null) await tried(() => this.#copies.look());
     if (mysql === null && redis === null) {
       if (!this.#isCaughtUp) tell({ kind: "caught-up" });
       this.#isCaughtUp = true;

@@ -1,13 +1,7 @@
 import { SHARDS } from "../arithmetic/shard.ts";
-import {
-  type HotStore,
-  isAbandoned,
-  isBehind,
-  isSameState,
-  type LedgerState,
-  type ShardHead,
-} from "../ports/hot-store.ts";
+import { type HotStore, isAbandoned, type LedgerState } from "../ports/hot-store.ts";
 import type { SharedLedger } from "./ledger.ts";
+import { isWrong, MissedCommits } from "./missed-commits.ts";
 import type { Shards } from "./shards.ts";
 
 /** A repair may wait a tenth of a second. */
@@ -24,15 +18,14 @@ export class Mender {
   readonly #ledger: Pick<SharedLedger, "shards">;
   readonly #shards: Shards;
   readonly #suspects = new Set<number>();
-  /** By shard: the ledger at the last `watch`, and as the copy is known to have it. */
-  #seen: LedgerState[] = [];
-  readonly #told: LedgerState[] = [];
+  readonly #missed: MissedCommits;
   #isMending = false;
 
   constructor(parts: { hot: HotStore; ledger: Pick<SharedLedger, "shards">; shards: Shards }) {
     this.#hot = parts.hot;
     this.#ledger = parts.ledger;
     this.#shards = parts.shards;
+    this.#missed = new MissedCommits(parts);
   }
 
   suspect(shards: Iterable<number>): void {
@@ -55,19 +48,9 @@ export class Mender {
     await this.#repair(shards.filter((shard, i) => heads[i] && isAbandoned(heads[i], ledger[shard] as LedgerState)));
   }
 
-  /**
-   * Suspects the shards whose copies lack what was in the ledger a look ago already: by then whoever committed it would have
-   * told them. And those that know more than it has now. Asks Redis only for what has changed. Rejects where a store is away.
-   */
+  /** Suspects the shards of which some commit was missed. Rejects where a store is away. */
   async watch(): Promise<void> {
-    const before = this.#seen;
-    const changed = [...before.keys()].filter((shard) => !isSameState(before[shard], this.#told[shard]));
-    const heads = changed.length === 0 ? [] : await this.#hot.heads(changed);
-    this.#seen = await this.#ledger.shards();
-    for (const [i, shard] of changed.entries()) {
-      if (isWrong(heads[i], before[shard], this.#seen[shard])) this.#suspects.add(shard);
-      else this.#told[shard] = before[shard] as LedgerState;
-    }
+    this.suspect((await this.#missed.look()).keys());
   }
 
   /** Brings those up to the ledger that differ from it. Rejects where a store is away: they stay suspects. */
@@ -97,11 +80,4 @@ export class Mender {
       await Promise.all(shards.slice(from, from + AT_ONCE).map((shard) => this.#shards.repair(shard)));
     }
   }
-}
-
-/** The ledger was read before the head and after it. */
-function isWrong(head: ShardHead | null | undefined, before?: LedgerState, after?: LedgerState): boolean {
-  // No copy: whoever makes one reads the ledger.
-  if (!head || !before || !after) return false;
-  return isBehind(head, before) || isAbandoned(head, after);
 }
