@@ -13,7 +13,7 @@ const ROOT = join(import.meta.dir, "..");
 const SECOND_LANE = /^test\/(contract|cluster|e2e)\//;
 /** Afterwards, with nothing beside them: they measure how long answers take, or count on stores that are never slow. */
 const ALONE =
-  /((stores|visitors)-away|without-redis.*|cluster-(chaos|hot|redis-lost|stores)|redis-faults|mysql-reader|kafka-producer)\.test/;
+  /((stores|visitors)-away|without-redis.*|cluster-(chaos|hot|redis-(cluster|lost|refuses)|stores)|redis-faults|mysql-reader|kafka-producer)\.test/;
 /** For one test that says nothing else: a machine that builds beside it is slow. */
 const TEST_TIMEOUT_MS = 30_000;
 /** For a file: longer than any of them, to end one that hangs. */

@@ -6,6 +6,7 @@ const MASTERS = 3;
 /** How long a master may be silent before its replica takes over. */
 const NODE_TIMEOUT_MS = 1_500;
 const FORM_MS_MAX = 60_000;
+const MIGRATE_MS_MAX = 5_000;
 const LOOK_MS = 50;
 
 export interface RedisClusterOptions {
@@ -80,6 +81,29 @@ export class RedisCluster {
     throw new Error(`no running node serves ${key}`);
   }
 
+  /**
+   * Has `to` serve the slots from now on, with all their keys. `halfway` is called while the first key of the first slot has
+   * moved and the others have not.
+   */
+  async move(slots: readonly number[], from: RedisServer, to: RedisServer, halfway?: () => unknown): Promise<void> {
+    const [fromId, toId] = [String(await from.ask("CLUSTER", "MYID")), String(await to.ask("CLUSTER", "MYID"))];
+    for (const [i, slot] of slots.entries()) {
+      await to.ask("CLUSTER", "SETSLOT", slot, "IMPORTING", fromId);
+      await from.ask("CLUSTER", "SETSLOT", slot, "MIGRATING", toId);
+      for (let moved = 0; ; ) {
+        const [key] = (await from.ask("CLUSTER", "GETKEYSINSLOT", slot, 1)) as string[];
+        if (key === undefined) break;
+        await from.ask("MIGRATE", HOST, to.port, key, 0, MIGRATE_MS_MAX);
+        if (++moved === 1 && i === 0) await halfway?.();
+      }
+      // Whoever gives it away is told last but for the others: until then each of the two knows where to send who asks.
+      for (const node of [to, from, ...this.nodes.filter((other) => other !== to && other !== from)]) {
+        if (node.state !== "running" || !(await isMaster(node))) continue;
+        await node.ask("CLUSTER", "SETSLOT", slot, "NODE", toId);
+      }
+    }
+  }
+
   async close(): Promise<void> {
     await Promise.all(this.nodes.map((node) => node.close()));
   }
@@ -122,6 +146,11 @@ export class RedisCluster {
     }
     return true;
   }
+}
+
+async function isMaster(node: RedisServer): Promise<boolean> {
+  const [role] = (await node.ask("ROLE")) as [string];
+  return role === "master";
 }
 
 interface Range {

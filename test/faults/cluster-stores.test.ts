@@ -95,7 +95,7 @@ class Watch {
 }
 
 test(`stores away one after the other, under load (SEED=${SEED})`, async () => {
-  await using world = await ClusterWorld.start({ seed: SEED, isRedisKept: true });
+  await using world = await ClusterWorld.start({ seed: SEED, redis: { aof: "always" } });
   const { book, allowed } = world;
   const load = await world.startLoad();
   for (const fault of FAULTS) {

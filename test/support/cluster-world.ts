@@ -6,7 +6,7 @@ import { type Allowed, ClusterLoad } from "./cluster-load.ts";
 import { eventually } from "./eventually.ts";
 import { untilFlushed } from "./flushes.ts";
 import { runTally, type ServerOptions, TALLY_FAULTS, TestServer } from "./server.ts";
-import { type Cluster, startCluster } from "./services.ts";
+import { type Cluster, type RedisOptions, startCluster } from "./services.ts";
 import { verifyStored } from "./stored-book.ts";
 import { closeKeyed, verify } from "./verify.ts";
 
@@ -17,8 +17,9 @@ export interface WorldOptions {
   consumers?: number;
   /** Of Kafka: with three, one may be lost. */
   brokers?: number;
-  /** Whether Redis keeps its data when it is killed. */
-  isRedisKept?: boolean;
+  redis?: RedisOptions;
+  /** Of a Redis that the caller has; the world's own is left alone then. */
+  redisUrl?: string;
   args?: string[];
   env?: (node: number) => Record<string, string>;
   /** Of the test build, which `env` can make faulty. */
@@ -55,7 +56,7 @@ export class ClusterWorld implements AsyncDisposable {
       nodes: nodes + consumers,
       ...(options.brokers && { brokers: options.brokers }),
       mysql: { durable: false },
-      redis: options.isRedisKept ? { aof: "always" } : {},
+      ...(options.redis && { redis: options.redis }),
     });
     const world = new ClusterWorld(stores, options);
     try {
@@ -84,13 +85,18 @@ export class ClusterWorld implements AsyncDisposable {
     return ways;
   }
 
+  #flags(flags: readonly string[]): string[] {
+    const { redisUrl } = this.#options;
+    return flags.map((flag, i) => (redisUrl && flags[i - 1] === "--redis-url" ? redisUrl : flag));
+  }
+
   /** On the data it had. */
   async startNode(index: number): Promise<void> {
     const args = ["--flush-ms", String(FLUSH_MS), "--workers", "2", ...(this.#options.args ?? [])];
     if (this.#options.consumers) args.push("--no-consumer");
     const options: ServerOptions = {
       data: join(this.folder, `node-${index}`),
-      args: [...this.ways(index).flags, ...args],
+      args: [...this.#flags(this.ways(index).flags), ...args],
       env: this.#options.env?.(index) ?? {},
     };
     if (this.#options.isFaulty) options.binary = TALLY_FAULTS;
@@ -107,7 +113,7 @@ export class ClusterWorld implements AsyncDisposable {
   }
 
   async startConsumer(index: number): Promise<void> {
-    const { flags } = this.ways(this.nodes.length + index);
+    const flags = this.#flags(this.ways(this.nodes.length + index).flags);
     const data = join(this.folder, `consumer-${index}`);
     this.consumers[index] = await TestServer.start({ command: "consume", data, args: flags });
   }
@@ -168,7 +174,7 @@ export class ClusterWorld implements AsyncDisposable {
       book.must(most === acked, () => `shares of ${subject}: ${acked} were answered of ${most}`);
     }
     await verifyStored(this.stores.mysql.url, book);
-    const verified = await runTally(["verify", ...this.stores.flags]);
+    const verified = await runTally(["verify", ...this.#flags(this.stores.flags)]);
     book.must(verified.status === 0, () => `tally verify: ${verified.stdout} ${verified.stderr}`);
     for (const server of this.servers) {
       book.must(server.stderr === "", () => `stderr of ${server.url}: ${server.stderr}`);
