@@ -14,7 +14,8 @@ export async function verifyStored(url: string, book: Book): Promise<void> {
     for (const { subject } of book.registers.values()) subjects.add(subject);
     const counts = new Map<string, number>();
     for (const row of await rows("SELECT name, subject, count FROM counts JOIN metrics ON id = metric"))
-      if (row.count > 0 && subjects.has(String(row.subject))) counts.set(`${row.name} of ${row.subject}`, Number(row.count));
+      if (row.count > 0 && subjects.has(String(row.subject)))
+        counts.set(`${row.name} of ${row.subject}`, Number(row.count));
     const active = new Map<string, string>();
     for (const row of await rows("SELECT name, subject, actor, stamp FROM relations JOIN metrics ON id = metric")) {
       const stamp: Stamp = Number(row.stamp);
