@@ -15,6 +15,7 @@ export class CopyWatch {
   readonly #missed: MissedCommits;
   readonly #freshness: Freshness;
   readonly #everyMs: number;
+  /** When the last look was over: what it has found of the ledger must be as old as that. */
   #lookedMs = Number.NEGATIVE_INFINITY;
 
   constructor(parts: {
@@ -32,7 +33,10 @@ export class CopyWatch {
   async look(): Promise<void> {
     const nowMs = performance.now();
     if (nowMs - this.#lookedMs < this.#everyMs) return;
-    this.#lookedMs = nowMs;
-    for (const [shard, version] of await this.#missed.look()) this.#freshness.shownAt(shard, version);
+    try {
+      for (const [shard, version] of await this.#missed.look()) this.#freshness.shownAt(shard, version);
+    } finally {
+      this.#lookedMs = performance.now();
+    }
   }
 }

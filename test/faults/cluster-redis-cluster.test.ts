@@ -21,7 +21,7 @@ const LOST_BYTES_MIN = 1_000;
 const CALM_MS = 1_500;
 /** A master is silent for its node timeout, an election, and a restarted one has to hear of it. */
 const ROLE_MS_MAX = 30_000;
-const TEST_MS_MAX = 150_000;
+const TEST_MS_MAX = 300_000;
 
 function keyOf(subject: string): string {
   return `tally:{${shardOf(subject).toString(16).padStart(2, "0")}}`;

@@ -48,7 +48,7 @@ export class LedgerFloor implements AsyncDisposable {
   async #run(): Promise<void> {
     const { nodes, book } = this.#world;
     for (let turn = 0; !this.#stopping; turn++) {
-      await this.#readLedger();
+      await this.#readLedger().catch((error) => book.must(false, () => `MySQL cannot be read: ${error}`));
       const subject = subjectOf(turn % SUBJECTS);
       const asked = nodes.flatMap((node, index) => (node ? [this.#look(node.url, index, subject)] : []));
       await Promise.all(asked).catch((error) => book.must(false, () => `a look at ${subject} failed: ${error}`));
