@@ -13,6 +13,7 @@ import type { Admin } from "./ports/admin.ts";
 import type { ExportSource, ImportTarget } from "./ports/archive.ts";
 import type { Counting } from "./ports/counting.ts";
 import type { Histories } from "./ports/histories.ts";
+import type { HotStore } from "./ports/hot-store.ts";
 import type { NodeEvents, NodePart } from "./ports/node.ts";
 import type { Rankings } from "./ports/rankings.ts";
 import type { Say, Verified } from "./ports/verified.ts";
@@ -49,8 +50,9 @@ export interface Thread {
   histories: Histories;
   rankings: Rankings;
   admin: Admin;
-  /** What moves counts and is no news; a cluster's nodes do not know that of each other. */
+  /** What moves counts and is no news: on one machine, and in a cluster. */
   past?: PastChanges;
+  pastSince?: HotStore["pastSince"];
   close(): void;
 }
 

@@ -195,7 +195,7 @@ export class Acts {
     if (!isPut) return later();
     if (once && key) await this.#keys.put(shard, { ...name, ...logged, ...once, amount: 0, version: key.version });
     if (seen === null) {
-      const isShown = await this.show(shard, { ...name, ...logged, hint: null });
+      const isShown = await this.show(shard, { ...name, ...logged, hint: null, past: atMs !== undefined });
       return isShown ? { active, changed: null, count: null, at } : later();
     }
     if (isKnownHere && isActive(seen.stamp) !== active) return later();
@@ -203,7 +203,7 @@ export class Acts {
     // Both before the answer, in any order: the actor's lists find the act by the hint, the subject's by the entry.
     const [isHinted, put] = await Promise.all([
       this.#actorHints.submit({ ...name, stamp: logged.stamp }).catch(storeAway),
-      this.#put(shard, { ...name, ...logged, hint: seen.hint }),
+      this.#put(shard, { ...name, ...logged, hint: seen.hint, past: atMs !== undefined }),
     ]);
     if (isHinted === AWAY || put === null) return later();
     // Shown, and if Redis lost it now others could take what they see for all there is.
@@ -241,7 +241,8 @@ export class Acts {
     if (!key.isKnown) {
       const act = { shard, ...name, actor: "", active: false, by, seen: null, isKept: false, once, ...more };
       const logged = await this.#logOnce(act);
-      const put = logged && { ...name, ...logged, ...once, amount: by, version: key.version };
+      const timed = { amount: by, past: more.atMs !== null };
+      const put = logged && { ...name, ...logged, ...once, ...timed, version: key.version };
       const shown = put && (await this.#keys.put(shard, put));
       if (put && !shown) return null;
       if (typeof shown?.count === "number") return shown.count;

@@ -5,6 +5,7 @@ import { LOOK_MS_MAX } from "../limits.ts";
 import type { Admin } from "../ports/admin.ts";
 import type { Counting } from "../ports/counting.ts";
 import type { Histories } from "../ports/histories.ts";
+import type { PastSpan } from "../ports/hot-store.ts";
 import type { Rankings } from "../ports/rankings.ts";
 import type { Visitors } from "../ports/visitors.ts";
 import { CounterTable, type TableShare } from "../tallies/table.ts";
@@ -66,6 +67,7 @@ export function attachCluster(share: ClusterShare, press: () => void) {
   const admin = new ClusterAdmin({ ...parts, port: share.admin, counting });
   return {
     counting: counting satisfies Counting,
+    pastSince: (asked: readonly PastSpan[]) => hot.pastSince(asked),
     visitors: new ClusterVisitors(node, shared) satisfies Visitors,
     rankings: new ClusterTops(ledger) satisfies Rankings,
     histories: {

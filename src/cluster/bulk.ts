@@ -101,9 +101,9 @@ export class ClusterBulk implements Bulk {
     }
     const { acts } = this.#parts;
     const done = await Promise.all(
-      Array.from(newest.values(), async ({ shard, metric, subject, actor, n, stamp }) => {
+      Array.from(newest.values(), async ({ shard, metric, subject, actor, n, stamp, atMs }) => {
         const name: RegisterName = { metric, subject, actor };
-        const isPut = await acts.show(shard, { ...name, source, n, stamp, hint: null });
+        const isPut = await acts.show(shard, { ...name, source, n, stamp, hint: null, past: atMs !== null });
         if (!isPut) await acts.leave(shard, logged);
         return isPut;
       }),

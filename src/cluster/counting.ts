@@ -103,7 +103,8 @@ export class ClusterCounting implements Counting {
       actorsOnTheWay: (list) => this.#actorsOnTheWay(list),
       subjectsOnTheWay: (actor, metric, type) => this.#subjectsOnTheWay(actor, metric, type),
     });
-    this.#pages = new PageReader({ ...parts, looks: this.#looks, counts, withoutRedis: this.#withoutRedis });
+    const readers = { looks: this.#looks, refresher: this.#refresher, withoutRedis: this.#withoutRedis };
+    this.#pages = new PageReader({ ...parts, ...readers, counts });
     this.#acts = new Acts({ ...parts, looks: this.#looks });
     this.bulk = new ClusterBulk({
       ...parts,
@@ -195,8 +196,9 @@ export class ClusterCounting implements Counting {
 
   async page(query: PageQuery): Promise<Page> {
     const { subjects, metrics, actor, known } = query;
-    const { counts, mine } = await fromLedger(() => this.#pages.read(query));
-    if (actor === null || known === null) return { counts, mine, known: [] };
+    const read = await fromLedger(() => this.#pages.read(query));
+    const { counts, mine } = read;
+    if (actor === null || known === null) return { ...read, known: [] };
     const relations = metrics.filter(({ kind }) => kind === "relation");
     const shown = ofRelations(metrics, counts);
     const lists = subjects.flatMap((subject) => relations.map(({ id }) => ({ subject, metric: id })));

@@ -182,4 +182,15 @@ export class Freshness {
     });
     return isTaken;
   }
+
+  /**
+   * What the slot shows by this reading, whatever others have read meanwhile; null where it may not be believed. Takes nothing in.
+   * Inside enter/leave.
+   */
+  shownBy(table: CounterTable, slot: number, { count, shard, seq }: { count: number; shard: number; seq: number }) {
+    const pushed = this.pushed(slot);
+    const adds = table.slots.adds(slot);
+    const isOf = this.seq(shard) === seq && this.pushed(slot) === pushed;
+    return isOf ? count + ((adds - pushed) | 0) : null;
+  }
 }

@@ -18,7 +18,7 @@ test("a count that was read behind a commit is not taken for one of before it", 
     read: async (asked) =>
       asked.map(({ counts }) => {
         const shown = counts.map(({ subject }) => bases.get(subject) ?? null);
-        return { head: { ...head }, token: "t", counts: shown, registers: [] };
+        return { head: { ...head }, token: "t", pasts: 0, counts: shown, registers: [] };
       }),
     install: async (_, { version }, counts) => {
       if (version !== head.version) return "behind";

@@ -2,7 +2,14 @@ import type { Stamp } from "../arithmetic/stamp.ts";
 import { Batcher } from "../lib/batcher.ts";
 import { SingleFlight } from "../lib/single-flight.ts";
 import { LAG_MS_MAX, LOOKS_AT_ONCE } from "../limits.ts";
-import { type CountName, type HotStore, HotStoreAway, type RegisterName, type ShardRead } from "../ports/hot-store.ts";
+import {
+  type CountName,
+  type HotStore,
+  HotStoreAway,
+  type PastPlace,
+  type RegisterName,
+  type ShardRead,
+} from "../ports/hot-store.ts";
 import type { Freshness } from "./freshness.ts";
 import type { SharedLedger } from "./ledger.ts";
 import type { LoadLocks } from "./load-locks.ts";
@@ -21,6 +28,8 @@ export interface Looked {
   isSettled: boolean;
   /** As of the moment it was read: see ShardToken. */
   token: string;
+  /** Up to where the counts have what is no news. */
+  place: PastPlace;
   counts: number[];
   /** 0: it never was. Null: not on its way, so the ledger knows. */
   registers: (Stamp | null)[];
@@ -76,7 +85,8 @@ export class Looks {
         const isSettled = position >= end;
         const missing = [...look.counts.keys()].filter((i) => read.counts[i] === null);
         if (missing.length === 0) {
-          return { isSettled, token: read.token, counts: read.counts as number[], registers: read.registers };
+          const place = { shard: look.shard, epoch: read.head.epoch, number: read.pasts };
+          return { isSettled, token: read.token, place, counts: read.counts as number[], registers: read.registers };
         }
         await Promise.all(missing.map((i) => this.#load(look.shard, look.counts[i] as CountName, before[i] as number)));
       }

@@ -3,14 +3,17 @@ import type { LogRecord } from "../records.ts";
 import type { CounterTable } from "../tallies/table.ts";
 import type { Freshness } from "./freshness.ts";
 
-/** The groups of one frame (a message): the run of its tallies without a key, by shard. */
+/**
+ * The groups of one frame (a message): the run of its tallies without a key, by shard. All of a source are of another time or
+ * none: an upload numbers them apart, and notes are of now.
+ */
 export function groupsOf(source: string, records: readonly LogRecord[]): { shard: number; group: TallyGroup }[] {
   const groups = new Map<number, TallyGroup>();
   for (const record of records) {
     if (record.kind !== "tally" || record.once) continue;
     let group = groups.get(record.shard);
     if (!group) {
-      group = { source, n: record.n, amounts: [] };
+      group = { source, n: record.n, amounts: [], ...(record.past && { past: true }) };
       groups.set(record.shard, group);
     }
     group.n = record.n;

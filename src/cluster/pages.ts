@@ -3,12 +3,13 @@ import { shardOf } from "../arithmetic/shard-of.ts";
 import { isActive, type Stamp } from "../arithmetic/stamp.ts";
 import { type Actor, COUNT_MAX, type Metric, type Subject } from "../model.ts";
 import type { Counting, Page, PageQuery } from "../ports/counting.ts";
-import type { HotStore, Missing, RegisterName, ShardToken } from "../ports/hot-store.ts";
+import type { HotStore, Missing, PastPlace, RegisterName, ShardToken } from "../ports/hot-store.ts";
 import type { CounterTable } from "../tallies/table.ts";
-import { isAway } from "./away.ts";
+import { AWAY, isAway, storeAway } from "./away.ts";
 import type { Freshness } from "./freshness.ts";
 import type { SharedLedger } from "./ledger.ts";
 import type { Look, Looks } from "./looks.ts";
+import { type Refresher, shownBy } from "./refresher.ts";
 import { ShardTokens } from "./shard-tokens.ts";
 import { ShownCache } from "./shown-cache.ts";
 import type { WithoutRedis } from "./without-redis.ts";
@@ -18,6 +19,7 @@ interface PageParts {
   freshness: Freshness;
   hot: HotStore;
   looks: Looks;
+  refresher: Refresher;
   ledger: SharedLedger;
   flushMs: number;
   withoutRedis: WithoutRedis;
@@ -43,6 +45,16 @@ interface Mine {
   subjects: readonly Subject[];
   actor: Actor;
   relations: readonly Metric[];
+}
+
+/** Where each count was read, if that is asked for. */
+type Places = (PastPlace | null)[] | null;
+
+/** A page's lists, to be filled. */
+interface Filled {
+  counts: number[];
+  places: Places;
+  stamps: Stamp[];
 }
 
 type Register = [subject: Subject, metric: number, stamp: Stamp];
@@ -75,22 +87,29 @@ export class PageReader {
     const { subjects, metrics, actor } = query;
     const relations = metrics.filter(({ kind }) => kind === "relation");
     const asked = this.#parts.freshness.tick();
-    const { counts, lines } = this.#fromTable(subjects, metrics);
+    const { counts, lines } = this.#fromTable(query);
+    const places: Places = query.places ? new Array(counts.length).fill(null) : null;
     const stamps: Stamp[] = new Array(actor === null ? 0 : subjects.length * relations.length).fill(0);
     try {
-      await this.#fromRedis(query, { relations, lines, counts, stamps });
-      await this.#take(lines, metrics, { counts, asked });
+      await this.#fromRedis(query, { relations, lines, counts, places, stamps });
+      if (places === null) await this.#take(lines, metrics, { counts, asked });
+      else await this.#addOwn(lines, metrics, { counts, places, asked });
     } catch (error) {
       if (!isAway(error)) throw error;
       await this.#one(lines, metrics, counts);
+      places?.fill(null);
       if (actor !== null) await this.#own({ subjects, actor, relations }, stamps);
     }
     if (actor !== null && relations.length > 0) await this.#fromLedger({ subjects, actor, relations }, stamps);
-    return { counts: counts.map((count) => Math.min(count, COUNT_MAX)), mine: stamps.map(isActive) };
+    const shown = counts.map((count) => Math.min(count, COUNT_MAX));
+    return { counts: shown, mine: stamps.map(isActive), ...(places && { places }) };
   }
 
-  /** Tallies that this node has and knows well enough, and what is left to ask for. */
-  #fromTable(subjects: readonly Subject[], metrics: readonly Metric[]): { counts: number[]; lines: Line[] } {
+  /**
+   * Tallies that this node has and knows well enough, and what is left to ask for. What a slot knows was read at a place of which
+   * nobody has kept account, so who asks for places has all of it read.
+   */
+  #fromTable({ subjects, metrics, places }: PageQuery): { counts: number[]; lines: Line[] } {
     const { table, freshness, flushMs } = this.#parts;
     const counts: number[] = new Array(subjects.length * metrics.length).fill(0);
     const lines: Line[] = [];
@@ -104,7 +123,8 @@ export class PageReader {
           const metric = metrics[j] as Metric;
           const slot = metric.kind === "tally" ? table.find(metric.id, subject) : -1;
           const isHere = slot >= 0 && table.isLoaded(slot);
-          if (isHere && freshness.ageMs(slot) <= flushMs) counts[place * metrics.length + j] = table.shown(slot);
+          if (isHere && !places && freshness.ageMs(slot) <= flushMs)
+            counts[place * metrics.length + j] = table.shown(slot);
           else {
             line.asked.push(j);
             if (isHere) line.stale.push(j);
@@ -153,9 +173,38 @@ export class PageReader {
     );
   }
 
+  /**
+   * For places: what Redis said, with what this node has added since. The slots take it in like any reading, and may have
+   * a newer one, which was read at another place.
+   */
+  async #addOwn(
+    lines: readonly Line[],
+    metrics: readonly Metric[],
+    { counts, places, asked }: { counts: number[]; places: (PastPlace | null)[]; asked: number },
+  ): Promise<void> {
+    const { table, freshness, refresher, withoutRedis } = this.#parts;
+    const again = lines.flatMap(({ place, subject, shard, seq, stale }) =>
+      stale.flatMap((j) => {
+        const at = place * metrics.length + j;
+        const name = { metric: (metrics[j] as Metric).id, subject };
+        const shown = shownBy(table, freshness, name, { count: counts[at] as number, asked, shard, seq });
+        if (shown === null) return { at, shard, name };
+        counts[at] = shown;
+        return [];
+      }),
+    );
+    await Promise.all(
+      again.map(async ({ at, shard, name }) => {
+        const read = await refresher.read(shard, name).catch(storeAway);
+        counts[at] = read === AWAY ? await withoutRedis.count(name) : read.count;
+        places[at] = read === AWAY ? null : read.place;
+      }),
+    );
+  }
+
   async #fromRedis(
     { metrics, actor }: PageQuery,
-    { relations, lines, counts, stamps }: { relations: Metric[]; lines: Line[]; counts: number[]; stamps: Stamp[] },
+    { relations, lines, counts, places, stamps }: Filled & { relations: Metric[]; lines: Line[] },
   ): Promise<void> {
     const tokens = await this.#tokens.ask(lines.map(({ shard }) => shard));
     const looks = new Map<number, ShardLook>();
@@ -172,7 +221,10 @@ export class PageReader {
         const at = place * metrics.length + j;
         const count = known?.[metric];
         if (count === undefined) lookAt(shard).counts.push([at, { metric, subject }]);
-        else counts[at] = count;
+        else {
+          counts[at] = count;
+          if (places) places[at] = this.#cache.placeOf(shard);
+        }
       }
       if (actor === null || (token && !token.hasRegisters)) continue;
       for (const [k, { id: metric }] of relations.entries())
@@ -185,7 +237,8 @@ export class PageReader {
         const looked = await this.#parts.looks.look({ shard, counts: names, registers });
         for (const [i, [at, name]] of asked.counts.entries()) {
           counts[at] = looked.counts[i] as number;
-          this.#cache.put(shard, looked.token, name, counts[at]);
+          if (places) places[at] = looked.place;
+          this.#cache.put(looked, name, counts[at]);
         }
         for (const [i, [at]] of asked.registers.entries()) stamps[at] = looked.registers[i] ?? 0;
       }),

@@ -73,8 +73,8 @@ export class Resend {
       if ((record.kind === "tally" || record.kind === "void") && record.once) {
         await this.#keyed(source, record);
       } else if (record.kind === "relation") {
-        const { shard, n, metric, subject, actor, stamp } = record;
-        events.push({ shard, event: { metric, subject, actor, stamp, source, n, hint: null } });
+        const { shard, n, metric, subject, actor, stamp, past = false } = record;
+        events.push({ shard, event: { metric, subject, actor, stamp, source, n, hint: null, past } });
         if (events.length >= EVENTS_AT_ONCE) {
           await this.#relations(events);
           events = [];
@@ -95,12 +95,12 @@ export class Resend {
 
   async #keyed(source: string, record: TallyRecord | VoidRecord): Promise<void> {
     const { shard, n, metric, subject, once } = record;
-    const amount = record.kind === "tally" ? record.amount : 0;
+    const [amount, past] = record.kind === "tally" ? [record.amount, record.past === true] : [0, false];
     if (!once) return;
     for (let round = 0; round < ROUNDS; round++) {
       const { known, version } = await this.#ledger.keyHint(shard, once.key);
       if (known) return;
-      const answer = await this.#hot.putKeyed(shard, { metric, subject, source, n, amount, version, ...once });
+      const answer = await this.#hot.putKeyed(shard, { metric, subject, source, n, amount, past, version, ...once });
       if (typeof answer !== "string" && answer.status !== "behind") return;
       await this.#shards.repair(shard);
     }

@@ -1,6 +1,7 @@
 import { SHARDS } from "../arithmetic/shard.ts";
 import { SHOWN_SUBJECTS_MAX } from "../limits.ts";
 import type { Subject } from "../model.ts";
+import type { CountName, PastPlace } from "../ports/hot-store.ts";
 
 /** Counts of a subject by metric; undefined where they are not known. */
 type ShownCounts = (number | undefined)[];
@@ -11,17 +12,26 @@ type ShownCounts = (number | undefined)[];
  */
 export class ShownCache {
   readonly #tokens: string[] = new Array(SHARDS).fill("");
+  /** Which a token stands for, too. */
+  readonly #places: (PastPlace | null)[] = new Array(SHARDS).fill(null);
   readonly #counts: Map<Subject, ShownCounts>[] = Array.from({ length: SHARDS }, () => new Map());
 
   find(shard: number, token: string, subject: Subject): ShownCounts | undefined {
     return this.#tokens[shard] === token ? this.#counts[shard]?.get(subject) : undefined;
   }
 
-  put(shard: number, token: string, name: { metric: number; subject: Subject }, count: number): void {
+  /** Where the counts that `find` has found were read. */
+  placeOf(shard: number): PastPlace | null {
+    return this.#places[shard] ?? null;
+  }
+
+  put({ token, place }: { token: string; place: PastPlace }, name: CountName, count: number): void {
+    const { shard } = place;
     const counts = this.#counts[shard] as Map<Subject, ShownCounts>;
     if (this.#tokens[shard] !== token || counts.size >= SHOWN_SUBJECTS_MAX) {
       counts.clear();
       this.#tokens[shard] = token;
+      this.#places[shard] = place;
     }
     const known = counts.get(name.subject) ?? [];
     known[name.metric] = count;

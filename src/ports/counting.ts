@@ -3,6 +3,7 @@ import type { Code } from "../distinct/code.ts";
 import type { Distinct } from "../distinct/sketches.ts";
 import type { Actor, Metric, RelationState, Subject } from "../model.ts";
 import type { Bulk } from "./bulk.ts";
+import type { PastPlace } from "./hot-store.ts";
 
 /** Names one act so that a repeat is known: scope (caller, method, path) and key folded into one, and the body's hash. */
 export interface OnceKey {
@@ -44,6 +45,8 @@ export interface PageQuery {
   actor: Actor | null;
   /** Whom the actor follows: whose `relation` he has active on `type/…`. Null: not asked for; needs an actor. */
   known: Known | null;
+  /** For streams: where each count was read, so that what is no news can be left out. */
+  places?: boolean;
 }
 
 export interface Known {
@@ -63,6 +66,8 @@ export interface Page {
   counts: number[];
   mine: boolean[];
   known: KnownActors[];
+  /** Of each count, where it was asked for and there are such; null where it is not known. */
+  places?: (PastPlace | null)[];
 }
 
 /** The subjects that show a count above 0, in the order of their bytes. */

@@ -77,12 +77,39 @@ export interface ShardCommit {
   last: [source: string, n: number][];
   /** The touched counts, absolute. */
   counts: [metric: number, subject: Subject, count: number][];
-  /** The touched registers with the stamp that the ledger has now. */
-  registers: [metric: number, subject: Subject, actor: Actor, stamp: Stamp][];
+  /** The touched registers with the stamp that the ledger has now; `past`: how the count moved, by an act of another time. */
+  registers: [metric: number, subject: Subject, actor: Actor, stamp: Stamp, past?: number][];
   /** The groups (see `TallyGroup`) whose last number the commit has decided: source and that number. */
   groups: [source: string, n: number][];
   /** Keys of increments that the commit has decided. */
   keys: string[];
+  /** Tallies of another time, if any; and which of `keys` and of `groups` (as "n source") are such. */
+  past?: { tallies: [metric: number, subject: Subject, amount: number][]; names: string[] };
+}
+
+/**
+ * Up to where a count that was read has the moves by acts of another time. Each of them is told in its shard, in the step that
+ * makes it; but not what a copy takes in by catching up with commits that it missed.
+ */
+export interface PastPlace {
+  shard: number;
+  epoch: string;
+  /** How many there were. */
+  number: number;
+}
+
+/** Behind one place, up to another one. */
+export interface PastSpan {
+  shard: number;
+  epoch: string;
+  from: number;
+  to: number;
+}
+
+/** The moves from number `first` on; those before it are not known any more. A count is named by `metric:type/id`. */
+export interface PastMoves {
+  first: number;
+  moves: [count: string, by: number][];
 }
 
 /**
@@ -113,6 +140,8 @@ export interface ShardToken {
 export interface ShardRead {
   head: ShardHead;
   token: string;
+  /** How many moves by acts of another time there were (PastPlace). */
+  pasts: number;
   /** In the order asked: base and what is on its way, null where the base is not loaded. */
   counts: (number | null)[];
   /**
@@ -129,6 +158,8 @@ export interface RelationPut extends RegisterName {
   n: number;
   /** The register in the ledger and the shard's version it was read at; null: send it only if the overlay has the register or it never was. */
   hint: { stamp: Stamp; version: number } | null;
+  /** Of another time: nobody is told that it moves the count. */
+  past?: boolean;
 }
 
 /**
@@ -150,6 +181,8 @@ export interface TallyGroup {
   source: string;
   n: number;
   amounts: [metric: number, subject: Subject, amount: number][];
+  /** Of another time, all of them. */
+  past?: boolean;
 }
 
 /** A keyed increment on its way: the key stands for it, so that two nodes with the same key count once. */
@@ -162,6 +195,8 @@ export interface KeyedPut extends CountName {
   amount: number;
   /** The shard's version at which the ledger had no such key; like a relation's hint. */
   version: number;
+  /** Of another time. */
+  past?: boolean;
 }
 
 /** `ok`: this put is the key's (a repeat of it too), or (`isNew` false) another one with that body came first. */
@@ -182,6 +217,8 @@ export interface HotStore {
   ): Promise<(ShardRead | Missing)[]>;
   /** Whether what was read of the shards before still holds. */
   tokens(shards: readonly number[]): Promise<(ShardToken | Missing)[]>;
+  /** Moves by acts of another time, of several shards in one round trip; null: of such a copy nothing is known. */
+  pastSince(asked: readonly PastSpan[]): Promise<(PastMoves | null)[]>;
   /** `install` of arithmetic/shard.ts: takes effect only at that version; how many were taken, or why not. */
   install(
     shard: number,

@@ -3,6 +3,7 @@ import { eventually } from "../../test/support/eventually.ts";
 import { unavailable } from "../errors.ts";
 import { STREAM_EVERY_MS, STREAM_PLACES_MAX } from "../limits.ts";
 import type { Metric } from "../model.ts";
+import { HotStoreAway } from "../ports/hot-store.ts";
 import type { Sink } from "./follower.ts";
 import { Watch } from "./watch.ts";
 
@@ -70,6 +71,56 @@ function open({ waiting = false } = {}) {
     return { follower, pipe };
   };
   return { watch, state, set, follow };
+}
+
+/** A shard of a shared store: its counts move, and what moves them as of another time is told beside it. */
+class SharedShard {
+  readonly counts = new Map<string, number>();
+  epoch = "one";
+  told: [count: string, by: number][] = [];
+  /** Moves that are not known any more. */
+  forgotten = 0;
+  isAway = false;
+  isMute = false;
+  asked = 0;
+  readonly watch: Watch;
+
+  constructor(failed: (error: unknown) => void) {
+    this.watch = new Watch({
+      counting: {
+        page: async ({ subjects, places }) => {
+          expect(places).toBe(true);
+          // As read in one step, before anybody asks what was told.
+          const counts = subjects.map((subject) => this.counts.get(subject) ?? 0);
+          const place = this.isAway ? null : { shard: 3, epoch: this.epoch, number: this.told.length };
+          return { counts, mine: [], known: [], places: counts.map(() => place) };
+        },
+      },
+      pastSince: async (spans) => {
+        this.asked++;
+        if (this.isAway || this.isMute) throw new HotStoreAway("away");
+        return spans.map(({ epoch, from, to }) => {
+          if (epoch !== this.epoch) return null;
+          const first = Math.max(from, this.forgotten);
+          return { first: first + 1, moves: this.told.slice(first, to) };
+        });
+      },
+      opened: () => undefined,
+      failed,
+    });
+    opened.push(this.watch);
+  }
+
+  move(subject: string, by: number, { past = false } = {}): void {
+    this.counts.set(subject, (this.counts.get(subject) ?? 0) + by);
+    if (past) this.told.push([`2:${subject}`, by]);
+  }
+
+  async follow(...subjects: string[]): Promise<Pipe> {
+    const pipe = new Pipe();
+    this.watch.attach(await this.watch.open(subjects, [LIKES]), pipe);
+    return pipe;
+  }
 }
 
 const rounds = (n: number) => Bun.sleep(n * STREAM_EVERY_MS + 60);
@@ -152,6 +203,73 @@ test("a long snapshot goes in pieces, each when the last is taken, and marks mea
   pipe.room = 100_000;
   watch.drained(follower);
   await eventually(async () => expect(pipe.counts.slice(1_000)).toEqual([[told, 1]]));
+});
+
+test("leaves out what its shard tells of another time, and nothing else", async () => {
+  const failures: unknown[] = [];
+  const shard = new SharedShard((error) => failures.push(error));
+  shard.move("a/1", 5, { past: true });
+  const pipe = await shard.follow("a/1", "a/2");
+  const late = await shard.follow("a/2");
+  expect(shard.asked).toBe(0);
+  shard.move("a/1", 3, { past: true });
+  shard.move("a/1", -1, { past: true });
+  shard.move("a/2", 1);
+  await eventually(async () => expect(pipe.counts.slice(2)).toEqual([["a/2", 1]]));
+  await rounds(2);
+  // No place has moved since, so nobody was asked again.
+  expect(shard.asked).toBe(1);
+  // Together with one of now the whole is told, and where both come to nothing together, too.
+  shard.move("a/1", 4, { past: true });
+  shard.move("a/1", -4);
+  await eventually(async () => expect(pipe.counts.slice(3)).toEqual([["a/1", 7]]));
+  const newcomer = await shard.follow("a/1");
+  expect(newcomer.counts).toEqual([["a/1", 7]]);
+  shard.move("a/1", 2, { past: true });
+  await rounds(2);
+  expect(newcomer.counts.length).toBe(1);
+  shard.move("a/1", 1);
+  await eventually(async () => expect(newcomer.counts.slice(1)).toEqual([["a/1", 10]]));
+  expect(pipe.counts.slice(4)).toEqual([["a/1", 10]]);
+  expect(late.counts).toEqual([
+    ["a/2", 0],
+    ["a/2", 1],
+  ]);
+  expect(failures).toEqual([]);
+});
+
+test("what cannot be known is told: of another epoch, forgotten, or from a time without the store", async () => {
+  const failures: unknown[] = [];
+  const shard = new SharedShard((error) => failures.push(error));
+  const pipe = await shard.follow("a/1");
+  const toldNext = (count: number) =>
+    eventually(async () => expect(pipe.counts.at(-1)).toEqual(["a/1", count] as [string, number]));
+  shard.move("a/1", 1, { past: true });
+  shard.epoch = "two";
+  await toldNext(1);
+  shard.forgotten = 2;
+  shard.move("a/1", 1, { past: true });
+  await toldNext(2);
+  // Gone between the two questions: nothing is told, and when it is back all is known.
+  shard.isMute = true;
+  shard.move("a/1", 1, { past: true });
+  await rounds(1);
+  expect(await shard.watch.open(["a/1"], [LIKES]).catch((error) => error.code)).toBe("unavailable");
+  shard.isMute = false;
+  await rounds(2);
+  expect(pipe.counts.length).toBe(3);
+  shard.isAway = true;
+  await rounds(1);
+  shard.move("a/1", 1, { past: true });
+  await toldNext(4);
+  shard.move("a/1", 1, { past: true });
+  shard.isAway = false;
+  await toldNext(5);
+  // And then it is known again.
+  shard.move("a/1", 1, { past: true });
+  await rounds(2);
+  expect(pipe.counts.length).toBe(5);
+  expect(failures).toEqual([]);
 });
 
 test("is quiet while a store is away, and goes on with what changed", async () => {

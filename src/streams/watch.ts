@@ -12,15 +12,19 @@ import {
 } from "../limits.ts";
 import type { Metric, Subject } from "../model.ts";
 import type { Counting, Page, PageQuery } from "../ports/counting.ts";
+import type { HotStore } from "../ports/hot-store.ts";
 import type { PastChanges } from "../tallies/past-changes.ts";
 import { eventId } from "./events.ts";
 import type { Follower, Sink } from "./follower.ts";
-import { type Watched, WatchedCounts, type WatchedSubject } from "./watched.ts";
+import { leaveOutPast, type Read } from "./past-moves.ts";
+import { WatchedCounts, type WatchedSubject } from "./watched.ts";
 
 interface WatchParts {
   counting: Pick<Counting, "page">;
   /** What moves counts and is not told, where that can be known. */
   past?: PastChanges | undefined;
+  /** The same in a cluster, behind the places of what was read. */
+  pastSince?: HotStore["pastSince"] | undefined;
   /** How many streams are open, whenever it changes. */
   opened(streams: number): void;
   /** A read failed as none should. */
@@ -214,32 +218,44 @@ export class Watch {
     const beganMs = performance.now();
     const { alike, isMore } = take(all);
     let failure: unknown;
-    const waiting: Promise<unknown>[] = [];
+    const waiting: Promise<Read | { error: unknown }>[] = [];
     for (const subjects of alike.values()) {
       try {
         const reading = this.#read(subjects, cost);
-        if (reading !== null) waiting.push(reading.catch((error) => error));
+        if (reading !== null) waiting.push(reading.catch((error) => ({ error })));
       } catch (error) {
         failure = this.#failure(error);
       }
     }
     cost.busyMs += performance.now() - beganMs;
-    for (const error of await Promise.all(waiting)) if (error !== undefined) failure = this.#failure(error);
+    const reads: Read[] = [];
+    for (const each of await Promise.all(waiting)) {
+      if ("error" in each) failure = this.#failure(each.error);
+      else reads.push(each);
+    }
+    try {
+      const { pastSince } = this.#parts;
+      if (pastSince) await leaveOutPast(reads, { pastSince, failed: this.#parts.failed });
+      for (const each of reads) this.#take(each);
+    } catch (error) {
+      failure = this.#failure(error);
+    }
     return { isMore, failure };
   }
 
-  #read(alike: readonly WatchedSubject[], cost: Cost): Promise<void> | null {
+  #read(alike: readonly WatchedSubject[], cost: Cost): Promise<Read> | null {
     const { metrics } = alike[0] as WatchedSubject;
     // As they are now: readers may come and go while we wait.
     const watched = alike.map(({ watched }) => watched);
     const subjects = alike.map(({ subject }) => subject);
-    const page = this.#page({ subjects, metrics, actor: null, known: null });
+    const places = this.#parts.pastSince !== undefined;
+    const page = this.#page({ subjects, metrics, actor: null, known: null, places });
     if (!(page instanceof Promise)) {
-      this.#take(watched, page.counts);
+      this.#take({ watched, page });
       return null;
     }
     cost.asked += subjects.length * metrics.length;
-    return page.then(({ counts }) => this.#take(watched, counts));
+    return page.then((page) => ({ watched, page }));
   }
 
   /** Counts that hold just the past changes that are known here; while they rain, the last try must do. */
@@ -252,10 +268,11 @@ export class Watch {
     }
   }
 
-  #take(all: readonly (readonly Watched[])[], counts: readonly number[]): void {
+  #take({ watched: all, page: { counts, places } }: Read): void {
     let at = 0;
     for (const watched of all) {
       for (const known of watched) {
+        if (places) known.place = places[at] ?? null;
         const count = counts[at++] as number;
         if (count === known.count) continue;
         known.count = count;

@@ -1,4 +1,5 @@
 import type { Metric, Subject } from "../model.ts";
+import type { PastPlace } from "../ports/hot-store.ts";
 import { PastChanges } from "../tallies/past-changes.ts";
 import { headOf } from "./events.ts";
 import { type Followed, Follower } from "./follower.ts";
@@ -8,6 +9,8 @@ export interface Watched extends Followed {
   readonly subject: Subject;
   readonly metric: Metric;
   readonly followers: Map<Follower, number>;
+  /** Where its count was read last, where that is known. */
+  place: PastPlace | null;
 }
 
 /** The watched counts of one subject, read together. The arrays are replaced, never changed: a read may be under way. */
@@ -49,9 +52,7 @@ export class WatchedCounts {
   /** A followed count has moved by something that is not told. */
   shift(key: number, delta: number): void {
     const watched = this.#byKey.get(key);
-    if (!watched) return;
-    watched.count += delta;
-    for (const [follower, place] of watched.followers) follower.shift(place, delta);
+    if (watched) shift(watched, delta);
   }
 
   leave(follower: Follower): void {
@@ -86,6 +87,12 @@ export class WatchedCounts {
   }
 }
 
+/** The count has moved by something that is not told. */
+export function shift(watched: Watched, delta: number): void {
+  watched.count += delta;
+  for (const [follower, place] of watched.followers) follower.shift(place, delta);
+}
+
 function find({ watched }: WatchedSubject, metric: Metric): Watched | undefined {
   return watched.find((other) => other.metric.id === metric.id);
 }
@@ -97,5 +104,5 @@ function set(at: WatchedSubject, watched: readonly Watched[]): void {
 }
 
 function unread(subject: Subject, metric: Metric): Watched {
-  return { subject, metric, head: headOf(subject, metric.name), count: Number.NaN, followers: new Map() };
+  return { subject, metric, head: headOf(subject, metric.name), count: Number.NaN, followers: new Map(), place: null };
 }

@@ -35,6 +35,7 @@ function main(data: WorkerData, main: MessagePort): void {
   const streams = new Watch({
     counting: thread.counting,
     past: thread.past,
+    pastSince: thread.pastSince,
     opened: (open) => stats.streaming(open),
     failed: (error) => log.limited("stream", 10_000).error("a stream's counts could not be read", { error }),
   });

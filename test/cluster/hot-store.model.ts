@@ -2,6 +2,7 @@ import {
   advance,
   beginFilling,
   catchUp,
+  contribution,
   coverFilter,
   endFilling,
   fillFilter,
@@ -17,6 +18,7 @@ import type {
   KeyedAnswer,
   KeyedPut,
   Missing,
+  PastMoves,
   RegisterName,
   RelationAnswer,
   RelationPut,
@@ -34,6 +36,10 @@ export class ShardModel {
   /** Who was last heard of filling the filter. */
   filling: string | null = null;
   foreign = false;
+  /** Every move by an act of another time, as it was told. */
+  readonly past: [count: string, by: number][] = [];
+  /** Those of the call under way. */
+  private readonly telling = new Map<string, number>();
 
   constructor(version: ShardVersion) {
     this.incarnation = version.incarnation;
@@ -60,14 +66,22 @@ export class ShardModel {
     return "ok";
   }
 
-  putRelation(event: RelationPut): RelationAnswer {
+  putRelations(events: readonly RelationPut[]): RelationAnswer[] {
+    const answers = events.map((event) => this.putRelation(event));
+    this.saveTold();
+    return answers;
+  }
+
+  private putRelation(event: RelationPut): RelationAnswer {
     const { metric, subject, actor, stamp, source, n, hint } = event;
     const register = registerOf(metric, subject, actor);
     const count = nameOf(metric, subject);
     const before = this.shard.relations.get(register)?.stamp ?? hint?.stamp ?? 0;
     if (this.isDecided(source, n)) return { status: "decided", count: this.shown(metric, subject) };
+    const sum = this.shard.sums.get(count) ?? 0;
     const status = putRelation(this.shard, register, { count, stamp, source, n }, hint);
     if (status !== "ok") return { status };
+    if (event.past) this.tell(count, (this.shard.sums.get(count) ?? 0) - sum);
     const after = this.shard.relations.get(register)?.stamp ?? before;
     return { status, seen: before, stamp: after, count: this.shown(metric, subject) };
   }
@@ -79,7 +93,9 @@ export class ShardModel {
         const count = nameOf(metric, subject);
         this.shard.tallies.set(`${source}:${n}:${i}`, { count, source, n, amount });
         this.shift(count, amount);
+        if (group.past) this.tell(count, amount);
       }
+      this.saveTold();
     }
     return amounts.map(([metric, subject]) => this.shown(metric, subject));
   }
@@ -92,6 +108,8 @@ export class ShardModel {
       known = put;
       this.keyed.set(put.key, put);
       this.shift(nameOf(put.metric, put.subject), put.amount);
+      if (put.past) this.tell(nameOf(put.metric, put.subject), put.amount);
+      this.saveTold();
     }
     const isNew = known.source === put.source && known.n === put.n;
     return { status: "ok", isNew, body: known.body, count: this.shown(put.metric, put.subject) };
@@ -101,9 +119,24 @@ export class ShardModel {
     if (this.foreign || commit.incarnation !== this.incarnation) return "behind";
     const last = new Map([...this.shard.last, ...commit.last]);
     const counts = new Map(commit.counts.map(([metric, subject, count]) => [nameOf(metric, subject), count] as const));
+    const shown = structuredClone(this.shard.tallies);
+    const rested = commit.registers.map(([metric, subject, actor]) => this.contributionOf(metric, subject, actor));
     if (!advance(this.shard, { ...commit, last, counts }, registerStamps(commit.registers))) return "behind";
+    this.tellShown(commit, shown);
+    for (const [i, [metric, subject, actor, , by]] of commit.registers.entries()) {
+      const rests = this.contributionOf(metric, subject, actor) - (rested[i] as number);
+      if (by !== undefined) this.tell(nameOf(metric, subject), by + rests);
+    }
+    for (const [metric, subject, amount] of commit.past?.tallies ?? []) this.tell(nameOf(metric, subject), amount);
+    this.saveTold((count) => this.shard.bases.has(count));
     this.dropKeyed((put) => commit.keys.includes(put.key));
     return this.isWhole ? "ok" : "unfiltered";
+  }
+
+  /** What the last 1,000 moves are, behind `from` up to `to`. */
+  pastSince(from: number, to: number): PastMoves {
+    const first = Math.max(from, this.past.length - 1_000);
+    return { first: first + 1, moves: this.past.slice(first, Math.max(first, to)) };
   }
 
   /** Whose entries the overlay has. */
@@ -179,6 +212,33 @@ export class ShardModel {
     return n <= (this.shard.last.get(source) ?? 0);
   }
 
+  private tell(count: string, by: number): void {
+    this.telling.set(count, (this.telling.get(count) ?? 0) + by);
+  }
+
+  private saveTold(isTold = (_: string) => true): void {
+    for (const [count, by] of this.telling) if (by !== 0 && isTold(count)) this.past.push([count, by]);
+    this.telling.clear();
+  }
+
+  /** Tallies of another time that were shown before the commit has them. */
+  private tellShown({ past, groups, keys }: ShardCommit, tallies: Shard["tallies"]): void {
+    for (const [source, n] of groups) {
+      if (!past?.names.includes(`${n} ${source}`)) continue;
+      for (const entry of tallies.values())
+        if (entry.source === source && entry.n === n) this.tell(entry.count, -entry.amount);
+    }
+    for (const key of keys) {
+      const put = past?.names.includes(key) ? this.keyed.get(key) : undefined;
+      if (put) this.tell(nameOf(put.metric, put.subject), -put.amount);
+    }
+  }
+
+  private contributionOf(metric: number, subject: string, actor: string): number {
+    const entry = this.shard.relations.get(registerOf(metric, subject, actor));
+    return entry ? contribution(entry) : 0;
+  }
+
   private dropKeyed(isGone: (put: KeyedPut) => boolean): void {
     for (const put of this.keyed.values()) {
       if (!isGone(put)) continue;
@@ -202,6 +262,8 @@ function registerOf(metric: number, subject: string, actor: string): string {
   return `${nameOf(metric, subject)}\n${actor}`;
 }
 
-function registerStamps(registers: readonly [number, string, string, number][]): Map<string, number> {
+function registerStamps(
+  registers: readonly [metric: number, subject: string, actor: string, stamp: number, past?: number][],
+): Map<string, number> {
   return new Map(registers.map(([metric, subject, actor, stamp]) => [registerOf(metric, subject, actor), stamp]));
 }

@@ -4,6 +4,7 @@ import { AgreedCopy } from "../../src/cluster/redis/agreed-copy.ts";
 import { RedisHotStore } from "../../src/cluster/redis/hot-store.ts";
 import { idHash } from "../../src/cluster/redis/names.ts";
 import { openDriver } from "../../src/cluster/redis/open-driver.ts";
+import type { ShardCommit, ShardRead } from "../../src/ports/hot-store.ts";
 import type { StoredMetric } from "../../src/ports/metric-numbers.ts";
 import { random } from "../support/random.ts";
 import { RedisCluster, RedisServer, UpstashServer } from "../support/services.ts";
@@ -112,7 +113,7 @@ describe.each(Object.entries(SERVERS))("RedisHotStore, %s", (_, start) => {
       return { ...count, actor, stamp: 2 * i + 1, source: "s", n: i + 1, hint: { stamp: 0, version: 1 } };
     });
     await store.putRelations([{ shard, events }]);
-    await store.putTallies([{ shard, group: { source: "t", n: 1, amounts: [[1, "page/b", 3]] } }]);
+    await store.putTallies([{ shard, group: { source: "t", n: 1, amounts: [[1, "page/b", 3]], past: true } }]);
     expect([await store.overlayOf(shard, 3), await store.actorsOnTheWay(shard, count, 2)]).toEqual(["many", "many"]);
     expect(await store.overlayOf(shard, 4)).toMatchObject({ registers: { length: 3 }, sources: ["t", "s"] });
     expect(await store.notesOnTheWay([shard, shard + 1])).toEqual([{ source: "t", shard, last: 1 }]);
@@ -129,7 +130,131 @@ describe.each(Object.entries(SERVERS))("RedisHotStore, %s", (_, start) => {
     expect(await store.read([{ shard, counts: [count], registers: [] }])).toMatchObject([{ counts: [6] }]);
     const raw = await server.raw(shard);
     const keys = (await raw.send("KEYS", [`${PREFIX}:{4f}*`])) as string[];
-    expect(keys.filter((key) => /:(?:r|tallies|names|sums|keyed|old)/.test(key))).toEqual([]);
+    expect(keys.filter((key) => /:(?:r|tallies|names|sums|keyed|past|old)/.test(key))).toEqual([]);
+  });
+
+  test("tells what of each move is of another time, whoever is first to show it", async () => {
+    const shard = 80;
+    const [likes, views] = [2, 1];
+    const subject = "page/a";
+    const at = { shard, incarnation: "i", position: 0, last: [] as [string, number][] };
+    let version = 1;
+    const epoch = await store.renew({ ...at, version });
+    const counts = [likes, views].map((metric) => ({ metric, subject }));
+    const installed = (metric: number): [number, string, number] => [metric, subject, 10];
+    await store.install(shard, { incarnation: "i", version }, [installed(likes), installed(views)]);
+    const look = async () => {
+      const [read] = await store.read([{ shard, counts, registers: [] }]);
+      return read as ShardRead;
+    };
+    let before = await look();
+    /** By how much likes and views have moved since, and how much of it is told to be of another time. */
+    const moved = async () => {
+      const now = await look();
+      const [told] = await store.pastSince([{ shard, epoch, from: before.pasts, to: now.pasts }]);
+      const sums = counts.map(({ metric }, i) => {
+        const of = told?.moves.filter(([name]) => name === `${metric}:${subject}`) ?? [];
+        return [(now.counts[i] as number) - (before.counts[i] as number), of.reduce((sum, [, by]) => sum + by, 0)];
+      });
+      before = now;
+      return sums;
+    };
+    const put = (actor: string, stamp: number, n: number, past: boolean) => {
+      const event = { metric: likes, subject, actor, stamp, source: "s", n, hint: { stamp: 0, version }, past };
+      return store.putRelations([{ shard, events: [event] }]);
+    };
+    const commit = (what: Partial<ShardCommit>) =>
+      store.advance([{ ...at, version: ++version, counts: [], registers: [], groups: [], keys: [], ...what }]);
+
+    await put("then", 11, 1, true);
+    await put("now", 21, 2, false);
+    expect(await moved()).toEqual([
+      [2, 1],
+      [0, 0],
+    ]);
+    // The ledger takes in what is shown, an unlike of before, and one that it had before it was put.
+    await commit({
+      counts: [[likes, subject, 12]],
+      registers: [
+        [likes, subject, "then", 11, 1],
+        [likes, subject, "imported", 13, 1],
+        [likes, subject, "undone", 12, 0],
+      ],
+      last: [["s", 1]],
+    });
+    expect(await moved()).toEqual([
+      [1, 1],
+      [0, 0],
+    ]);
+    await put("then", 11, 1, true);
+    expect(await moved()).toEqual([
+      [0, 0],
+      [0, 0],
+    ]);
+    // An import comes under an act that is on its way, and another one above it.
+    await put("x", 31, 3, false);
+    await put("y", 31, 4, false);
+    expect(await moved()).toEqual([
+      [2, 0],
+      [0, 0],
+    ]);
+    await commit({
+      counts: [[likes, subject, 13]],
+      registers: [
+        [likes, subject, "x", 15, 1],
+        [likes, subject, "y", 40, 0],
+      ],
+    });
+    expect(await moved()).toEqual([
+      [-1, -1],
+      [0, 0],
+    ]);
+    // Tallies: a group and a key that are shown, and those that are not.
+    const group = { source: "t", n: 2, amounts: [[views, subject, 3] as [number, string, number]], past: true };
+    await store.putTallies([{ shard, group }]);
+    const keyed = { metric: views, subject, body: "b", atMs: 1, source: "k", n: 1, amount: 4, version, past: true };
+    await store.putKeyed(shard, { ...keyed, key: "put" });
+    await store.putTallies([{ shard, group: { ...group, source: "now", past: false } }]);
+    // Of one step each count is one.
+    expect((await look()).pasts - before.pasts).toBe(2);
+    expect(await moved()).toEqual([
+      [0, 0],
+      [10, 7],
+    ]);
+    await commit({
+      counts: [[views, subject, 10 + 3 + 4 + 3 + 5 + 6]],
+      groups: [
+        ["t", 2],
+        ["u", 9],
+        ["now", 2],
+      ],
+      keys: ["put", "not put"],
+      past: { tallies: [[views, subject, 3 + 4 + 5 + 6]], names: ["2 t", "9 u", "put", "not put"] },
+      last: [
+        ["t", 2],
+        ["now", 2],
+        ["k", 1],
+      ],
+    });
+    expect(await moved()).toEqual([
+      [0, 0],
+      [11, 11],
+    ]);
+    // Of counts that nobody has asked for nothing is told.
+    const told = before.pasts;
+    await commit({ registers: [[likes, "page/other", "z", 3, 1]], past: { tallies: [[3, subject, 1]], names: [] } });
+    expect((await look()).pasts).toBe(told);
+    // The last 1,000 are kept.
+    const many = Array.from({ length: 700 }, (_, i): [number, string, number] => [views, `page/${i}`, 1]);
+    for (const n of [700, 1_400]) await store.putTallies([{ shard, group: { ...group, n, amounts: many } }]);
+    const { pasts } = await look();
+    expect(pasts).toBe(told + 1_400);
+    const [kept] = await store.pastSince([{ shard, epoch, from: told, to: pasts }]);
+    expect([kept?.first, kept?.moves.length]).toEqual([told + 401, 1_000]);
+    expect(await store.pastSince([{ shard, epoch, from: told, to: told + 5 }])).toEqual([
+      { first: told + 401, moves: [] },
+    ]);
+    expect(await store.pastSince([{ shard: shard + 100, epoch, from: 0, to: 1 }])).toEqual([null]);
   });
 
   test("finds every base again, however many buckets there are, and gives all of them up", async () => {

@@ -145,7 +145,7 @@ export class World {
       puts.map(({ shard, events }) => {
         const model = this.#models.get(shard);
         if (!model) return "none";
-        return model.foreign ? "foreign" : events.map((event) => model.putRelation(event));
+        return model.foreign ? "foreign" : model.putRelations(events);
       }),
     );
     if (chance(0.3)) await this.#putAgain(pick(this.#puts.slice(-1)) ?? null);
@@ -157,7 +157,7 @@ export class World {
     const model = this.#models.get(put.shard);
     const [answer] = await this.#store.putRelations([{ shard: put.shard, events: [put.event] }]);
     if (!model || model.foreign) expect(answer).toBe(model ? "foreign" : "none");
-    else expect(answer).toEqual([model.putRelation(put.event)]);
+    else expect(answer).toEqual(model.putRelations([put.event]));
   }
 
   async #repeatOld(): Promise<void> {
@@ -173,7 +173,7 @@ export class World {
         chance(0.1) ? 2 ** 40 : below(5) - 1,
       ]);
       const source = pick(SOURCES);
-      return { shard, group: { source, n: this.#next(shard, source, amounts.length), amounts } };
+      return { shard, group: { source, n: this.#next(shard, source, amounts.length), amounts, past: chance(0.3) } };
     });
     const answers = await this.#maybeTwice(() => this.#store.putTallies(puts));
     expect(answers).toEqual(
@@ -196,7 +196,8 @@ export class World {
       atMs: 1e12 + below(1e6),
       source,
       n: this.#next(shard, source, 1),
-      amount: 1 + below(1e6),
+      amount: chance(0.1) ? 0 : 1 + below(1e6),
+      past: chance(0.3),
       version: model.shard.version - (chance(0.2) ? 1 : 0),
     };
     const known = model.keyed.get(put.key);
@@ -244,14 +245,21 @@ export class World {
       const colon = count.indexOf(":");
       const stored = pick([entry.stamp, entry.under, entry.stamp + 2 + below(2), entry.under + below(2)]);
       const stamp = Math.max(stored, entry.under);
-      registers.push([Number(count.slice(0, colon)), count.slice(colon + 1), actor, stamp]);
+      const past = chance(0.3) ? pick([-1, 0, 1]) : undefined;
+      registers.push([Number(count.slice(0, colon)), count.slice(colon + 1), actor, stamp, past]);
     }
     if (chance(0.3)) registers.push([1, pick(SUBJECTS), "nobody", 12]);
+    if (chance(0.3)) registers.push([pick(METRICS), pick(SUBJECTS), "imported", 13, 1]);
     const groups = new Map<string, [string, number]>();
     for (const { source, n } of model.shard.tallies.values())
-      if (isDecided({ source, n })) groups.set(`${source}:${n}`, [source, n]);
+      if (isDecided({ source, n })) groups.set(`${n} ${source}`, [source, n]);
+    const names = [...groups.keys(), ...model.keyed.keys(), "gone"].filter(() => chance(0.5));
+    const tallies = SUBJECTS.filter(() => chance(0.2)).map((subject): [number, string, number] => {
+      return [pick(METRICS), subject, pick([-3, 0, 7, 2 ** 40])];
+    });
     return {
       ...version,
+      ...(chance(0.7) && { past: { names, tallies } }),
       last,
       counts: SUBJECTS.filter(() => chance(0.4)).map((subject) => [pick(METRICS), subject, below(10_000)]),
       registers,
@@ -358,10 +366,12 @@ export class World {
       this.#holdsByToken(shard, answer, tokens[i] as ShardToken, counts);
       expect(answer).toEqual({
         token: answer.token,
+        pasts: model.past.length,
         head: { incarnation: model.incarnation, version, position, end, epoch: model.epoch },
         counts: counts.map(({ metric, subject }) => model.shown(metric, subject)),
         registers: registers.map(({ metric, subject, actor }) => model.stamp(metric, subject, actor)),
       });
+      await this.#comparePast(shard, model);
       const count = this.#random.pick(counts);
       const actors = await this.#store.actorsOnTheWay(shard, count, 1_000);
       if (typeof actors === "string") throw new Error(actors);
@@ -371,7 +381,19 @@ export class World {
     }
   }
 
-  /** Every key of the shard but the bases' buckets, against the model. */
+  /** The moves between two places. */
+  async #comparePast(shard: number, model: ShardModel): Promise<void> {
+    const { below, pick } = this.#random;
+    const { epoch, past } = model;
+    const from = pick([0, below(past.length + 1)]);
+    const to = pick([past.length, from + below(past.length - from + 1)]);
+    const asked = [
+      { shard, epoch, from, to },
+      { shard, epoch: "another", from, to },
+    ];
+    expect(await this.#store.pastSince(asked)).toEqual([model.pastSince(from, to), null]);
+  }
+
   /** What was read under a token is shown for as long as the token stays. */
   #holdsByToken(shard: number, read: ShardRead, { token, head }: ShardToken, names: readonly CountName[]): void {
     expect({ token, head }).toEqual({ token: read.token, head: read.head });
@@ -387,6 +409,7 @@ export class World {
     }
   }
 
+  /** Every key of the shard but the bases' buckets, against the model. */
   async #compare(shard: number): Promise<void> {
     const raw = await this.#raw(shard);
     const model = this.#models.get(shard);
@@ -443,7 +466,7 @@ export class World {
     const stamp = chance(0.1) ? STAMP_MAX - below(4) : 4_000_000_000_000_000 + below(1e6);
     const version = (model?.shard.version ?? 1) - (chance(0.2) ? 1 : 0);
     const hint = chance(0.3) ? null : { stamp: entry?.under ?? pick([0, stamp, stamp - 1, stamp - 2]), version };
-    return { metric, subject, actor, stamp, source, n: this.#next(shard, source, 1), hint };
+    return { metric, subject, actor, stamp, source, n: this.#next(shard, source, 1), hint, past: chance(0.4) };
   }
 
   #next(shard: number, source: string, by: number): number {

@@ -101,6 +101,32 @@ describe("one transaction", () => {
     expect((await reader.positions()).get(P)).toBe(13);
   });
 
+  test("says what of it is of another time", async () => {
+    await writer.apply([message(0, "n", like(1, A, "there", 11))], TOPIC);
+    const past = (record: LogRecord): LogRecord => ({ ...record, past: true }) as LogRecord;
+    const { commits } = await writer.apply(
+      [
+        message(1, "n", past(like(2, A, "there", 9)), past(like(3, A, "x", 13)), like(4, A, "y", 21)),
+        message(2, "n", past(like(5, A, "y", 15)), past(view(6, A, 7, key(1))), view(7, A, 1, key(2))),
+        message(3, "upload", past(view(1, A, 2)), past(view(2, B, 3))),
+        message(4, "upload", past(view(3, A, 4))),
+        message(5, "t", view(1, A, 5)),
+      ],
+      TOPIC,
+    );
+    expect(commits.length).toBe(1);
+    expect(commits[0]?.registers).toEqual([
+      [LIKES, A, "there", 11, 0],
+      [LIKES, A, "x", 13, 1],
+      [LIKES, A, "y", 21],
+    ]);
+    const tallies = [
+      [VIEWS, A, 2 + 4 + 7],
+      [VIEWS, B, 3],
+    ].toSorted();
+    expect(commits[0]?.past).toEqual({ tallies, names: [key(1).key, "2 upload", "3 upload"] } as never);
+  });
+
   test("what comes again changes no version, and no copy is told", async () => {
     const messages = [message(0, "n", like(1, A, "x", 11), view(2, A, 5))];
     await writer.apply(messages, TOPIC);

@@ -1,4 +1,5 @@
 import { countDelta, tellChanges } from "../../arithmetic/register.ts";
+import type { Stamp } from "../../arithmetic/stamp.ts";
 import { hourOf, minuteAt } from "../../arithmetic/windows.ts";
 import { fault } from "../../lib/fault.ts";
 import type { ShardCommit } from "../../ports/hot-store.ts";
@@ -346,18 +347,25 @@ function commitsOf(all: {
     const position = all.positions.get(all.touched.shards.get(shard) as number);
     // Only merged into: its partition may be another one.
     if (position === undefined) continue;
-    const { groups = [], keys = [] } = decisions.get(shard) ?? {};
+    const { groups = [], keys = [], past } = decisions.get(shard) ?? {};
     const { incarnation } = all.before;
-    commits.set(shard, { shard, incarnation, version, position, last: [], counts: [], registers: [], groups, keys });
+    const told = { groups, keys, ...(past && { past: { tallies: [], names: past } }) };
+    commits.set(shard, { shard, incarnation, version, position, last: [], counts: [], registers: [], ...told });
   }
   for (const { source, shard, last } of batch.sources) commits.get(shard)?.last.push([source, last]);
-  for (const { shard, metric, subject, count } of all.counts) commits.get(shard)?.counts.push([metric, subject, count]);
+  for (const { shard, metric, subject, count, tally } of all.counts) {
+    const commit = commits.get(shard);
+    commit?.counts.push([metric, subject, count]);
+    if (tally?.past) commit?.past?.tallies.push([metric, subject, tally.past]);
+  }
+  const tell = ({ shard, metric, subject, actor, past }: RegisterChange, stamp: Stamp, by: number) => {
+    commits.get(shard)?.registers.push(past ? [metric, subject, actor, stamp, by] : [metric, subject, actor, stamp]);
+  };
   for (let i = 0; i < all.stamps.length; i++) {
-    const { shard, metric, subject, actor, stamp } = batch.registers[i] as RegisterChange;
-    commits.get(shard)?.registers.push([metric, subject, actor, Math.max(stamp, all.stamps[i] as number)]);
+    const register = batch.registers[i] as RegisterChange;
+    const before = all.stamps[i] as Stamp;
+    tell(register, Math.max(register.stamp, before), countDelta(before, register.stamp));
   }
-  for (const { shard, metric, subject, actor, stamp } of all.refused) {
-    commits.get(shard)?.registers.push([metric, subject, actor, stamp]);
-  }
+  for (const register of all.refused) tell(register, register.stamp, 0);
   return [...commits.values()];
 }

@@ -69,6 +69,8 @@ export function touchedBy(messages: readonly LogMessage[], positions?: ReadonlyM
 interface Decisions {
   groups: [source: string, n: number][];
   keys: string[];
+  /** Those of both that are of another time, as ShardCommit names them. */
+  past?: string[];
 }
 
 export interface Folded {
@@ -151,7 +153,11 @@ function decisionsOf(
         decisions.set(shard, ofShard);
       }
       if (record.once) ofShard.keys.push(record.once.key);
-      else if (record.kind === "tally" && endsGroup(frame.records, i)) ofShard.groups.push([source, n]);
+      else if (endsGroup(frame.records, i)) ofShard.groups.push([source, n]);
+      else continue;
+      if (record.kind !== "tally" || !record.past) continue;
+      ofShard.past ??= [];
+      ofShard.past.push(record.once?.key ?? `${n} ${source}`);
     }
   }
   return decisions;

@@ -22,6 +22,14 @@ export class CallArgs {
     return this;
   }
 
+  /** The name alone, of one whose base is looked for, too. */
+  countName(metric: number, subject: Subject): this {
+    const name = countName(metric, subject);
+    this.#fields.add(name.slice(0, name.indexOf("/")));
+    this.#rest.push(name);
+    return this;
+  }
+
   register({ metric, subject, actor }: RegisterName): this {
     const slash = subject.indexOf("/");
     this.#rest.push(`${metric}:${subject.slice(0, slash)}`, subject.slice(slash + 1), actor);
@@ -52,13 +60,23 @@ export function advanceArgs(commit: ShardCommit): CallArgs {
   for (const [source, n] of commit.last) args.push(source, n);
   args.push(commit.counts.length);
   for (const [metric, subject, count] of commit.counts) args.count(metric, subject).push(count);
+  const { names = [], tallies = [] } = commit.past ?? {};
+  args.push(names.length);
+  for (const name of names) args.push(name);
   args.push(commit.groups.length);
   for (const [source, n] of commit.groups) args.push(source, n);
   args.push(commit.keys.length);
   for (const key of commit.keys) args.push(key);
   args.push(commit.registers.length);
-  for (const [metric, subject, actor, stamp] of commit.registers) {
-    args.push(countName(metric, subject), actor, stamp).hashes(metric, subject, actor);
+  for (const [metric, subject, actor, stamp, past] of commit.registers) {
+    if (past === undefined) args.push(countName(metric, subject));
+    else args.countName(metric, subject);
+    args
+      .push(actor, stamp)
+      .hashes(metric, subject, actor)
+      .push(past ?? "");
   }
+  args.push(tallies.length);
+  for (const [metric, subject, amount] of tallies) args.countName(metric, subject).push(amount);
   return args;
 }

@@ -9,6 +9,8 @@ import {
   type KeyedPut,
   type Missing,
   NO_END,
+  type PastMoves,
+  type PastSpan,
   type RegisterName,
   type RelationAnswer,
   type RelationPut,
@@ -34,6 +36,7 @@ import {
   list,
   numberOrNull,
   overlay,
+  pastMoves,
   relationAnswers,
   shardRead,
   shardToken,
@@ -103,6 +106,13 @@ export class RedisHotStore implements HotStore {
     });
   }
 
+  async pastSince(asked: readonly PastSpan[]): Promise<(PastMoves | null)[]> {
+    const calls = asked.map(({ shard, epoch, from, to }) =>
+      this.#call(SCRIPTS.pastSince, shard, new CallArgs().push(epoch, from, to)),
+    );
+    return (await this.#driver.run(calls)).map(pastMoves);
+  }
+
   async install(
     shard: number,
     at: { incarnation: string; version: number },
@@ -118,9 +128,12 @@ export class RedisHotStore implements HotStore {
   ): Promise<(RelationAnswer[] | Missing)[]> {
     const calls = puts.map(({ shard, events }) => {
       const args = new CallArgs();
-      for (const { metric, subject, actor, stamp, source, n, hint } of events) {
+      for (const { metric, subject, actor, stamp, source, n, hint, past } of events) {
         args.asks(source).count(metric, subject).push(actor, stamp, source, n);
-        args.push(hint?.stamp ?? "", hint?.version ?? "").hashes(metric, subject, actor);
+        args
+          .push(hint?.stamp ?? "", hint?.version ?? "")
+          .hashes(metric, subject, actor)
+          .push(past ? 1 : "");
       }
       return this.#call(SCRIPTS.putRelations, shard, args);
     });
@@ -130,7 +143,7 @@ export class RedisHotStore implements HotStore {
 
   async putTallies(puts: { shard: number; group: TallyGroup }[]): Promise<((number | null)[] | Missing)[]> {
     const calls = puts.map(({ shard, group }) => {
-      const args = new CallArgs().asks(group.source).push(group.source, group.n);
+      const args = new CallArgs().asks(group.source).push(group.source, group.n, group.past ? 1 : "");
       for (const [metric, subject, amount] of group.amounts) args.count(metric, subject).push(amount);
       return this.#call(SCRIPTS.putTallies, shard, args);
     });
@@ -145,7 +158,7 @@ export class RedisHotStore implements HotStore {
 
   async putKeyed(shard: number, put: KeyedPut): Promise<KeyedAnswer | Missing> {
     const args = new CallArgs().asks(put.source).push(put.key).count(put.metric, put.subject);
-    args.push(put.amount, put.source, put.n, put.atMs, put.version, put.body);
+    args.push(put.amount, put.source, put.n, put.atMs, put.version, put.body, put.past ? 1 : "");
     const reply = await this.#one(SCRIPTS.putKeyed, shard, args);
     if (isMissing(reply)) return reply;
     if (reply === "decided" || reply === "behind") return { status: reply };

@@ -2,6 +2,7 @@ import type { Stamp } from "../../arithmetic/stamp.ts";
 import type { Actor } from "../../model.ts";
 import type {
   Missing,
+  PastMoves,
   RegisterName,
   RelationAnswer,
   ShardHead,
@@ -49,11 +50,26 @@ function stampOfEntry(text: Reply | undefined): Stamp | null {
 export function shardRead(reply: Reply, counts: number, registers: number): ShardRead {
   const fields = list(reply);
   const head = headOf(fields);
-  const read: ShardRead = { head, token: tokenOf(head, fields), counts: [], registers: [] };
-  const at = HEAD_FIELDS + 1;
+  const pasts = Number(fields[HEAD_FIELDS + 1] ?? 0);
+  const read: ShardRead = { head, token: tokenOf(head, fields), pasts, counts: [], registers: [] };
+  const at = HEAD_FIELDS + 2;
   for (let i = 0; i < counts; i++) read.counts.push(numberOrNull(fields[at + i]));
   for (let i = 0; i < registers; i++) read.registers.push(stampOfEntry(fields[at + counts + i]));
   return read;
+}
+
+/** "by count" each, behind the place of the first. */
+export function pastMoves(reply: Reply): PastMoves | null {
+  if (isMissing(reply) || reply === "other") return null;
+  const [first, moves] = list(reply);
+  return {
+    first: Number(first),
+    moves: list(moves as Reply).map((move) => {
+      const text = String(move);
+      const space = text.indexOf(" ");
+      return [text.slice(space + 1), Number(text.slice(0, space))];
+    }),
+  };
 }
 
 export function shardToken(reply: Reply): ShardToken {

@@ -19,9 +19,12 @@ import giveUpBases from "./lua/give-up-bases.lua" with { type: "text" };
 import heads from "./lua/heads.lua" with { type: "text" };
 import hint from "./lua/hint.lua" with { type: "text" };
 import hintsOf from "./lua/hints-of.lua" with { type: "text" };
+import idHash from "./lua/id-hash.lua" with { type: "text" };
 import install from "./lua/install.lua" with { type: "text" };
 import notes from "./lua/notes.lua" with { type: "text" };
 import overlayOf from "./lua/overlay-of.lua" with { type: "text" };
+import past from "./lua/past.lua" with { type: "text" };
+import pastSince from "./lua/past-since.lua" with { type: "text" };
 import putKeyed from "./lua/put-keyed.lua" with { type: "text" };
 import putRelations from "./lua/put-relations.lua" with { type: "text" };
 import putTallies from "./lua/put-tallies.lua" with { type: "text" };
@@ -62,13 +65,14 @@ const BEGIN = `
  * slot:
  *
  *     prefix:{0f}             hash: identity, incarnation, version, position, end, epoch, since (the ledger's version when a copy that came back
- *                             began that epoch), changes (how many), bases (the generation's name), old (there are buckets to sweep), `>source` → its last n decided, metric:type → how
+ *                             began that epoch), changes (how many), pasts (how many moves of another time), bases (the generation's name), old (there are buckets to sweep), `>source` → its last n decided, metric:type → how
  *                             many bases are loaded, filter: "version filling layers entries" (filter.lua)
  *     prefix:{0f}:r:<count>   hash: actor → "stamp under n source"; a count is metric:type/id
  *     prefix:{0f}:names       set of the counts that have such a hash
  *     prefix:{0f}:tallies     hash: "n source" → lines of counts and amounts
  *     prefix:{0f}:keyed       hash: key → lines of count, amount, "n source", at, body
  *     prefix:{0f}:sums        hash: count → sum of the three above
+ *     prefix:{0f}:past        list: "by count" of the last 1,000 moves by acts of another time, for a minute behind the last one
  *     prefix:{0f}:b<bases>:<metric:type>:<bucket>   hash: id → the ledger's count (counts.lua)
  *     prefix:{0f}:f<layer>    bits of the filter
  *     prefix:{0f}:filling     who fills it, for a minute
@@ -84,14 +88,15 @@ const BEGIN = `
 export const SCRIPTS = {
   read: script(
     "read",
-    head("incarnation", "version", "position", "end", "epoch", "changes", "bases", "filter"),
+    head("incarnation", "version", "position", "end", "epoch", "changes", "pasts", "bases", "filter"),
     counts,
     filter,
     read,
   ),
   token: script("token", head("incarnation", "version", "position", "end", "epoch", "changes"), token),
+  pastSince: script("pastSince", head("epoch", "pasts"), pastSince),
   heads: script("heads", head("incarnation", "version", "position", "end", "epoch"), heads),
-  install: script("install", head("incarnation", "version", "since", "bases", "old"), counts, sweep, install),
+  install: script("install", head("incarnation", "version", "since", "bases", "old"), counts, sweep, idHash, install),
   putRelations: script(
     "putRelations",
     head("version", "bases", "filter"),
@@ -99,10 +104,11 @@ export const SCRIPTS = {
     counts,
     shift,
     filter,
+    past,
     putRelations,
   ),
-  putTallies: script("putTallies", head("bases"), changed, counts, shift, putTallies),
-  putKeyed: script("putKeyed", head("version", "bases"), changed, counts, shift, putKeyed),
+  putTallies: script("putTallies", head("bases"), changed, counts, shift, past, putTallies),
+  putKeyed: script("putKeyed", head("version", "bases"), changed, counts, shift, past, putKeyed),
   sources: script("sources", head(), sources),
   notes: script("notes", head(), notes),
   forget: script("forget", head(), forget),
@@ -116,6 +122,8 @@ export const SCRIPTS = {
     sweep,
     filter,
     remember,
+    idHash,
+    past,
     advance,
   ),
   cover: script("cover", head("incarnation", "filter"), filter, remember, cover),
@@ -161,6 +169,7 @@ export function head(
     | "epoch"
     | "since"
     | "changes"
+    | "pasts"
     | "bases"
     | "old"
     | "filter"

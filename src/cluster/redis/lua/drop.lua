@@ -17,7 +17,7 @@ local function dropKeyed(key, text)
   shiftBack(string.match(text, "^([^\n]+)\n(%-?%d+)\n"))
 end
 
--- `stored`: the stamp that the ledger has now.
+-- `stored`: the stamp that the ledger has now. By how much it moves what is shown beside the base.
 local function coverRelation(count, actor, text, stored)
   local key = shard .. ":r:" .. count
   local stamp, under, n, source = string.match(text, "^(%d+) (%d+) (%d+) (.*)$")
@@ -31,4 +31,5 @@ local function coverRelation(count, actor, text, stored)
     call("HSET", key, actor, stamp .. " " .. stored .. " " .. n .. " " .. source)
   end
   if by ~= 0 then shift(count, by > 0 and "1" or "-1") end
+  return by
 end

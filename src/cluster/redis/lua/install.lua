@@ -4,13 +4,6 @@ if incarnation ~= ARGV[rest] or version ~= ARGV[rest + 1] then return "behind" e
 if since and version + 0 < since + 0 then return "behind" end
 sweep()
 
--- The same as in names.ts: it says where a field of a bucket that is split goes.
-local function hashOf(id)
-  local hash = 1
-  for i = 1, #id do hash = (hash * 32719 + string.byte(id, i)) % 65521 end
-  return hash
-end
-
 -- One bucket more: half of its buddy moves in, as the hash has it.
 local function split(group, buckets)
   local span = 1

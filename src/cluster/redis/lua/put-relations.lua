@@ -1,5 +1,5 @@
 -- of each event: group, id and hash, actor, stamp, source, n, stamp and version of the hint (both empty: none), the register's
--- two hashes
+-- two hashes, whether it is of another time ("1") or now (empty)
 -- → of each: "miss", "behind", "decided" and the count, or the stamp seen, the stamp now, the count as it shows now
 local answer = {}
 local at = 0
@@ -8,7 +8,7 @@ local function say(value)
   answer[at] = value
 end
 
-for a = rest, #ARGV, 11 do
+for a = rest, #ARGV, 12 do
   local group, id, hash, actor, stamp = ARGV[a], ARGV[a + 1], ARGV[a + 2], ARGV[a + 3], ARGV[a + 4]
   local source, n, hint = ARGV[a + 5], ARGV[a + 6], ARGV[a + 7]
   if tonumber(n) <= (known[">" .. source] or 0) then
@@ -35,7 +35,10 @@ for a = rest, #ARGV, 11 do
         if not text then call("SADD", shard .. ":names", count) end
         local by = stamp % 2 - before % 2
         -- As text: Redis would print the number with %.17g, which takes longer than the command.
-        if by ~= 0 then sum = shift(count, by > 0 and "1" or "-1") end
+        if by ~= 0 then
+          sum = shift(count, by > 0 and "1" or "-1")
+          if ARGV[a + 11] ~= "" then tellPast(count, by) end
+        end
         say(stamp)
       else
         say(seen)
@@ -44,4 +47,5 @@ for a = rest, #ARGV, 11 do
     end
   end
 end
+saveTold()
 return answer

@@ -1,7 +1,7 @@
 -- number of counts, then group, id and hash of each; then group, id, actor and the two hashes of each register
--- → incarnation, version, position, end, epoch, changes, counts …, overlay entries …
-local answer = { incarnation, version, position, ending, epoch, changes }
-local at = 6
+-- → incarnation, version, position, end, epoch, changes, pasts, counts …, overlay entries …
+local answer = { incarnation, version, position, ending, epoch, changes, pasts }
+local at = 7
 local registers = rest + 1 + 3 * ARGV[rest]
 for a = rest + 1, registers - 1, 3 do
   at = at + 1

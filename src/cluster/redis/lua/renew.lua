@@ -14,7 +14,7 @@ end
 
 -- Nothing is left where a whole server lost its data; somebody may have deleted single keys.
 for _, count in ipairs(call("SMEMBERS", shard .. ":names")) do call("DEL", shard .. ":r:" .. count) end
-for _, part in ipairs({ ":names", ":sums", ":tallies", ":keyed" }) do call("DEL", shard .. part) end
+for _, part in ipairs({ ":names", ":sums", ":tallies", ":keyed", ":past" }) do call("DEL", shard .. part) end
 call("HSET", shard, "incarnation", ARGV[3], "version", ARGV[4], "position", ARGV[5], "bases", ARGV[8])
 -- Before the first commit there is nothing to be read.
 if ARGV[4] == "0" then call("HSET", shard, "filter", "0 - 0 0") end
