@@ -36,8 +36,10 @@ export class ShardModel {
   /** Who was last heard of filling the filter. */
   filling: string | null = null;
   foreign = false;
-  /** Every move by an act of another time, as it was told. */
+  /** Every move by an act of another time, as it was told; those of one step in any order. */
   readonly past: [count: string, by: number][] = [];
+  /** How many there were behind each step: the places that reads can have. */
+  readonly places = [0];
   /** Those of the call under way. */
   private readonly telling = new Map<string, number>();
 
@@ -218,6 +220,7 @@ export class ShardModel {
 
   private saveTold(isTold = (_: string) => true): void {
     for (const [count, by] of this.telling) if (by !== 0 && isTold(count)) this.past.push([count, by]);
+    this.places.push(this.past.length);
     this.telling.clear();
   }
 

@@ -383,15 +383,19 @@ export class World {
 
   /** The moves between two places. */
   async #comparePast(shard: number, model: ShardModel): Promise<void> {
-    const { below, pick } = this.#random;
-    const { epoch, past } = model;
-    const from = pick([0, below(past.length + 1)]);
-    const to = pick([past.length, from + below(past.length - from + 1)]);
+    const { pick } = this.#random;
+    const { epoch, past, places } = model;
+    const from = pick([0, pick(places)]);
+    const to = pick([past.length, Math.max(from, pick(places))]);
     const asked = [
       { shard, epoch, from, to },
       { shard, epoch: "another", from, to },
     ];
-    expect(await this.#store.pastSince(asked)).toEqual([model.pastSince(from, to), null]);
+    const [told, other] = await this.#store.pastSince(asked);
+    const { first, moves } = model.pastSince(from, to);
+    expect([told?.first, other]).toEqual([first, null]);
+    // Where some are forgotten nobody looks at the others.
+    if (first === from + 1) expect(told?.moves.map(String).sort()).toEqual(moves.map(String).sort());
   }
 
   /** What was read under a token is shown for as long as the token stays. */
