@@ -60,6 +60,9 @@ export function wholeContract(deployment: Deployment): void {
 export function storedContract(deployment: Deployment): void {
   describe(deployment.name, () => {
     const api = useServer(deployment);
+    http(api);
+    // Before others like as those with the odd ids.
+    ids(api);
     // Before actors are erased: what comes of them with an earlier time stays out.
     at(api);
     admin(api, deployment);
@@ -67,8 +70,6 @@ export function storedContract(deployment: Deployment): void {
     events(api);
     counted(api);
     uploads(api);
-    http(api);
-    ids(api);
     lists(api);
     once(api);
     query(api);
