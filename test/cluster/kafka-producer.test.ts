@@ -281,6 +281,18 @@ describe("producer", () => {
     producer.close();
   }, 30_000);
 
+  test("a broker that hangs while nothing is sent is noticed by who looks", async () => {
+    const producer = await startProducer(settingsFor(kafka.brokers));
+    const looks = setInterval(() => void producer.look(), 100);
+    await kafka.pause();
+    await until(() => !producer.isUp, "away", 15_000);
+    await kafka.resume();
+    await until(() => producer.isUp, "back");
+    await producer.send(row(1));
+    clearInterval(looks);
+    producer.close();
+  }, 30_000);
+
   test("a cluster that comes back empty gets its topics again", async () => {
     const settings = settingsFor(kafka.brokers);
     const producer = await startProducer(settings);

@@ -31,6 +31,8 @@ const CONNECT_MS_MAX = 5_000;
 const PROBE_MS_MIN = 250;
 const PROBE_MS_MAX = 1_000;
 const AGAIN_MS = 30;
+/** So long no answer has to come before `look` asks for one. */
+const QUIET_MS = 3_000;
 /** A link that lived shorter was none: the next probe waits longer. */
 const STEADY_MS = 5_000;
 const STATE_LOG_EVERY_MS = 10_000;
@@ -71,6 +73,8 @@ export class KafkaProducer {
   #isConnecting = false;
   #probeMs = PROBE_MS_MIN;
   #awayReason = "not connected yet";
+  /** When it answered last, or was asked by `look`. */
+  #heardMs = 0;
 
   constructor(settings: KafkaSettings, options: ProducerOptions) {
     this.#settings = settings;
@@ -140,6 +144,27 @@ export class KafkaProducer {
     }
   }
 
+  /**
+   * To be called now and then: is Kafka still there while nobody sends? A broker that hangs closes no connection. False where
+   * it was found to be away. It is for who asks `isUp`, and for the next act, which need not find it out by a deadline.
+   */
+  async look(): Promise<boolean> {
+    const link = this.#link;
+    if (!link || this.#isSending || performance.now() - this.#heardMs < QUIET_MS) return true;
+    this.#heardMs = performance.now();
+    try {
+      await this.ends([]);
+      return true;
+    } catch {
+      return this.#look(link);
+    }
+  }
+
+  /** Others have found Kafka away. Who is sending finds out by himself. */
+  giveUp(reason: string): void {
+    if (this.#link && !this.#isSending) this.#lose(this.#link, new Error(reason));
+  }
+
   /** Ends at once; a send under way rejects. */
   close(): void {
     this.#isClosed = true;
@@ -168,6 +193,7 @@ export class KafkaProducer {
         });
         settle(round, await within(answer, Math.max(0, untilMs - performance.now())), last);
         if (!link.isProven) this.#prove(link);
+        this.#heardMs = performance.now();
         return;
       } catch (error) {
         // The first problem is the reason, what its repetitions meet is not.
@@ -200,7 +226,7 @@ export class KafkaProducer {
     }
     this.#link?.kafka.cut();
     this.#link = link;
-    link.kafka.onClosed = () => this.#look(link);
+    link.kafka.onClosed = () => void this.#look(link);
   }
 
   #lose(link: Link, error: unknown): void {
@@ -214,23 +240,23 @@ export class KafkaProducer {
     void this.#reconnect(error);
   }
 
-  /** A connection ended while nothing was sent (a broker went, or cleans up idle connections): is Kafka still there? */
-  #look(link: Link): void {
-    if (this.#link !== link || this.#isConnecting || this.#isClosed) return;
+  /** A connection ended or is silent while nothing is sent (a broker went, or cleans up idle ones): is Kafka still there? */
+  async #look(link: Link): Promise<boolean> {
+    if (this.#link !== link || this.#isConnecting || this.#isClosed) return true;
     this.#isConnecting = true;
-    this.#connect().then(
-      (fresh) => {
-        this.#isConnecting = false;
-        // A send that is under way has noticed by itself, and may be succeeding over another broker.
-        if (this.#link !== link || this.#isSending) return fresh.kafka.cut();
-        fresh.isProven = link.isProven;
-        this.#take(fresh);
-      },
-      (error) => {
-        this.#isConnecting = false;
-        if (this.#link === link && !this.#isSending) this.#lose(link, error);
-      },
-    );
+    try {
+      const fresh = await this.#connect();
+      // A send that is under way has noticed by itself, and may be succeeding over another broker.
+      if (this.#link !== link || this.#isSending) fresh.kafka.cut();
+      else this.#take(Object.assign(fresh, { isProven: link.isProven }));
+      return true;
+    } catch (error) {
+      if (this.#link !== link || this.#isSending) return true;
+      this.#lose(link, error);
+      return false;
+    } finally {
+      this.#isConnecting = false;
+    }
   }
 
   async #reconnect(why: unknown): Promise<void> {
