@@ -27,6 +27,11 @@ export async function tried(look: () => Promise<void>): Promise<unknown> {
   }
 }
 
+/** What `tried` told, for people; null where all was well. */
+export function troubleOf(failure: unknown): string | null {
+  return failure instanceof Error ? failure.message : null;
+}
+
 /** What can only be read from MySQL; `unavailable` where that is away. */
 export async function fromLedger<T>(read: () => Promise<T>): Promise<T> {
   try {

@@ -10,7 +10,7 @@ import { log } from "../telemetry/log.ts";
 import { ActQueue, answerEach } from "./act-queue.ts";
 import { ActsLog } from "./acts-log.ts";
 import { AgreedKeeper } from "./agreed-keeper.ts";
-import { isAway, tried } from "./away.ts";
+import { isAway, tried, troubleOf } from "./away.ts";
 import { BulkDesk } from "./bulk-desk.ts";
 import { CopyWatch } from "./copy-watch.ts";
 import { Freshness } from "./freshness.ts";
@@ -286,7 +286,7 @@ class LogThread {
     const hidden = await tried(() => this.#hidden.tell(() => this.#actLane.isEmpty));
     if (this.#isStopping) return;
     tellStore("mysql", isAway(mysql) ? (mysql as Error).message : null);
-    tellStore("redis", this.#hot.state.up && hidden === null ? null : this.#hot.state.reason || "has just come back");
+    tellStore("redis", this.#hot.state.up ? troubleOf(hidden) : this.#hot.state.reason);
     if (this.#hot.state.up) this.#own.forget();
     this.#late.answered(this.#own.durableUpTo);
     if (!this.#actLane.isEmpty) void this.#spool.tell();

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import type { HotStore, ShardHead, ShardVersion } from "../ports/hot-store.ts";
+import { type HotStore, HotStoreRefuses, type ShardHead, type ShardVersion } from "../ports/hot-store.ts";
 import { Shards } from "./shards.ts";
 
 const SHARD = 7;
@@ -9,10 +9,15 @@ function world(copyVersion: number, ledgerVersion: number, onTheWay: "many" | "n
   const head: ShardHead = { incarnation: "i", version: copyVersion, position: 5, end: 10, epoch: "old" };
   const version: ShardVersion = { shard: SHARD, incarnation: "i", version: ledgerVersion, position: 20, last: [] };
   const done: string[] = [];
+  const refusal: { now: HotStoreRefuses | null } = { now: null };
   const hot: Partial<HotStore> = {
     heads: async () => [{ ...head }],
     overlayOf: async () => (onTheWay === "many" ? "many" : { head: { ...head }, registers: [], keys: [], sources: [] }),
-    catchUp: async () => done.push("position") > 0,
+    catchUp: async () => {
+      done.push("position");
+      if (refusal.now) throw refusal.now;
+      return true;
+    },
     dropCopy: async (_, epoch) => void done.push(`drop ${epoch}`),
     renew: async () => {
       done.push("renew");
@@ -22,7 +27,7 @@ function world(copyVersion: number, ledgerVersion: number, onTheWay: "many" | "n
     setEnd: async () => undefined,
   };
   const ledger = { versionOf: async () => ({ version, stamps: [], stored: [] }) };
-  return { head, done, shards: new Shards({ hot: hot as HotStore, ledger, end: async () => 20 }) };
+  return { head, done, refusal, shards: new Shards({ hot: hot as HotStore, ledger, end: async () => 20 }) };
 }
 
 test("a large copy at the ledger's version takes its position", async () => {
@@ -53,3 +58,15 @@ for (const onTheWay of ["many", "nothing"] as const) {
     expect(done).toEqual(["drop old", "renew"]);
   });
 }
+
+test("one that Redis refuses to mend is left for a second", async () => {
+  const { done, refusal, shards } = world(3, 9, "nothing");
+  refusal.now = new HotStoreRefuses("full");
+  await expect(shards.repair(SHARD)).rejects.toThrow("full");
+  await expect(shards.repair(SHARD)).rejects.toThrow("full");
+  expect(done).toEqual(["position"]);
+  refusal.now = null;
+  await Bun.sleep(1_000);
+  await shards.repair(SHARD);
+  expect(done).toEqual(["position", "position"]);
+});

@@ -1,7 +1,7 @@
 import { SHARDS } from "../arithmetic/shard.ts";
 import { SingleFlight } from "../lib/single-flight.ts";
 import { ON_THE_WAY_MAX } from "../limits.ts";
-import { type HotStore, isAbandoned, NO_END, type ShardHead } from "../ports/hot-store.ts";
+import { type HotStore, HotStoreRefuses, isAbandoned, NO_END, type ShardHead } from "../ports/hot-store.ts";
 import { log } from "../telemetry/log.ts";
 import type { SharedLedger } from "./ledger.ts";
 
@@ -10,6 +10,8 @@ const ADVANCE_MS_MAX = 100;
 const PAUSE_MS = 5;
 /** A commit that a large copy was not told of for so long it will not be told of by whoever made it. */
 const MISSED_MS = 2_000;
+/** A copy that was just refused is not mended sooner: each reader would wait for what is refused again, and ask MySQL. */
+const REFUSED_MS = 1_000;
 const ABANDONED_LOG_MS = 30_000;
 
 /** Keeps the hot store's shards usable: whoever finds one missing, of another run of the store, or behind, calls `repair`. */
@@ -18,6 +20,7 @@ export class Shards {
   readonly #ledger: Pick<SharedLedger, "versionOf">;
   readonly #end: (shard: number) => Promise<number>;
   readonly #repairs = new SingleFlight<number, void>();
+  readonly #refused = new Map<number, { error: HotStoreRefuses; untilMs: number }>();
 
   /** `end`: the end of the shard's partition of the log, as it is when it is called. */
   constructor(parts: {
@@ -39,7 +42,20 @@ export class Shards {
 
   /** Rejects where one of the three stores cannot be asked. Several rounds may be needed: look again afterwards. */
   repair(shard: number): Promise<void> {
-    return this.#repairs.do(shard, () => this.#repair(shard));
+    return this.#repairs.do(shard, () => this.#repairUnlessRefused(shard));
+  }
+
+  async #repairUnlessRefused(shard: number): Promise<void> {
+    const refused = this.#refused.get(shard);
+    if (refused && performance.now() < refused.untilMs) throw refused.error;
+    try {
+      await this.#repair(shard);
+      this.#refused.delete(shard);
+    } catch (error) {
+      if (error instanceof HotStoreRefuses)
+        this.#refused.set(shard, { error, untilMs: performance.now() + REFUSED_MS });
+      throw error;
+    }
   }
 
   async #repair(shard: number): Promise<void> {

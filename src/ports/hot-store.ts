@@ -16,6 +16,9 @@ export interface RegisterName extends CountName {
 /** The store cannot be asked now, or did not answer in time: what was sent may or may not have taken effect. */
 export class HotStoreAway extends Error {}
 
+/** It is there and refuses to write: full, or for another reason that passes. */
+export class HotStoreRefuses extends HotStoreAway {}
+
 /** Ends from here on are not known: no log is that long. Above it each is another one, so that `setEnd` can tell them apart. */
 export const NO_END = 2 ** 60;
 

@@ -1,5 +1,5 @@
 import { inTime } from "../../lib/deadline.ts";
-import { HotStoreAway } from "../../ports/hot-store.ts";
+import { HotStoreAway, HotStoreRefuses } from "../../ports/hot-store.ts";
 import type { Script } from "./scripts.ts";
 
 /** One script on the keys of one hash tag. The driver puts the server's identity before `args`. */
@@ -82,7 +82,7 @@ export function isElsewhere(message: string): boolean {
 
 /** An error reply as `run` rejects with it. */
 export function replyError(script: Script, message: string): Error {
-  if (PASSES.test(message)) return new HotStoreAway(`Redis refuses: ${message}`);
+  if (PASSES.test(message)) return new HotStoreRefuses(`Redis refuses: ${message}`);
   return new Error(`Redis, script ${script.name}: ${message}`);
 }
 
