@@ -9,7 +9,7 @@ import { type Cluster, startCluster } from "./services/cluster.ts";
 import { sharedEnvironment } from "./services/shared.ts";
 
 const ROOT = join(import.meta.dir, "..");
-/** As most of a test is waiting, files run in two lanes side by side: these, and all others. */
+/** As most of a test is waiting, files run in two lanes side by side: these, and all others. Who is done first helps. */
 const SECOND_LANE = /^test\/(contract|cluster|e2e)\//;
 /** Afterwards, with nothing beside them: they measure how long answers take, or count on stores that are never slow. */
 const ALONE =
@@ -119,8 +119,9 @@ if (files.length === 0) {
   total.troubles.push("there is no such test");
 }
 const reports = mkdtempSync(join(tmpdir(), "tally-test-"));
-const testAll = async (lane: string[]) => {
-  for (const file of lane) {
+const testAll = async (...lanes: string[][]) => {
+  const take = () => lanes.find((lane) => lane.length > 0)?.shift();
+  for (let file = take(); file; file = take()) {
     const { passed, failed, troubles } = await testFile(file, reports);
     total.passed += passed;
     total.failed += failed;
@@ -134,7 +135,7 @@ const shared = await startShared(files).catch((error) => {
 });
 try {
   const { first = [], second = [], last = [] } = Object.groupBy(files, laneOf);
-  await Promise.all([testAll(first), testAll(second)]);
+  await Promise.all([testAll(first), testAll(second, first)]);
   await testAll(last);
 } finally {
   await shared?.stop();

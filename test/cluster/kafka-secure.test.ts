@@ -2,6 +2,7 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { untilApplied } from "../support/cluster-world.ts";
 import { Api } from "../support/contract.ts";
 import { eventually } from "../support/eventually.ts";
 import { inFolder, runTally, TestServer } from "../support/server.ts";
@@ -73,6 +74,8 @@ test.each(["plain", "scram-sha-256", "scram-sha-512"])(
     await kafka.start();
     await ready();
     await eventually(async () => expect((await api.get(path)).json.counts).toMatchObject({ likes: 2, views: 1 }));
+    // Or verify would wait in vain for the ledger to have what is still on its way.
+    await untilApplied([server]);
     expect(await server.stop()).toEqual({ status: 0, signal: null });
     const verified = await runTally(["verify", ...args, "--data", data]);
     expect(verified).toMatchObject({ status: 0, stderr: "" });

@@ -1,11 +1,21 @@
 import { expect, test } from "bun:test";
 import { withSites } from "../support/archive.ts";
-import { EMBEDDED } from "../support/contract.ts";
+import { type Deployment, EMBEDDED } from "../support/contract.ts";
 import { runTally } from "../support/server.ts";
 import { sharedServices } from "../support/services.ts";
 import { archive, fill } from "./archive.suite.ts";
 
-const CLUSTER = { name: "a cluster", nodes: 1, open: sharedServices };
+/** Exports wait for two flushes, and imports for one. */
+const FLUSH_MS = 400;
+
+const CLUSTER: Deployment = {
+  name: "a cluster",
+  nodes: 1,
+  open: async () => {
+    const services = await sharedServices();
+    return { ...services, flags: [...services.flags, "--flush-ms", String(FLUSH_MS)] };
+  },
+};
 
 archive(CLUSTER);
 

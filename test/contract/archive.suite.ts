@@ -52,11 +52,10 @@ export function archive(deployment: Deployment): void {
   describe(`export and import, ${deployment.name}`, () => {
     test("an export, imported into an empty server, comes out the same to the byte; again, it changes nothing", async () => {
       await withSites(deployment, 2, async (a, b) => {
-        const from = await a.serve();
+        const [from, to] = await Promise.all([a.serve(), b.serve()]);
         await fill(from);
         const text = await a.export();
         expect(await a.export()).toBe(text);
-        const to = await b.serve();
         const [tallies, relations] = [2 * ODD.length, ODD.length * (ODD.length + 2)];
         expect(text.split("\n").at(-2)).toBe(JSON.stringify({ end: { tallies, relations } }));
         const imported = await b.import(text);
@@ -306,7 +305,7 @@ export function archive(deployment: Deployment): void {
       await withSites(deployment, 2, async (a, b) => {
         const config = ["--config", distinctConfig()];
         for (const site of [a, b]) site.flags.push(...config);
-        const [from, to] = [await a.serve(), await b.serve()];
+        const [from, to] = await Promise.all([a.serve(), b.serve()]);
         const visit = async (url: string, lines: string[]) => {
           const init = { method: "POST", headers: { "content-type": "application/x-ndjson" }, body: lines.join("\n") };
           expect(await (await fetch(`${url}v1/events`, init)).json()).toMatchObject({ accepted: lines.length });

@@ -151,14 +151,7 @@ export class ClusterWorld implements AsyncDisposable {
 
   /** The ledger has everything, and says so. */
   async settle(): Promise<void> {
-    await eventually(async () => {
-      for (const server of this.servers) {
-        const metrics = await metricsOf(server);
-        for (const name of ["tally_outbox_bytes", "tally_projector_lag_messages"]) {
-          if ((metrics.get(name) ?? 0) !== 0) throw new Error(`${name} of ${server.url} is ${metrics.get(name)}`);
-        }
-      }
-    }, SETTLE_MS_MAX);
+    await untilApplied(this.servers);
   }
 
   /** Everything is as the clients were told, on every node, in Redis and in MySQL. */
@@ -196,6 +189,18 @@ export class ClusterWorld implements AsyncDisposable {
     if (this.book.wrong.length > 0 || process.env.TALLY_KEEP) console.error(`kept for a look: ${this.folder}`);
     else rmSync(this.folder, { recursive: true, force: true });
   }
+}
+
+/** The ledger has everything of them, and they say so. */
+export async function untilApplied(servers: readonly TestServer[]): Promise<void> {
+  await eventually(async () => {
+    for (const server of servers) {
+      const metrics = await metricsOf(server);
+      for (const name of ["tally_outbox_bytes", "tally_projector_lag_messages"]) {
+        if ((metrics.get(name) ?? 0) !== 0) throw new Error(`${name} of ${server.url} is ${metrics.get(name)}`);
+      }
+    }
+  }, SETTLE_MS_MAX);
 }
 
 /** Metrics without labels, by name; of those with labels the last. */

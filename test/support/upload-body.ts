@@ -6,6 +6,8 @@ import { eventually } from "./eventually.ts";
 import { random } from "./random.ts";
 
 const ACTORS = 40;
+/** How many subjects are looked at side by side. */
+const LOOKS = 8;
 /** Bodies come from a robot on this machine. */
 const AGENT = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)";
 const RULED = ["visits", "plays", "reads", "outside"] as const;
@@ -117,29 +119,35 @@ export class UploadBody {
   async expectOnce(url: string): Promise<void> {
     const ruled = [...this.#ruled.values()].flatMap((counts) => [...counts.keys()]);
     const subjects = new Set([...this.#views.keys(), ...this.#likes.keys(), ...ruled]);
-    for (const number of subjects) {
-      const views = this.#views.get(number) ?? 0;
-      const likes = [...(this.#likes.get(number) ?? [])].filter(([, active]) => active).map(([actor]) => actor);
+    const left = [...subjects];
+    const look = async () => {
+      for (let number = left.pop(); number !== undefined; number = left.pop()) await this.#expectSubject(url, number);
+    };
+    await Promise.all(Array.from({ length: LOOKS }, look));
+  }
+
+  async #expectSubject(url: string, number: number): Promise<void> {
+    const views = this.#views.get(number) ?? 0;
+    const likes = [...(this.#likes.get(number) ?? [])].filter(([, active]) => active).map(([actor]) => actor);
+    await eventually(async () => {
+      const answer = await fetch(new URL(`/v1/subjects/${this.#subject(number)}`, url));
+      const { counts } = (await answer.json()) as { counts: Record<string, number> };
+      expect([number, counts.views, counts.likes]).toEqual([number, views, likes.length]);
+      for (const metric of RULED)
+        expect([number, metric, counts[metric]]).toEqual([number, metric, this.#ruled.get(metric)?.get(number) ?? 0]);
+    });
+    for (const metric of ["visits", "plays"]) {
       await eventually(async () => {
-        const answer = await fetch(new URL(`/v1/subjects/${this.#subject(number)}`, url));
-        const { counts } = (await answer.json()) as { counts: Record<string, number> };
-        expect([number, counts.views, counts.likes]).toEqual([number, views, likes.length]);
-        for (const metric of RULED)
-          expect([number, metric, counts[metric]]).toEqual([number, metric, this.#ruled.get(metric)?.get(number) ?? 0]);
+        const answer = await fetch(new URL(`/v1/subjects/${this.#subject(number)}/${metric}`, url));
+        const { distinct } = (await answer.json()) as { distinct: { all: number } };
+        const seen = this.#visitors.get(`${metric} ${number}`)?.size ?? 0;
+        // At midnight somebody without a name gets another one.
+        expect(this.#day === today() ? [seen] : [seen, seen + 1], `${metric} ${number}`).toContain(distinct.all);
       });
-      for (const metric of ["visits", "plays"]) {
-        await eventually(async () => {
-          const answer = await fetch(new URL(`/v1/subjects/${this.#subject(number)}/${metric}`, url));
-          const { distinct } = (await answer.json()) as { distinct: { all: number } };
-          const seen = this.#visitors.get(`${metric} ${number}`)?.size ?? 0;
-          // At midnight somebody without a name gets another one.
-          expect(this.#day === today() ? [seen] : [seen, seen + 1], `${metric} ${number}`).toContain(distinct.all);
-        });
-      }
-      const answer = await fetch(new URL(`/v1/subjects/${this.#subject(number)}/likes?limit=100`, url));
-      const { actors } = (await answer.json()) as { actors: { actor: string }[] };
-      expect(actors.map(({ actor }) => actor).sort()).toEqual(likes.sort());
     }
+    const answer = await fetch(new URL(`/v1/subjects/${this.#subject(number)}/likes?limit=100`, url));
+    const { actors } = (await answer.json()) as { actors: { actor: string }[] };
+    expect(actors.map(({ actor }) => actor).sort()).toEqual(likes.sort());
   }
 }
 
