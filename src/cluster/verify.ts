@@ -184,9 +184,14 @@ class Verify {
   async #unsent(ends: LogEnds): Promise<void> {
     if (this.#undecided.size === 0) return;
     await Bun.sleep(SENT_MS_MAX);
+    // All ends at once: under load each one that is asked for later takes a while until the ledger has come so far.
+    const bounds = await Promise.all(
+      Array.from(this.#undecided, async ([shard, highest]) => {
+        return { shard, highest, end: await ends.of(shard).catch(() => null) };
+      }),
+    );
     const until = performance.now() + APPLIED_MS_MAX;
-    for (const [shard, highest] of this.#undecided) {
-      const end = await ends.of(shard).catch(() => null);
+    for (const { shard, highest, end } of bounds) {
       if (end === null || !(await this.#isApplied(shard, end, until))) continue;
       const overlay = await this.#inspector.overlay(shard);
       const { version } = await this.#known.versionOf(shard, [], [], [...highest.keys()]);
