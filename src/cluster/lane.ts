@@ -78,6 +78,11 @@ export class Lane {
     return !this.#isDraining;
   }
 
+  /** Whether Kafka is there though there is nothing to send: who acts next waits for it. */
+  look(): Promise<void> {
+    return this.#producer.look();
+  }
+
   close(): void {
     this.#isClosed = true;
     this.#producer.close();

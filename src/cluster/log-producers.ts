@@ -22,12 +22,6 @@ export class LogProducers {
     return producer;
   }
 
-  /** Whether Kafka answers those that have nothing to send. What one has found out the others need not. */
-  async look(): Promise<void> {
-    const looks = await Promise.all(this.#tried.map((producer) => producer.look()));
-    if (looks.includes(false)) for (const producer of this.#tried) producer.giveUp("it does not answer");
-  }
-
   /** Why one of them cannot send, or null. Undefined until all have tried. */
   get trouble(): string | null | undefined {
     if (this.#tried.length < this.#made) return undefined;

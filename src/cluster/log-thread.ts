@@ -291,7 +291,7 @@ class LogThread {
     this.#late.answered(this.#own.durableUpTo);
     if (!this.#actLane.isEmpty) void this.#spool.tell();
     if (redis !== null && !this.#hidden.isEmpty) void this.#tellUnseen();
-    void this.#producers.look();
+    void this.#actLane.look();
     const { trouble } = this.#producers;
     if (trouble !== undefined) tellStore("kafka", trouble);
     this.#outbox.probe();

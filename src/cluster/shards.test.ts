@@ -59,7 +59,7 @@ for (const onTheWay of ["many", "nothing"] as const) {
   });
 }
 
-test("one that Redis refuses to mend is left for a second", async () => {
+test("one that Redis refuses to mend is left for a while", async () => {
   const { done, refusal, shards } = world(3, 9, "nothing");
   refusal.now = new HotStoreRefuses("full");
   await expect(shards.repair(SHARD)).rejects.toThrow("full");

@@ -10,8 +10,11 @@ const ADVANCE_MS_MAX = 100;
 const PAUSE_MS = 5;
 /** A commit that a large copy was not told of for so long it will not be told of by whoever made it. */
 const MISSED_MS = 2_000;
-/** A copy that was just refused is not mended sooner: each reader would wait for what is refused again, and ask MySQL. */
-const REFUSED_MS = 1_000;
+/**
+ * A copy that was just refused is not mended sooner: each reader would wait for what is refused again, and ask MySQL. Less than a
+ * second, which is how often the projector mends what Redis was not told of.
+ */
+const REFUSED_MS = 800;
 const ABANDONED_LOG_MS = 30_000;
 
 /** Keeps the hot store's shards usable: whoever finds one missing, of another run of the store, or behind, calls `repair`. */

@@ -33,6 +33,8 @@ const PROBE_MS_MAX = 1_000;
 const AGAIN_MS = 30;
 /** So long no answer has to come before `look` asks for one. */
 const QUIET_MS = 3_000;
+/** And so long that may take: a broker that is only slow is not left for it. */
+const SILENT_MS = 2_000;
 /** A link that lived shorter was none: the next probe waits longer. */
 const STEADY_MS = 5_000;
 const STATE_LOG_EVERY_MS = 10_000;
@@ -120,13 +122,14 @@ export class KafkaProducer {
   }
 
   /** Where each partition ends: the offset of its next message. KafkaAway after the deadline. */
-  async ends(partitions: Iterable<number>): Promise<Map<number, number>> {
+  async ends(partitions: Iterable<number>, deadlineMs = this.#deadlineMs): Promise<Map<number, number>> {
     const link = this.#link;
     if (!link) throw this.#away();
+    const asked = link.admin;
     try {
       const offsets = await within(
-        link.admin.then((admin) => admin.fetchTopicOffsets(this.#options.topic)),
-        this.#deadlineMs,
+        asked.then((admin) => admin.fetchTopicOffsets(this.#options.topic)),
+        deadlineMs,
       );
       const ends = new Map(offsets.map(({ partition, high }) => [partition, Number(high)]));
       return new Map(
@@ -137,32 +140,29 @@ export class KafkaProducer {
         }),
       );
     } catch (error) {
-      const broken = link.admin;
-      broken.then((admin) => admin.disconnect()).catch(() => {});
-      if (this.#link === link) link.admin = connectAdmin(link.kafka);
+      // Of several that it failed for the first has replaced it.
+      if (link.admin === asked) {
+        asked.then((admin) => admin.disconnect()).catch(() => {});
+        if (this.#link === link) link.admin = connectAdmin(link.kafka);
+      }
       throw new KafkaAway(reasonOf(error), { cause: error });
     }
   }
 
   /**
-   * To be called now and then: is Kafka still there while nobody sends? A broker that hangs closes no connection. False where
-   * it was found to be away. It is for who asks `isUp`, and for the next act, which need not find it out by a deadline.
+   * To be called now and then: is Kafka still there while nobody sends? A broker that hangs closes no connection. It is for who
+   * asks `isUp`, and for the next act, which need not find it out by a deadline.
    */
-  async look(): Promise<boolean> {
+  async look(): Promise<void> {
     const link = this.#link;
-    if (!link || this.#isSending || performance.now() - this.#heardMs < QUIET_MS) return true;
+    if (!link || this.#isSending || performance.now() - this.#heardMs < QUIET_MS) return;
     this.#heardMs = performance.now();
     try {
-      await this.ends([]);
-      return true;
-    } catch {
-      return this.#look(link);
+      await this.ends([], SILENT_MS);
+    } catch (error) {
+      // A leader that moves is an answer, too.
+      if (!PASSING.has(errorType(error) ?? "")) await this.#look(link);
     }
-  }
-
-  /** Others have found Kafka away. Who is sending finds out by himself. */
-  giveUp(reason: string): void {
-    if (this.#link && !this.#isSending) this.#lose(this.#link, new Error(reason));
   }
 
   /** Ends at once; a send under way rejects. */
@@ -241,19 +241,16 @@ export class KafkaProducer {
   }
 
   /** A connection ended or is silent while nothing is sent (a broker went, or cleans up idle ones): is Kafka still there? */
-  async #look(link: Link): Promise<boolean> {
-    if (this.#link !== link || this.#isConnecting || this.#isClosed) return true;
+  async #look(link: Link): Promise<void> {
+    if (this.#link !== link || this.#isConnecting || this.#isClosed) return;
     this.#isConnecting = true;
     try {
       const fresh = await this.#connect();
       // A send that is under way has noticed by itself, and may be succeeding over another broker.
       if (this.#link !== link || this.#isSending) fresh.kafka.cut();
       else this.#take(Object.assign(fresh, { isProven: link.isProven }));
-      return true;
     } catch (error) {
-      if (this.#link !== link || this.#isSending) return true;
-      this.#lose(link, error);
-      return false;
+      if (this.#link === link && !this.#isSending) this.#lose(link, error);
     } finally {
       this.#isConnecting = false;
     }

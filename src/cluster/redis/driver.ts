@@ -82,6 +82,8 @@ export function isElsewhere(message: string): boolean {
 
 /** An error reply as `run` rejects with it. */
 export function replyError(script: Script, message: string): Error {
+  // Where another server may be asked the next moment there is nothing to remember.
+  if (isElsewhere(message)) return new HotStoreAway(`Redis refuses: ${message}`);
   if (PASSES.test(message)) return new HotStoreRefuses(`Redis refuses: ${message}`);
   return new Error(`Redis, script ${script.name}: ${message}`);
 }
