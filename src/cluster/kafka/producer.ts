@@ -75,7 +75,7 @@ export class KafkaProducer {
   #isConnecting = false;
   #probeMs = PROBE_MS_MIN;
   #awayReason = "not connected yet";
-  /** When it answered last, or was asked by `look`. */
+  /** When it answered a send or a connection last, or was asked by `look`. */
   #heardMs = 0;
 
   constructor(settings: KafkaSettings, options: ProducerOptions) {
@@ -161,7 +161,7 @@ export class KafkaProducer {
       await this.ends([], SILENT_MS);
     } catch (error) {
       // A leader that moves is an answer, too.
-      if (!PASSING.has(errorType(error) ?? "")) await this.#look(link);
+      if (!PASSING.has(errorType(error) ?? "")) await this.#renew(link);
     }
   }
 
@@ -226,7 +226,8 @@ export class KafkaProducer {
     }
     this.#link?.kafka.cut();
     this.#link = link;
-    link.kafka.onClosed = () => void this.#look(link);
+    this.#heardMs = performance.now();
+    link.kafka.onClosed = () => void this.#renew(link);
   }
 
   #lose(link: Link, error: unknown): void {
@@ -240,8 +241,8 @@ export class KafkaProducer {
     void this.#reconnect(error);
   }
 
-  /** A connection ended or is silent while nothing is sent (a broker went, or cleans up idle ones): is Kafka still there? */
-  async #look(link: Link): Promise<void> {
+  /** Its connection ended or is silent while nothing is sent (a broker went, or cleans up idle ones): another one, or away. */
+  async #renew(link: Link): Promise<void> {
     if (this.#link !== link || this.#isConnecting || this.#isClosed) return;
     this.#isConnecting = true;
     try {

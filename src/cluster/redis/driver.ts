@@ -82,10 +82,10 @@ export function isElsewhere(message: string): boolean {
 
 /** An error reply as `run` rejects with it. */
 export function replyError(script: Script, message: string): Error {
+  if (!PASSES.test(message)) return new Error(`Redis, script ${script.name}: ${message}`);
   // Where another server may be asked the next moment there is nothing to remember.
-  if (isElsewhere(message)) return new HotStoreAway(`Redis refuses: ${message}`);
-  if (PASSES.test(message)) return new HotStoreRefuses(`Redis refuses: ${message}`);
-  return new Error(`Redis, script ${script.name}: ${message}`);
+  const Refusal = isElsewhere(message) ? HotStoreAway : HotStoreRefuses;
+  return new Refusal(`Redis refuses: ${message}`);
 }
 
 /** Keeps `state` and tells of its changes. */
